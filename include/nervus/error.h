@@ -1,0 +1,33 @@
+// Errors: every failure that a user can cause is an Error whose message names the file, tensor or
+// field, what was expected, what was found, and how to mend it.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace nervus {
+
+// What kind of thing was wrong. The command line maps each kind to one fixed exit code.
+enum class ErrorKind {
+  usage,        // an option or argument is wrong                          (exit 2)
+  input,        // an observation, tensor, image, state or prompt is wrong (exit 3)
+  checkpoint,   // a checkpoint, config, tokenizer or statistics file is wrong (exit 4)
+  unsupported,  // this build or machine cannot do what was asked          (exit 5)
+  io,           // a file cannot be read or written                        (exit 6)
+  numeric,      // the model produced a value that is not finite           (exit 7)
+  internal,     // a broken promise inside nervus: please report           (exit 70)
+};
+
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  ErrorKind kind() const noexcept { return kind_; }
+
+ private:
+  ErrorKind kind_;
+};
+
+// The exit code of the command line for an error of this kind.
+int exit_code(ErrorKind kind) noexcept;
+
+}  // namespace nervus

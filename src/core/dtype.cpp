@@ -1,0 +1,71 @@
+#include "core/dtype.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace nervus {
+namespace {
+
+template <typename T>
+float widen(T x) {
+  if constexpr (std::is_same_v<T, BFloat16> || std::is_same_v<T, Float16>) return to_float(x);
+  else return static_cast<float>(x);
+}
+
+template <typename T>
+void widen_all(const void* source, float* target, std::int64_t count) {
+  const auto* bytes = static_cast<const std::byte*>(source);
+  for (std::int64_t i = 0; i < count; ++i) {
+    T x;
+    std::memcpy(&x, bytes + i * static_cast<std::int64_t>(sizeof(T)), sizeof(T));
+    target[i] = widen(x);
+  }
+}
+
+}  // namespace
+
+void convert_to_float(DType from, const void* source, float* target, std::int64_t count) {
+  switch (from) {
+    case DType::f32: if (count > 0) std::memcpy(target, source, static_cast<std::size_t>(count) * 4); return;
+    case DType::bf16: return widen_all<BFloat16>(source, target, count);
+    case DType::f16: return widen_all<Float16>(source, target, count);
+    case DType::f64: return widen_all<double>(source, target, count);
+    case DType::boolean:
+    case DType::u8: return widen_all<std::uint8_t>(source, target, count);
+    case DType::i8: return widen_all<std::int8_t>(source, target, count);
+    case DType::u16: return widen_all<std::uint16_t>(source, target, count);
+    case DType::i16: return widen_all<std::int16_t>(source, target, count);
+    case DType::u32: return widen_all<std::uint32_t>(source, target, count);
+    case DType::i32: return widen_all<std::int32_t>(source, target, count);
+    case DType::u64: return widen_all<std::uint64_t>(source, target, count);
+    case DType::i64: return widen_all<std::int64_t>(source, target, count);
+  }
+}
+
+void convert(DType from, const void* source, DType to, void* target, std::int64_t count) {
+  check(to == DType::f32 || to == DType::f16 || to == DType::bf16, "convert: target is a float format");
+  if (from == to) {
+    if (count > 0) std::memcpy(target, source, static_cast<std::size_t>(count) * size_of(to));
+    return;
+  }
+  constexpr std::int64_t chunk = 1024;
+  float wide[chunk];
+  const auto* in = static_cast<const std::byte*>(source);
+  auto* out = static_cast<std::byte*>(target);
+  for (std::int64_t begin = 0; begin < count; begin += chunk) {
+    const std::int64_t n = std::min(chunk, count - begin);
+    convert_to_float(from, in + begin * static_cast<std::int64_t>(size_of(from)), wide, n);
+    std::byte* place = out + begin * static_cast<std::int64_t>(size_of(to));
+    if (to == DType::f32) {
+      std::memcpy(place, wide, static_cast<std::size_t>(n) * 4);
+    } else {
+      std::uint16_t narrow[chunk];
+      for (std::int64_t i = 0; i < n; ++i) {
+        narrow[i] = to == DType::bf16 ? to_bfloat16(wide[i]).bits : to_float16(wide[i]).bits;
+      }
+      std::memcpy(place, narrow, static_cast<std::size_t>(n) * 2);
+    }
+  }
+}
+
+}  // namespace nervus

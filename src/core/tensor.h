@@ -1,0 +1,41 @@
+// Tensor: a contiguous row-major view of memory that somebody else owns, on any device. Two
+// extents are enough for the whole model: rows (tokens) and columns (channels).
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.h"
+
+namespace nervus {
+
+struct Tensor {
+  void* data = nullptr;
+  DType dtype = DType::f32;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+
+  explicit operator bool() const { return columns > 0; }
+  std::int64_t count() const { return rows * columns; }
+  std::int64_t bytes() const { return count() * static_cast<std::int64_t>(size_of(dtype)); }
+
+  template <typename T>
+  T* as() const {
+    check(dtype_of<T>() == dtype, "Tensor::as: wrong element type");
+    return static_cast<T*>(data);
+  }
+
+  // Rows [begin, begin + length).
+  Tensor slice(std::int64_t begin, std::int64_t length) const {
+    check(begin >= 0 && length >= 0 && begin + length <= rows, "Tensor::slice: rows out of range");
+    const std::int64_t offset = begin * columns * static_cast<std::int64_t>(size_of(dtype));
+    return {static_cast<std::byte*>(data) + offset, dtype, length, columns};
+  }
+
+  // The same elements with another number of rows and columns.
+  Tensor reshaped(std::int64_t new_rows, std::int64_t new_columns) const {
+    check(new_rows * new_columns == count(), "Tensor::reshaped: element counts differ");
+    return {data, dtype, new_rows, new_columns};
+  }
+};
+
+}  // namespace nervus

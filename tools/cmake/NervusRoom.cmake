@@ -1,0 +1,29 @@
+# A room of the house is a static library `nervus_<name>`; a test executable mirrors each room.
+
+add_library(nervus_flags INTERFACE)
+target_include_directories(nervus_flags INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>)
+target_compile_options(nervus_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Werror>)
+if(NERVUS_SANITIZE)
+  target_compile_options(nervus_flags INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${NERVUS_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer>)
+  target_link_options(nervus_flags INTERFACE -fsanitize=${NERVUS_SANITIZE})
+endif()
+
+# nervus_room(<name> SOURCES <file>... [PUBLIC <library>...] [PRIVATE <library>...])
+function(nervus_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(nervus_${name} STATIC ${ROOM_SOURCES})
+  target_link_libraries(nervus_${name} PUBLIC nervus_flags ${ROOM_PUBLIC} PRIVATE ${ROOM_PRIVATE})
+  set_property(GLOBAL APPEND PROPERTY NERVUS_ROOMS nervus_${name})
+endfunction()
+
+# nervus_test(<name> SOURCES <file>... LIBRARIES <library>...): an executable test_<name>, run by ctest.
+function(nervus_test name)
+  cmake_parse_arguments(TEST "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(test_${name} ${TEST_SOURCES} ${PROJECT_SOURCE_DIR}/tests/main.cpp)
+  target_link_libraries(test_${name} PRIVATE ${TEST_LIBRARIES} nervus_flags)
+  target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(test_${name} PRIVATE NERVUS_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND test_${name})
+endfunction()
