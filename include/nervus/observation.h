@@ -34,10 +34,10 @@ struct ActionChunk {
   std::int64_t batch = 1;
   std::int64_t steps = 0;
   std::int64_t dimensions = 0;
-  std::vector<float> values;            // batch * steps * dimensions
-  std::vector<std::string> names;       // one a dimension
-  std::vector<std::string> units;       // one a dimension; empty where unknown
-  std::map<std::string, double> timing; // stage -> milliseconds
+  std::vector<float> values;             // batch * steps * dimensions
+  std::vector<std::string> names;        // one a dimension
+  std::vector<std::string> units;        // one a dimension; empty where unknown
+  std::map<std::string, double> timing;  // stage -> milliseconds
 };
 
 }  // namespace nervus

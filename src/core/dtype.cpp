@@ -26,7 +26,9 @@ void widen_all(const void* source, float* target, std::int64_t count) {
 
 void convert_to_float(DType from, const void* source, float* target, std::int64_t count) {
   switch (from) {
-    case DType::f32: if (count > 0) std::memcpy(target, source, static_cast<std::size_t>(count) * 4); return;
+    case DType::f32:
+      if (count > 0) std::memcpy(target, source, static_cast<std::size_t>(count) * 4);
+      return;
     case DType::bf16: return widen_all<BFloat16>(source, target, count);
     case DType::f16: return widen_all<Float16>(source, target, count);
     case DType::f64: return widen_all<double>(source, target, count);

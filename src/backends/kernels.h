@@ -1,0 +1,78 @@
+// Kernels: the menu of arithmetic that a backend cooks. Each method has one kernel file a backend, one
+// scalar reference in tests/reference, one test and one benchmark row, all under one name. Shapes were
+// checked and results allocated by Ops (ops.h), which is what models call. Decorators wrap this class.
+//
+// T rows (tokens), D width, H query heads, G key/value heads (H = g G; query head h reads key head h / g),
+// d head size. Residual streams `h` are float32; "act" is the device's activation type.
+#pragma once
+
+#include "backends/linear.h"
+#include "core/tensor.h"
+
+namespace nervus {
+
+// RMS normalisation constants: y = scale * x / sqrt(mean(x^2) + 1e-6) + shift. Both f32 [1, D]; shift may be empty.
+struct Norm {
+  Tensor scale;
+  Tensor shift;
+};
+
+struct Heads {
+  std::int64_t query = 0;      // H; 0 where only keys and values are wanted
+  std::int64_t key_value = 0;  // G
+  std::int64_t size = 0;       // d
+};
+
+// Rotary embedding: row r is rotated by the angles of table row positions[r].
+struct Rope {
+  Tensor cosine;     // f32 [positions, d / 2]
+  Tensor sine;       // f32 [positions, d / 2]
+  Tensor positions;  // i32 [1, T]
+};
+
+// Keys (rotated) and values, act [slots, G d]. A slot is a row of both.
+struct KeyValues {
+  Tensor keys;
+  Tensor values;
+};
+
+class Kernels {
+ public:
+  virtual ~Kernels() = default;
+
+  // y [T, N] = x [T, K] W^T + b
+  virtual void linear(const Tensor& y, const Tensor& x, const Linear& w) = 0;
+
+  // h [T, N] += gate * (x [T, K] W^T + b); gate f32 [1, N], or empty for 1
+  virtual void linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) = 0;
+
+  // y [T, D] = norm(h [T, D] f32), computed in float32
+  virtual void rms_norm(const Tensor& y, const Tensor& h, const Norm& norm) = 0;
+
+  // qkv act [T, (H + 2 G) d] -> q act [T, H d] rotated; keys (rotated) and values stored at cache rows slots[r].
+  // rotate(x1, x2) = (x1 cos - x2 sin, x2 cos + x1 sin) over the halves of a head. slots i32 [1, T].
+  virtual void split_rope(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv,
+                          const Heads& heads, const Rope& rope) = 0;
+
+  // y [T, H d] = softmax(q k^T / sqrt(d)) v in float32. Row r sees the slots [ranges[r][0], ranges[r][1]) and
+  // [ranges[r][2], ranges[r][3]), which do not overlap; ranges i32 [T, 4]. A row that sees none gets zeros.
+  virtual void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+                         const Heads& heads) = 0;
+
+  // y [T, F] = silu(x[:, :F]) * x[:, F:], x act [T, 2 F]
+  virtual void swiglu(const Tensor& y, const Tensor& x) = 0;
+
+  // y [T, D] = x * sigmoid(x)
+  virtual void silu(const Tensor& y, const Tensor& x) = 0;
+
+  // y [T, D] = x * Phi(x), the exact (erf) GELU
+  virtual void gelu(const Tensor& y, const Tensor& x) = 0;
+
+  // y [T, D] = x[index[r]], converted to y's type; index i32 [1, T], or empty for r itself
+  virtual void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) = 0;
+
+  // x [T, D] f32 -= dt * v [T, D] f32
+  virtual void euler_step(const Tensor& x, const Tensor& v, float dt) = 0;
+};
+
+}  // namespace nervus

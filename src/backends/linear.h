@@ -1,0 +1,40 @@
+// Linear: a weight matrix as the backend wants it, and the formats around it. Precision is data: the
+// op that produces a linear's input asks `input` which format to write.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/tensor.h"
+
+namespace nervus {
+
+// How the rows entering a linear are written.
+struct Encoding {
+  DType dtype = DType::f32;
+};
+
+// y = x W^T + b. Copies share the weight.
+struct Linear {
+  std::string name;                    // of its (first) tensor in the checkpoint, for reports
+  std::int64_t inputs = 0;             // K
+  std::int64_t outputs = 0;            // N
+  Encoding input;                      // what x must be
+  DType output = DType::f32;           // what y is
+  Tensor bias;                         // f32 [1, N] on the device, or empty
+  std::shared_ptr<const void> weight;  // [N, K], packed by the backend that made it
+};
+
+// Where a linear's numbers come from. Read once, by Device::make_linear.
+struct LinearSource {
+  std::string name;
+  std::int64_t outputs = 0;
+  std::int64_t inputs = 0;
+  std::function<void(DType to, void* target)> read_weight;  // fills [outputs, inputs] row-major as `to`
+  std::function<void(float* target)> read_bias;             // fills [outputs]; null without bias
+  bool full_output = false;  // y is f32 whatever the precision: it starts a residual stream or is a result
+};
+
+}  // namespace nervus

@@ -1,0 +1,46 @@
+// Ops: what a model's forward pass is written in. Each method checks shapes, takes its result from the
+// workspace and calls the kernel of the same name (kernels.h has the formulas).
+#pragma once
+
+#include "backends/kernels.h"
+#include "core/workspace.h"
+
+namespace nervus {
+
+class Ops {
+ public:
+  // `activation` is the type of what passes between ops where no linear asks otherwise.
+  Ops(Kernels& kernels, Workspace& workspace, DType activation)
+      : kernels_(kernels), workspace_(workspace), activation_(activation) {}
+
+  Workspace::Scope scope() { return workspace_.scope(); }
+  Workspace& workspace() { return workspace_; }
+  DType activation() const { return activation_; }
+  Tensor allocate(DType dtype, std::int64_t rows, std::int64_t columns) {
+    return workspace_.allocate(dtype, rows, columns);
+  }
+
+  Tensor linear(const Tensor& x, const Linear& w);  // [T, K] -> [T, N]
+  void linear_into(const Tensor& y, const Tensor& x, const Linear& w);
+  void linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate = {});
+  Tensor rms_norm(const Tensor& h, const Norm& norm, const Encoding& encoding);
+  // Returns q [T, H d] and stores keys and values in the cache.
+  Tensor split_rope(const Tensor& qkv, const Heads& heads, const Rope& rope, const KeyValues& cache,
+                    const Tensor& slots);
+  Tensor attention(const Tensor& q, const KeyValues& cache, const Tensor& ranges, const Heads& heads,
+                   const Encoding& encoding);
+  Tensor swiglu(const Tensor& x, const Encoding& encoding);  // [T, 2 F] -> [T, F]
+  Tensor silu(const Tensor& x, const Encoding& encoding);
+  Tensor gelu(const Tensor& x, const Encoding& encoding);
+  Tensor gather_rows(const Tensor& x, const Tensor& index, const Encoding& encoding);
+  void gather_rows_into(const Tensor& y, const Tensor& x, const Tensor& index);
+  Tensor encode(const Tensor& x, const Encoding& encoding);  // the same rows in another format
+  void euler_step(const Tensor& x, const Tensor& v, float dt);
+
+ private:
+  Kernels& kernels_;
+  Workspace& workspace_;
+  DType activation_;
+};
+
+}  // namespace nervus
