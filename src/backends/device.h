@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/kernels.h"
+#include "nervus/options.h"
 
 namespace nervus {
 
@@ -35,9 +36,6 @@ class Device {
   Tensor constant(std::int64_t rows, std::int64_t columns, const std::vector<float>& values);
   Tensor constant(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
 };
-
-// How the policy's numbers are held and computed.
-enum class Precision { f32, bf16 };
 
 // The CPU. threads 0 means all cores this process may use. Throws Error(unsupported) where bf16 is asked
 // for and the linears' library cannot do it on this processor.

@@ -1,0 +1,56 @@
+// What a caller may choose. Every default is written here.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace nervus {
+
+// How weights and activations are held. f32 agrees with the reference to float32 rounding; bf16 halves
+// memory and time (residual streams, norms, softmax and results stay in float32).
+enum class Precision { f32, bf16 };
+
+// "f32" or "bf16". Throws Error(usage) naming the known ones.
+Precision precision_from(const std::string& name);
+const char* name_of(Precision precision) noexcept;
+
+// The times of the Euler steps.
+enum class TimeGrid {
+  exact,             // t = 1 - i / N
+  bf16_accumulated,  // the public implementation's on a GPU: t += -1/N in bfloat16, until t < 1 / (2 N)
+};
+
+// The largest call that the policy will be given; 0 stands for the checkpoint's own value. Memory is
+// sized by them at load; a larger call is refused.
+struct Limits {
+  std::int64_t batch = 1;
+  std::int64_t views = 0;        // default: 3
+  std::int64_t patches = 0;      // of a view; default: from resize_imgs_with_padding (224 x 224: 256)
+  std::int64_t text_tokens = 0;  // default: tokenizer_max_length
+};
+
+// Progress of a long operation: `done` of `total` (bytes), and what is being done.
+using ProgressFunction = std::function<void(std::int64_t done, std::int64_t total, const std::string& what)>;
+
+struct LoadOptions {
+  std::string device = "cpu";
+  Precision precision = Precision::bf16;
+  int threads = 0;         // CPU threads; 0: all cores this process may use
+  std::vector<int> steps;  // every step count that will be asked for, 1 to 1000; empty: the checkpoint's num_steps
+  TimeGrid time_grid = TimeGrid::exact;
+  Limits limits;
+  std::string robot;                 // joint order and units, e.g. "robotwin", "aloha"; empty: the model's own order
+  std::filesystem::path norm_stats;  // norm_stats.json; empty: the one beside the checkpoint if a robot is named
+  std::string normalization;         // overrides the robot's type, e.g. "bounds_99"; empty: the robot's
+  ProgressFunction progress;
+};
+
+struct InferOptions {
+  int steps = 0;           // one of LoadOptions::steps; 0: the first of them
+  std::uint64_t seed = 0;  // of the noise, where the inputs carry none
+};
+
+}  // namespace nervus

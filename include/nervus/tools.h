@@ -1,0 +1,93 @@
+// Tools around a policy: what the command line's verbs are made of.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "nervus/options.h"
+
+namespace nervus {
+
+// ---- inspect: what a checkpoint is, without reading its weights
+struct PartReport {
+  std::string part;  // "vision", "language", "embedding", "expert", "unused"
+  std::int64_t tensors = 0;
+  std::int64_t parameters = 0;
+};
+
+struct StageWork {
+  std::string stage;        // "vision", "prefix", "denoise" (all its steps)
+  double flops = 0;         // of one call at the limits
+  double weight_bytes = 0;  // read by one call
+};
+
+struct CheckpointReport {
+  std::string family;                        // "lingbot-vla"
+  std::vector<std::string> variants;         // "depth queries", "causal prefix", "gated AdaRMS (separate)", ...
+  std::map<std::string, std::string> sizes;  // "language width" -> "2048", ...
+  std::vector<PartReport> parts;
+  std::map<std::string, std::int64_t> formats;  // dtype -> tensors
+  std::vector<std::string> missing;             // required tensors that are absent
+  std::vector<std::string> mismatched;          // "name: expected [..], found [..]"
+  std::vector<std::string> unknown;             // tensors that the model does not know
+  std::vector<std::string> files;               // beside it: "tokenizer.json", "norm_stats.json", ...
+  std::vector<StageWork> work;
+  std::int64_t file_bytes = 0;
+  std::int64_t weight_bytes = 0;  // in memory at options.precision
+  std::int64_t workspace_bytes = 0;
+  std::string digest;
+};
+
+// Throws Error(checkpoint) only where the directory, a header or config.json cannot be read at all.
+CheckpointReport inspect(const std::filesystem::path& directory, const LoadOptions& options = {});
+
+// ---- verify: a case's expected values, stage by stage
+struct StageError {
+  std::string stage;     // "prefix.embeddings", "prefix.3.key", "velocity.t0.3", "actions.10"
+  double error = 0;      // largest |found - expected| / largest |expected|; 0 if both are zero
+  double cosine = 1;     // smallest over the batch
+  double tolerance = 0;  // on `error` in f32; on 1 - cosine in bf16
+  bool passed = false;
+};
+
+struct VerifyReport {
+  std::vector<StageError> stages;
+  bool passed() const;
+};
+
+// Runs `directory` on case/inputs.safetensors and compares with case/expected.safetensors. The checkpoint may
+// be the case's own directory.
+VerifyReport verify(const std::filesystem::path& directory, const std::filesystem::path& case_directory,
+                    const LoadOptions& options = {});
+
+// ---- synth: a checkpoint of random weights with the public names and shapes
+struct SynthOptions {
+  std::string preset = "tiny";  // "tiny" or "lingbot-vla-4b"
+  std::uint64_t seed = 0;
+  std::string dtype = "f32";  // of the tensors: "f32", "f16" or "bf16"
+  bool outliers = false;      // channels 20 to 50 times larger than the rest, as trained language models have
+  int threads = 0;
+  ProgressFunction progress;
+};
+
+// Writes config.json, model.safetensors, tokenizer and norm_stats.json into `directory` (created; must be empty of
+// them).
+void synthesise(const std::filesystem::path& directory, const SynthOptions& options);
+std::vector<std::string> synth_presets();
+
+// ---- doctor: what this build and machine can do
+struct Finding {
+  std::string what;  // "cpu", "bf16", "memory", "cuda", ...
+  bool good = false;
+  std::string detail;  // what was found
+  std::string mend;    // how to mend it; empty where nothing is to be done
+};
+std::vector<Finding> examine_machine();
+
+// The rate in FLOP/s that the device's own matrix product reaches on a large square problem (about a second).
+double measure_matrix_rate(const LoadOptions& options);
+
+}  // namespace nervus
