@@ -218,9 +218,10 @@ def parse():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--steps", type=int, nargs="+", default=[10], help="Euler steps, one actions.N each")
     for name, value, text in (
-            ("views", 3, "camera views"), ("batch", 1, "samples"), ("image", 112, "side of a view, a multiple of 28 pixels"),
+            ("views", 3, "camera views"), ("batch", 1, "samples"), ("image", 112, "pixels a side, a multiple of 28"),
             ("text", 12, "text tokens"), ("chunk", 50, "actions"), ("state", 75, "values"), ("action", 75, "values"),
-            ("depth", 0, "query tokens a view; 0 for none"), ("shards", 1, "weight files"), ("vocabulary", 64, "tokens"),
+            ("depth", 0, "query tokens a view; 0 for none"), ("shards", 1, "weight files"),
+            ("vocabulary", 64, "tokens"),
             ("vision-layers", 2, "blocks"), ("vision-width", 80, ""), ("vision-heads", 2, ""), ("vision-mlp", 108, ""),
             ("layers", 2, "of the language model and the expert"), ("width", 128, "of the language model"),
             ("heads", 2, ""), ("kv-heads", 1, ""), ("mlp", 128, ""), ("expert-width", 64, ""), ("expert-mlp", 96, "")):
@@ -232,7 +233,8 @@ def parse():
     for flag, text in (
             ("causal", "causal prefix"), ("unweighted", "adaptive norms without a weight of their own"),
             ("final-ada-norm", "adaptive final norm"), ("separate-time", "time outside the actions' projection"),
-            ("full-masks", "no missing view, no padded text"), ("policy-keys-only", "config.json without the sizes (such a case cannot be checked)")):
+            ("full-masks", "no missing view, no padded text"),
+            ("policy-keys-only", "config.json without the sizes; cannot be checked")):
         p.add_argument("--" + flag, action="store_true", help=text)
     options = p.parse_args()
     if (options.out is None) == (options.check is None):

@@ -39,8 +39,8 @@ def joint_rows(side):
 
 
 def solve_arm(model, data, side, position, pitch):
-    """Damped least squares over waist, shoulder, elbow and wrist angle: moves the arm in `data` so that its fingertip is
-    at `position` (metres) and its gripper points `pitch` degrees below the horizon, straight away from the base."""
+    """Damped least squares over waist, shoulder, elbow and wrist angle: moves the arm in `data` so that its fingertip
+    is at `position` (metres) and its gripper points `pitch` degrees below the horizon, straight from the base."""
     body = model.body(f"vx300s_{side}/gripper_link").id
     rows = joint_rows(side)[[0, 1, 2, 4]]
     limits = model.jnt_range[rows]
@@ -70,9 +70,9 @@ def plan(model, cube, rng):
         "left": [(0, -0.15, 0.5, 0.35, 0, 0, 0.2), (120, *wait - [0.1, 0, 0], 0, turn[0], 0.8),
                  (240, *wait - [0.1, 0, 0], 0, turn[0], 0.95), (275, *wait, 0, turn[0], 0.95),
                  (STEPS, *wait, 0, turn[0], 0.1)],
-        "right": [(0, 0.15, 0.5, 0.35, 0, 0, 0.2), (70, *cube + [0, 0, 0.12], 60, turn[1], 0.9), (120, *cube, 60, 0, 0.9),
-                  (150, *cube, 60, 0, 0.9), (170, *cube, 60, 0, 0.1), (240, *MIDDLE, 0, 0, 0.1),
-                  (STEPS, *MIDDLE, 0, 0, 0.1)],
+        "right": [(0, 0.15, 0.5, 0.35, 0, 0, 0.2), (70, *cube + [0, 0, 0.12], 60, turn[1], 0.9),
+                  (120, *cube, 60, 0, 0.9), (150, *cube, 60, 0, 0.9), (170, *cube, 60, 0, 0.1),
+                  (240, *MIDDLE, 0, 0, 0.1), (STEPS, *MIDDLE, 0, 0, 0.1)],
     }
     scratch = mujoco.MjData(model)
     scratch.qpos[:16] = constants.START_ARM_POSE
