@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds nervus and runs all its tests; ends with ctest's summary.
+#
+#   scripts/test.sh [--sanitize] [--filter REGEX] [--build-dir DIR]
+#
+#   --sanitize       with AddressSanitizer and UndefinedBehaviorSanitizer, in build-sanitize/
+#   --filter REGEX   only the tests whose name matches
+#   --build-dir DIR  where to build (default: build, or build-sanitize)
+set -euo pipefail
+
+usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
+
+sanitize=
+filter=.
+directory=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --sanitize) sanitize=yes ;;
+    --filter | --build-dir)
+      if [ $# -lt 2 ]; then
+        echo "test: $1 needs a value" >&2
+        exit 2
+      fi
+      if [ "$1" = --filter ]; then filter=$2; else directory=$(realpath -m "$2"); fi
+      shift
+      ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    *)
+      echo "test: unknown option $1" >&2
+      usage >&2
+      exit 2
+      ;;
+  esac
+  shift
+done
+
+cd "$(dirname "$0")/.."
+scripts/setup.sh
+if [ -n "$sanitize" ]; then
+  directory=${directory:-build-sanitize}
+  scripts/build.sh "$directory" all -DNERVUS_TESTS=ON -DNERVUS_BENCHMARKS=OFF -DNERVUS_SANITIZE=address,undefined \
+    -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g"
+else
+  directory=${directory:-build}
+  scripts/build.sh "$directory" all -DNERVUS_TESTS=ON
+fi
+ctest --test-dir "$directory" --tests-regex "$filter" --no-tests=error --output-on-failure
