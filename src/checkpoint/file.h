@@ -5,8 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
+
+#include "nervus/error.h"
 
 namespace nervus {
 
@@ -14,10 +17,6 @@ class File {
  public:
   // Throws Error(io) if the path does not exist, cannot be read or is not a regular file.
   static File open(const std::filesystem::path& path);
-  ~File();
-  File(File&& other) noexcept;
-  File& operator=(File&& other) noexcept;
-
   // Bytes, when it was opened.
   std::uint64_t size() const { return size_; }
   // The path as the caller passed it: the beginning of every message about the file.
@@ -26,17 +25,48 @@ class File {
   void read(std::uint64_t offset, void* target, std::size_t bytes) const;
 
  private:
-  File(int descriptor, std::uint64_t size, std::string path);
-
-  int descriptor_;
-  std::uint64_t size_;
+  std::shared_ptr<const int> descriptor_;  // copies share it; the last one closes it
+  std::uint64_t size_ = 0;
   std::string path_;
+};
+
+// A file being written, under a temporary name beside its own until it is complete: if it is destroyed before finish,
+// nothing is left, and a file that was there stays. Every method throws Error(io).
+class OutputFile {
+ public:
+  explicit OutputFile(const std::filesystem::path& path);
+  ~OutputFile();
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  void write(const void* data, std::size_t bytes);
+  // Gives the file its name, replacing one that was there.
+  void finish();
+
+ private:
+  [[noreturn]] void refuse() const;
+
+  std::string path_;
+  std::string temporary_;
+  int descriptor_;
 };
 
 // The whole of a file of at most `limit` bytes. Throws Error(checkpoint) if it is larger, Error(io) as File does.
 std::string read_text(const std::filesystem::path& path, std::uint64_t limit);
 
 // 'text' in single quotes for messages: cut after 120 bytes, control characters and quotes escaped.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
+
+// Runs `body` of a reader whose file is an input rather than part of a checkpoint: its Error(checkpoint) becomes
+// Error(input).
+template <typename Body>
+auto as_input(Body&& body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    throw Error(error.kind() == ErrorKind::checkpoint ? ErrorKind::input : error.kind(), error.what());
+  }
+}
 
 }  // namespace nervus

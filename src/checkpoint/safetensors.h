@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +21,9 @@ struct TensorInfo {
   std::uint64_t bytes = 0;   // element_count(shape) * size_of(dtype)
 };
 
+// "BF16": how a header names the type.
+std::string format_name(DType dtype);
+
 // A file of tensors, open for reading; its header is checked in full. Reading is const and may be done by many
 // threads at once. Errors: checkpoint (the file is wrong), io (it cannot be read).
 class Safetensors {
@@ -37,7 +39,7 @@ class Safetensors {
   std::string source(std::string_view name) const;
 
   // Reads a tensor of this file into `target`, element_count(shape) elements of type `to`: f32, f16, bf16, or the
-  // tensor's own type. Converts by pieces of at most 4 MiB.
+  // tensor's own type. Converts by pieces of 1 MiB.
   void read(const TensorInfo& tensor, DType to, void* target) const;
   // A whole tensor in its own type. Throws Error(input) if there is none of that name.
   Array read(std::string_view name) const;
@@ -46,6 +48,7 @@ class Safetensors {
 
  private:
   explicit Safetensors(File file) : file_(std::move(file)) {}
+  void place_tensors(std::uint64_t data_begin);
 
   File file_;
   std::vector<TensorInfo> tensors_;
@@ -60,16 +63,13 @@ struct TensorDeclaration {
   Shape shape;
 };
 
-// Writes a safetensors file as a stream: declare all tensors, append their bytes in that order, finish. Works under a
-// temporary name beside `path` until finish; if it is destroyed before, nothing is left. Throws Error(io) if the file
-// cannot be written, Error(internal) if the bytes are not those declared.
+// Writes a safetensors file as a stream: declare all tensors, append their bytes in that order, finish. As OutputFile,
+// leaves nothing behind if it is destroyed before. Throws Error(io) if the file cannot be written, Error(internal) if
+// the bytes are not those declared.
 class SafetensorsWriter {
  public:
   SafetensorsWriter(const std::filesystem::path& path, const std::vector<TensorDeclaration>& tensors,
                     const std::map<std::string, std::string>& metadata = {});
-  ~SafetensorsWriter();
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
   // The next bytes: may be a part of a tensor, or run over several.
   void append(const void* data, std::size_t bytes);
@@ -77,11 +77,7 @@ class SafetensorsWriter {
   void finish();
 
  private:
-  void write(const void* data, std::size_t bytes);
-
-  std::string path_;
-  std::string temporary_;
-  int descriptor_ = -1;
+  OutputFile file_;
   std::uint64_t remaining_ = 0;
 };
 

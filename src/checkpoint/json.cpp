@@ -1,0 +1,252 @@
+#include "checkpoint/json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/file.h"
+#include "core/check.h"
+
+namespace nervus {
+namespace {
+
+// Builds a Json from the events of nlohmann's parser, which is itself iterative, within limits.
+class Builder final : public nlohmann::json_sax<Json> {
+ public:
+  Builder(std::string file, const JsonLimits& limits) : file_(std::move(file)), limits_(limits) {}
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(std::int64_t value) override { return add(value); }
+  bool number_unsigned(std::uint64_t value) override { return add(value); }
+  bool number_float(double value, const std::string&) override { return add(value); }
+  bool string(std::string& value) override { return add(std::move(value)); }
+  bool binary(Json::binary_t&) override { return false; }
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool start_array(std::size_t) override { return open(Json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+
+  bool key(std::string& name) override {
+    const auto [place, added] = stack_.back()->get_ref<Json::object_t&>().emplace(std::move(name), nullptr);
+    if (!added)
+      fail(ErrorKind::checkpoint, file_ + ": the key " + in_quotes(place->first) + " occurs twice in one object");
+    member_ = &place->second;
+    return true;
+  }
+
+  bool parse_error(std::size_t, const std::string&, const Json::exception& error) override {
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: ...; last read: '...'; expected ..."
+    std::string what = error.what();
+    if (const auto end = what.find("] "); end != std::string::npos) what.erase(0, end + 2);
+    if (what.starts_with("parse error")) what.erase(0, std::string_view("parse error").size());
+    else what.insert(0, ": ");
+    if (const auto read = what.find("; last read: '"); read != std::string::npos) {
+      const auto end = what.rfind("'; expected ");
+      what.erase(read, end == std::string::npos ? end : end + 1 - read);
+    }
+    fail(ErrorKind::checkpoint, file_ + ": not valid JSON" + what.substr(0, 300));
+  }
+
+  Json take() { return std::move(root_); }
+
+ private:
+  template <typename Value>
+  bool add(Value&& value) {
+    place(Json(std::forward<Value>(value)));
+    return true;
+  }
+
+  Json* place(Json value) {
+    if (++values_ > limits_.values) {
+      fail(ErrorKind::checkpoint, file_ + ": expected at most " + std::to_string(limits_.values) + " JSON values");
+    }
+    if (stack_.empty()) return &(root_ = std::move(value));
+    if (stack_.back()->is_object()) return &(*member_ = std::move(value));
+    auto& array = stack_.back()->get_ref<Json::array_t&>();
+    array.push_back(std::move(value));
+    return &array.back();
+  }
+
+  bool open(Json container) {
+    if (stack_.size() >= static_cast<std::size_t>(limits_.depth)) {
+      fail(ErrorKind::checkpoint, file_ + ": expected arrays and objects at most " + std::to_string(limits_.depth) +
+                                      " deep inside each other");
+    }
+    stack_.push_back(place(std::move(container)));
+    return true;
+  }
+
+  bool close() {
+    stack_.pop_back();
+    return true;
+  }
+
+  std::string file_;
+  const JsonLimits& limits_;
+  Json root_;
+  std::vector<Json*> stack_;  // the containers that are open; only the last one grows, so the pointers stay valid
+  Json* member_ = nullptr;    // the value of the last key
+  std::int64_t values_ = 0;
+};
+
+std::string found(const Json& value) {
+  if (value.is_array()) return "an array of " + std::to_string(value.size());
+  if (value.is_object()) return "an object";
+  std::string text = value.dump();
+  if (text.size() <= 60) return text;
+  std::size_t end = 60;
+  while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not within a UTF-8 character
+  return text.substr(0, end) + "...";
+}
+
+bool in_range(const Json& value, std::int64_t min, std::int64_t max) {
+  if (!value.is_number_integer()) return false;
+  if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(Fields::no_limit)) {
+    return false;
+  }
+  return value.get<std::int64_t>() >= min && value.get<std::int64_t>() <= max;
+}
+
+// "a positive integer"
+std::string integer_range(std::int64_t min, std::int64_t max) {
+  if (max != Fields::no_limit) return "an integer from " + std::to_string(min) + " to " + std::to_string(max);
+  if (min == 0) return "a non-negative integer";
+  return min == 1 ? "a positive integer" : "an integer of at least " + std::to_string(min);
+}
+
+// The elements of an array that must all be `kind`.
+template <typename Value, typename Accepts>
+std::vector<Value> elements(const Fields& fields, std::string_view name, const std::string& kind, Accepts accepts) {
+  if (!fields.has(name) || !fields.value(name).is_array()) fields.refuse(name, "an array, each " + kind);
+  const Json& values = fields.value(name);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (accepts(values[i])) continue;
+    fail(ErrorKind::checkpoint, fields.where(std::string(name) + "[" + std::to_string(i) + "]") + ": expected " + kind +
+                                    ", found " + found(values[i]));
+  }
+  return values.get<std::vector<Value>>();
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& file, const JsonLimits& limits) {
+  if (text.size() > limits.bytes) {
+    fail(ErrorKind::checkpoint, file + ": expected at most " + std::to_string(limits.bytes) + " bytes of JSON, found " +
+                                    std::to_string(text.size()));
+  }
+  // The parser would take a zero byte for the end of the text.
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
+    fail(ErrorKind::checkpoint, file + ": not valid JSON: a zero byte at offset " + std::to_string(zero));
+  }
+  Builder builder(file, limits);
+  Json::sax_parse(text.begin(), text.end(), &builder);
+  return builder.take();
+}
+
+Json read_json(const std::filesystem::path& path, const JsonLimits& limits) {
+  return parse_json(read_text(path, limits.bytes), path.string(), limits);
+}
+
+Fields::Fields(Json document, std::string file)
+    : document_(std::make_shared<const Json>(std::move(document))), node_(document_.get()), file_(std::move(file)) {
+  if (!node_->is_object()) {
+    fail(ErrorKind::checkpoint, file_ + ": expected a JSON object, found " + found(*node_));
+  }
+}
+
+Fields::Fields(std::shared_ptr<const Json> document, const Json* node, std::string file, std::string prefix)
+    : document_(std::move(document)), node_(node), file_(std::move(file)), prefix_(std::move(prefix)) {}
+
+Fields Fields::parse(std::string_view text, const std::string& file, const JsonLimits& limits) {
+  return {parse_json(text, file, limits), file};
+}
+
+Fields Fields::read(const std::filesystem::path& path, const JsonLimits& limits) {
+  return {read_json(path, limits), path.string()};
+}
+
+const Json* Fields::find(std::string_view name) const {
+  const auto place = node_->find(name);
+  return place == node_->end() || place->is_null() ? nullptr : &*place;
+}
+
+bool Fields::has(std::string_view name) const { return find(name) != nullptr; }
+
+std::vector<std::string> Fields::names() const {
+  std::vector<std::string> names;
+  for (const auto& member : node_->items()) names.push_back(member.key());
+  return names;
+}
+
+std::string Fields::where(std::string_view name) const {
+  return file_ + ": field " + in_quotes(prefix_ + std::string(name));
+}
+
+void Fields::refuse(std::string_view name, const std::string& expected) const {
+  const auto place = node_->find(name);
+  const std::string what = place == node_->end() ? "but it is missing" : "found " + found(*place);
+  fail(ErrorKind::checkpoint, where(name) + ": expected " + expected + ", " + what);
+}
+
+std::int64_t Fields::integer(std::string_view name, std::int64_t min, std::int64_t max) const {
+  const Json* value = find(name);
+  if (value == nullptr || !in_range(*value, min, max)) refuse(name, integer_range(min, max));
+  return value->get<std::int64_t>();
+}
+
+std::int64_t Fields::integer_or(std::string_view name, std::int64_t min, std::int64_t max,
+                                std::int64_t fallback) const {
+  return has(name) ? integer(name, min, max) : fallback;
+}
+
+double Fields::number(std::string_view name) const {
+  const Json* value = find(name);
+  if (value == nullptr || !value->is_number()) refuse(name, "a number");
+  return value->get<double>();
+}
+
+double Fields::number_or(std::string_view name, double fallback) const { return has(name) ? number(name) : fallback; }
+
+bool Fields::boolean(std::string_view name) const {
+  const Json* value = find(name);
+  if (value == nullptr || !value->is_boolean()) refuse(name, "true or false");
+  return value->get<bool>();
+}
+
+bool Fields::boolean_or(std::string_view name, bool fallback) const { return has(name) ? boolean(name) : fallback; }
+
+std::string Fields::text(std::string_view name) const {
+  const Json* value = find(name);
+  if (value == nullptr || !value->is_string()) refuse(name, "a string");
+  return value->get<std::string>();
+}
+
+std::string Fields::text_or(std::string_view name, std::string fallback) const {
+  return has(name) ? text(name) : fallback;
+}
+
+std::vector<std::int64_t> Fields::integers(std::string_view name, std::int64_t min, std::int64_t max) const {
+  return elements<std::int64_t>(*this, name, integer_range(min, max),
+                                [&](const Json& value) { return in_range(value, min, max); });
+}
+
+std::vector<double> Fields::numbers(std::string_view name) const {
+  return elements<double>(*this, name, "a number", [](const Json& value) { return value.is_number(); });
+}
+
+std::vector<std::string> Fields::texts(std::string_view name) const {
+  return elements<std::string>(*this, name, "a string", [](const Json& value) { return value.is_string(); });
+}
+
+Fields Fields::object(std::string_view name) const {
+  const Json* value = find(name);
+  if (value == nullptr || !value->is_object()) refuse(name, "an object");
+  return {document_, value, file_, prefix_ + std::string(name) + "."};
+}
+
+const Json& Fields::value(std::string_view name) const {
+  const Json* value = find(name);
+  if (value == nullptr) refuse(name, "a value");
+  return *value;
+}
+
+}  // namespace nervus
