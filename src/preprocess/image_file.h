@@ -10,22 +10,24 @@
 
 namespace nervus {
 
-// What an image may be, checked before anything is allocated for its pixels. A file may not claim more than
-// `pixels_per_byte` pixels for each of its bytes: the densest deflate stream of 1-bit pixels stays below.
+// Bounds on an image, checked against its header before anything is allocated for its pixels.
 struct ImageLimits {
-  int side = 16384;
-  long long pixels = 64LL << 20;
-  long long pixels_per_byte = 8300;
+  static constexpr long long side = 16384;                 // of width and height, each
+  static constexpr long long pixels = 64LL << 20;          // width times height
+  static constexpr long long file_bytes = 256LL << 20;     // compressed
+  static constexpr long long png_bytes_per_byte = 1032;    // scanlines to file: deflate cannot do more
+  static constexpr long long jpeg_pixels_per_byte = 1024;  // at least one bit for each block of 64 pixels is 512
 };
 
-// Decodes a PNG or JPEG, told apart by content. PNG: every colour type, depth and interlacing; alpha is dropped, grey
-// is repeated, 16-bit channels keep their upper byte (16-bit grey saturates at 255, as in Pillow). JPEG: grey and
-// YCbCr or RGB, accurate integer DCT and smooth chroma upsampling, Exif rotation ignored; CMYK is refused.
-// `name` begins every message. Throws Error(input) for a broken or refused image, Error(io) for an unreadable file.
+// Decodes a PNG or JPEG, told apart by content. PNG: every colour type, depth and interlacing; transparency is
+// dropped, grey is repeated, 16-bit colours keep their upper byte, 16-bit grey saturates at 255. JPEG: grey, YCbCr or
+// RGB, accurate integer DCT, smooth chroma upsampling, Exif rotation not applied; CMYK is refused, and so is whatever
+// libjpeg warns of, since half an image is no view. Every message begins with `name`. Throws Error(input).
 Image decode_image(std::span<const std::byte> bytes, std::string_view name);
+// The same of a file. Throws Error(io) if it cannot be read.
 Image read_image(const std::filesystem::path& path);
 
-// An image from a u8 array [height, width, 3]. Throws Error(input) naming `name`.
+// An image from a u8 array [height, width, 3]. Throws Error(input); the message begins with `name`.
 Image image_from_array(const Array& array, std::string_view name);
 
 }  // namespace nervus

@@ -1,0 +1,121 @@
+#include "preprocess/robots/robot.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <initializer_list>
+
+#include "core/check.h"
+
+namespace nervus {
+namespace {
+
+// Two arms of six joints and a gripper, left then right; the statistics keep the twelve joints and the two grippers
+// apart (LingBot-VLA's configs/robot_configs/robotwin.yaml).
+Robot two_arms(std::string name, std::initializer_list<const char*> arm_joints) {
+  Robot robot{.name = std::move(name),
+              .joints = {},
+              .units = {},
+              .groups = {{"arm.position", {}}, {"effector.position", {}}},
+              .cameras = {"cam_high", "cam_left_wrist", "cam_right_wrist"}};
+  for (const std::string side : {"left_", "right_"}) {
+    for (const char* joint : arm_joints) {
+      robot.groups[0].joints.push_back(static_cast<int>(robot.joints.size()));
+      robot.joints.push_back(side + joint);
+      robot.units.push_back("rad");
+    }
+    robot.groups[1].joints.push_back(static_cast<int>(robot.joints.size()));
+    robot.joints.push_back(side + "gripper");
+    robot.units.push_back("fraction open");
+  }
+  return robot;
+}
+
+const std::array<Robot, 2>& robots() {
+  static const std::array<Robot, 2> all = {
+      // gym-aloha: the simulated ALOHA's two ViperX arms.
+      two_arms("aloha", {"waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate"}),
+      // RoboTwin 2.0: arms whose joints have no names of their own.
+      two_arms("robotwin", {"joint_1", "joint_2", "joint_3", "joint_4", "joint_5", "joint_6"}),
+  };
+  return all;
+}
+
+// Where each joint's statistics are: in the groups' features below `prefix`, or in the feature `prefix` as a whole.
+std::vector<StatisticsColumn> columns_of(const Robot& robot, const NormStats& statistics, const std::string& prefix) {
+  std::vector<StatisticsColumn> columns(robot.joints.size());
+  const bool grouped = std::any_of(robot.groups.begin(), robot.groups.end(), [&](const JointGroup& group) {
+    return statistics.features.contains(prefix + "." + group.name);
+  });
+  if (!grouped && statistics.features.contains(prefix)) {
+    for (std::size_t i = 0; i < columns.size(); ++i) columns[i] = {prefix, i};
+    return columns;
+  }
+  for (const JointGroup& group : robot.groups) {
+    for (std::size_t i = 0; i < group.joints.size(); ++i) {
+      columns[static_cast<std::size_t>(group.joints[i])] = {prefix + "." + group.name, i};
+    }
+  }
+  return columns;
+}
+
+void require_room(const char* field, std::int64_t room, const Robot& robot) {
+  const auto joints = static_cast<std::int64_t>(robot.joints.size());
+  if (room >= joints) return;
+  fail(ErrorKind::checkpoint, "robot '" + robot.name + "' has " + std::to_string(joints) + " joints, but the model's " +
+                                  field + " is " + std::to_string(room));
+}
+
+}  // namespace
+
+const Robot& find_robot(std::string_view name) {
+  std::string known;
+  for (const Robot& robot : robots()) {
+    if (robot.name == name) return robot;
+    known += (known.empty() ? "" : ", ") + robot.name;
+  }
+  fail(ErrorKind::usage, "robot: expected one of " + known + "; found '" + std::string(name) + "'");
+}
+
+std::vector<std::string> robot_names() {
+  std::vector<std::string> result;
+  for (const Robot& robot : robots()) result.push_back(robot.name);
+  return result;
+}
+
+JointTransform::JointTransform(const Robot& robot)
+    : robot_(&robot), state_(robot.joints.size()), action_(robot.joints.size()) {}
+
+JointTransform::JointTransform(const Robot& robot, const NormStats& statistics, std::optional<Normalization> type)
+    : robot_(&robot),
+      state_(statistics, columns_of(robot, statistics, "observation.state"), type.value_or(robot.normalization)),
+      action_(statistics, columns_of(robot, statistics, "action"), type.value_or(robot.normalization)) {}
+
+std::vector<float> JointTransform::state_to_model(std::span<const float> state, std::int64_t max_state_dim) const {
+  require_room("max_state_dim", max_state_dim, *robot_);
+  if (state.size() != dimensions()) {
+    fail(ErrorKind::input, "state: expected " + std::to_string(dimensions()) + " values for robot '" + robot_->name +
+                               "' (" + robot_->joints.front() + " ... " + robot_->joints.back() + "), found " +
+                               std::to_string(state.size()));
+  }
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    if (std::isfinite(state[i])) continue;
+    fail(ErrorKind::input, "state: value " + std::to_string(i) + " (" + robot_->joints[i] +
+                               "): expected a finite number, found " + (std::isnan(state[i]) ? "nan" : "infinity"));
+  }
+  std::vector<float> result(static_cast<std::size_t>(max_state_dim), 0.0f);
+  state_.normalize(state.data(), result.data());
+  return result;
+}
+
+std::vector<float> JointTransform::actions_to_robot(const float* actions, std::int64_t steps,
+                                                    std::int64_t max_action_dim) const {
+  require_room("max_action_dim", max_action_dim, *robot_);
+  std::vector<float> result(static_cast<std::size_t>(steps) * dimensions());
+  for (std::int64_t step = 0; step < steps; ++step) {
+    action_.unnormalize(actions + step * max_action_dim, result.data() + static_cast<std::size_t>(step) * dimensions());
+  }
+  return result;
+}
+
+}  // namespace nervus
