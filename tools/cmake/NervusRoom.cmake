@@ -3,7 +3,7 @@
 add_library(nervus_flags INTERFACE)
 target_include_directories(nervus_flags INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>)
-target_compile_options(nervus_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Werror>)
+target_compile_options(nervus_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Werror -Wno-missing-field-initializers>)
 if(NERVUS_SANITIZE)
   target_compile_options(nervus_flags INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${NERVUS_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer>)
