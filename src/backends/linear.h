@@ -32,8 +32,8 @@ struct LinearSource {
   std::string name;
   std::int64_t outputs = 0;
   std::int64_t inputs = 0;
-  std::function<void(DType to, void* target)> read_weight;  // fills [outputs, inputs] row-major as `to`
-  std::function<void(float* target)> read_bias;             // fills [outputs]; null without bias
+  std::function<void(DType to, void* target)> read_weight = nullptr;  // fills [outputs, inputs] row-major as `to`
+  std::function<void(float* target)> read_bias = nullptr;             // fills [outputs]; null without bias
   bool full_output = false;  // y is f32 whatever the precision: it starts a residual stream or is a result
 };
 

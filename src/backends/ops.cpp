@@ -117,6 +117,17 @@ Tensor Ops::encode(const Tensor& x, const Encoding& encoding) {
   return y;
 }
 
+Tensor Ops::copy(const Tensor& x) {
+  const Tensor y = allocate(x.dtype, x.rows, x.columns);
+  copy_into(y, x);
+  return y;
+}
+
+void Ops::copy_into(const Tensor& y, const Tensor& x) {
+  check_shape(y, x.rows, x.columns, "copy");
+  if (x.rows > 0) kernels_.gather_rows(y, x, {});
+}
+
 void Ops::euler_step(const Tensor& x, const Tensor& v, float dt) {
   check_shape(v, x.rows, x.columns, "velocity");
   check(x.dtype == DType::f32 && v.dtype == DType::f32, "euler_step: x and v are f32");

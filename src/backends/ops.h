@@ -35,6 +35,8 @@ class Ops {
   Tensor gather_rows(const Tensor& x, const Tensor& index, const Encoding& encoding);
   void gather_rows_into(const Tensor& y, const Tensor& x, const Tensor& index);
   Tensor encode(const Tensor& x, const Encoding& encoding);  // the same rows in another format
+  Tensor copy(const Tensor& x);                                    // the same rows again
+  void copy_into(const Tensor& y, const Tensor& x);
   void euler_step(const Tensor& x, const Tensor& v, float dt);
 
  private:

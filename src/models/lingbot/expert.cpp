@@ -1,0 +1,155 @@
+#include "models/lingbot/expert.h"
+
+#include <cmath>
+
+#include "models/lingbot/names.h"
+
+namespace nervus::lingbot {
+namespace {
+
+void apply_silu(std::vector<float>& x) {
+  for (float& v : x) v = v / (1.0f + std::exp(-v));
+}
+
+std::vector<float> row_of(const std::vector<float>& x, std::int64_t row, std::int64_t first, std::int64_t width,
+                          std::int64_t stride) {
+  const auto begin = x.begin() + row * stride + first;
+  return {begin, begin + width};
+}
+
+}  // namespace
+
+Expert::Expert(WeightReader& reader, const Config& config)
+    : config_(config),
+      state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})),
+      action_in_(reader.linear({root + "action_in_proj"}, {.full_output = config.separate_time})) {
+  if (!config.separate_time) {
+    action_time_in_ = reader.linear({root + "action_time_mlp_in"}, {.inputs = config.expert.width});
+    action_time_out_ = reader.linear({root + "action_time_mlp_out"}, {.full_output = true});
+  }
+  for (std::int64_t i = 0; i < config.expert.layers; ++i) {
+    const std::string n = expert_layer(i), a = n + "self_attn.";
+    layers_.push_back({
+        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}),
+        .out = reader.linear({a + "o_proj"}, {.full_output = true}),
+        .gate_up = reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}),
+        .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true}),
+    });
+  }
+  action_out_ = reader.linear({root + "action_out_proj"}, {.full_output = true});
+}
+
+// What the norms are conditioned on, [times, D].
+std::vector<float> Expert::condition(WeightReader& reader, const std::vector<float>& times) const {
+  std::vector<float> cond = time_embedding(times, config_.expert.width);
+  if (!config_.separate_time) return cond;
+  const auto count = static_cast<std::int64_t>(times.size());
+  cond = reader.affine(root + "time_mlp_in", cond, count);
+  apply_silu(cond);
+  cond = reader.affine(root + "time_mlp_out", cond, count);
+  apply_silu(cond);
+  return cond;
+}
+
+// Of one norm at each time: (1 + gamma) weight x / rms(x) + beta, and the gate of its residual.
+std::vector<Style> Expert::styles(WeightReader& reader, const std::string& name, const std::vector<float>& cond,
+                                  std::int64_t times) const {
+  const std::int64_t width = config_.expert.width;
+  const bool joint = reader.has(name + ".gamma_beta_gate.weight"), gated = reader.has(name + ".gate.weight");
+  const std::vector<float> weight = reader.has(name + ".weight") ? reader.values(name + ".weight")
+                                                                  : std::vector<float>(width, 1.0f);
+  const auto affine = [&](const char* part) { return reader.affine(name + "." + part, cond, times); };
+  const std::vector<float> all = joint ? affine("gamma_beta_gate") : std::vector<float>{};
+  const std::vector<float> gamma = joint ? std::vector<float>{} : affine("gamma");
+  const std::vector<float> beta = joint ? std::vector<float>{} : affine("beta");
+  const std::vector<float> gate = gated && !joint ? affine("gate") : std::vector<float>{};
+  std::vector<Style> result;
+  for (std::int64_t k = 0; k < times; ++k) {
+    std::vector<float> scale = joint ? row_of(all, k, 0, width, 3 * width) : row_of(gamma, k, 0, width, width);
+    for (std::int64_t c = 0; c < width; ++c) scale[c] = (1.0f + scale[c]) * weight[c];
+    const std::vector<float> shift =
+        joint ? row_of(all, k, width, width, 3 * width) : row_of(beta, k, 0, width, width);
+    Style style{{reader.device().constant(1, width, scale), reader.device().constant(1, width, shift)}, {}};
+    if (joint) style.gate = reader.device().constant(1, width, row_of(all, k, 2 * width, width, 3 * width));
+    if (gated && !joint) style.gate = reader.device().constant(1, width, row_of(gate, k, 0, width, width));
+    result.push_back(style);
+  }
+  return result;
+}
+
+std::vector<TimeConstants> Expert::constants(WeightReader& reader, const std::vector<Step>& steps) const {
+  const auto count = static_cast<std::int64_t>(steps.size());
+  const std::int64_t width = config_.expert.width;
+  std::vector<float> times;
+  for (const Step& step : steps) times.push_back(step.t);
+  const std::vector<float> cond = condition(reader, times);
+
+  std::vector<TimeConstants> result(steps.size());
+  for (std::int64_t i = 0; i < config_.expert.layers; ++i) {
+    const std::vector<Style> attn = styles(reader, expert_layer(i) + "input_layernorm", cond, count);
+    const std::vector<Style> mlp = styles(reader, expert_layer(i) + "post_attention_layernorm", cond, count);
+    for (std::int64_t k = 0; k < count; ++k) {
+      result[k].attn_style.push_back(attn[k]);
+      result[k].mlp_style.push_back(mlp[k]);
+    }
+  }
+  const std::vector<Style> last =
+      config_.final_ada_norm
+          ? styles(reader, expert_root + "norm", cond, count)
+          : std::vector<Style>(steps.size(), Style{{reader.vector(expert_root + "norm.weight"), {}}, {}});
+  const std::vector<float> time_bias =
+      config_.separate_time ? std::vector<float>{}
+                            : reader.affine(root + "action_time_mlp_in", cond, count, width);
+  for (std::int64_t k = 0; k < count; ++k) {
+    result[k].t = steps[k].t;
+    result[k].dt = steps[k].dt;
+    result[k].final_norm = last[k].norm;
+    if (config_.separate_time) continue;
+    result[k].action_time_in = action_time_in_;
+    result[k].action_time_in.bias = reader.device().constant(1, width, row_of(time_bias, k, 0, width, width));
+  }
+  return result;
+}
+
+// Rows: the B states, then the B x n actions.
+Tensor Expert::embed_suffix(Ops& ops, const Buffers& buffers, const Tensor& x_t, const TimeConstants& time) const {
+  const std::int64_t batch = buffers.state.rows;
+  const Tensor h = ops.allocate(DType::f32, batch + x_t.rows, config_.expert.width);
+  const Tensor actions = h.slice(batch, x_t.rows);
+  const auto scope = ops.scope();
+  ops.linear_into(h.slice(0, batch), ops.encode(buffers.state, state_proj_.input), state_proj_);
+  const Tensor x = ops.encode(x_t, action_in_.input);
+  if (config_.separate_time) {
+    ops.linear_into(actions, x, action_in_);
+  } else {
+    Tensor a = ops.encode(ops.linear(x, action_in_), time.action_time_in.input);
+    a = ops.silu(ops.linear(a, time.action_time_in), action_time_out_.input);
+    ops.linear_into(actions, a, action_time_out_);
+  }
+  return h;
+}
+
+Tensor Expert::velocity(Ops& ops, const Buffers& buffers, const Rope& table, const Tensor& x_t,
+                        const TimeConstants& time) const {
+  const DeviceRows& rows = buffers.plan.suffix;
+  const Rope rope{table.cosine, table.sine, rows.positions};
+  const Heads heads{config_.expert.heads, config_.expert.kv_heads, config_.expert.head_size};
+  const Tensor h = embed_suffix(ops, buffers, x_t, time);                                 // [B (1 + n), E]
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const auto scope = ops.scope();
+    const Layer& w = layers_[i];
+    const Style &attn = time.attn_style[i], &mlp = time.mlp_style[i];
+    Tensor x = ops.rms_norm(h, attn.norm, w.qkv.input);                                   // [B (1 + n), E]
+    const Tensor q = ops.split_rope(ops.linear(x, w.qkv), heads, rope, buffers.cache[i], rows.slots);
+    x = ops.attention(q, buffers.cache[i], rows.ranges, heads, w.out.input);              // [B (1 + n), H d]
+    ops.linear_add(h, x, w.out, attn.gate);                                               // h += gate (x W^T)
+
+    x = ops.rms_norm(h, mlp.norm, w.gate_up.input);
+    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);                               // [B (1 + n), F]
+    ops.linear_add(h, x, w.down, mlp.gate);
+  }
+  const Tensor actions = h.slice(buffers.state.rows, x_t.rows);
+  return ops.linear(ops.rms_norm(actions, time.final_norm, action_out_.input), action_out_);
+}
+
+}  // namespace nervus::lingbot

@@ -1,0 +1,62 @@
+// The action expert: a decoder over [state, noisy actions] that also attends to the prefix, conditioned on time by its
+// norms (public class: QwenvlWithExpertModel, the second branch; embed_suffix of LingbotVLAPolicy).
+#pragma once
+
+#include <vector>
+
+#include "models/lingbot/buffers.h"
+#include "models/lingbot/schedule.h"
+#include "models/nn/weight_reader.h"
+
+namespace nervus::lingbot {
+
+// A norm and the gate of the residual that it starts, at one time. The gate is empty where there is none.
+struct Style {
+  Norm norm;
+  Tensor gate;
+};
+
+// What depends on the time alone: constants of the checkpoint.
+struct TimeConstants {
+  float t = 1;
+  float dt = 0;
+  Linear action_time_in;          // with the time's half folded into its bias; unused with a separate time MLP
+  std::vector<Style> attn_style;  // one a layer
+  std::vector<Style> mlp_style;
+  Norm final_norm;
+};
+
+class Expert {
+ public:
+  Expert(WeightReader& reader, const Config& config);
+
+  // The constants of each step. Reads the weights that depend on the time, which are not kept.
+  std::vector<TimeConstants> constants(WeightReader& reader, const std::vector<Step>& steps) const;
+
+  // v = f(x_t, t | prefix): one pass over [states, actions] -> f32 [B n, A] in the caller's scope.
+  Tensor velocity(Ops& ops, const Buffers& buffers, const Rope& rope, const Tensor& x_t,
+                  const TimeConstants& time) const;
+
+ private:
+  struct Layer {
+    Linear qkv;
+    Linear out;
+    Linear gate_up;
+    Linear down;
+  };
+
+  std::vector<float> condition(WeightReader& reader, const std::vector<float>& times) const;
+  std::vector<Style> styles(WeightReader& reader, const std::string& name, const std::vector<float>& cond,
+                            std::int64_t times) const;
+  Tensor embed_suffix(Ops& ops, const Buffers& buffers, const Tensor& x_t, const TimeConstants& time) const;
+
+  const Config& config_;
+  Linear state_proj_;
+  Linear action_in_;
+  Linear action_time_in_;   // the actions' half of it; empty with a separate time MLP
+  Linear action_time_out_;
+  std::vector<Layer> layers_;
+  Linear action_out_;
+};
+
+}  // namespace nervus::lingbot

@@ -1,0 +1,148 @@
+#include "models/lingbot/lingbot.h"
+
+#include <cstring>
+
+#include "models/nn/rope_table.h"
+
+namespace nervus::lingbot {
+namespace {
+
+constexpr float theta = 10000.0f;
+
+std::vector<float> position_angles(std::int64_t positions, std::int64_t head_size) {
+  const std::vector<float> frequencies = rope_frequencies(head_size, theta);
+  std::vector<float> angles;
+  for (std::int64_t p = 0; p < positions; ++p) {
+    for (const float f : frequencies) angles.push_back(static_cast<float>(p) * f);
+  }
+  return angles;
+}
+
+}  // namespace
+
+ModelShape shape_of(const Config& c) {
+  return {.patch_values = c.vision.patch_values(),
+          .patch_side = c.vision.patch,
+          .merge = c.vision.merge,
+          .image_side = c.image_side,
+          .vocabulary = c.vocabulary,
+          .text_tokens = c.text_tokens,
+          .state = c.state,
+          .action = c.action,
+          .chunk = c.chunk,
+          .steps = static_cast<int>(c.steps),
+          .cameras = {"cam_high", "cam_left_wrist", "cam_right_wrist"}};
+}
+
+LingBot::LingBot(const Checkpoint& checkpoint, Device& device, const Config& config, const ModelOptions& options)
+    : config_(config),
+      limits_(options.limits),
+      shape_(shape_of(config)),
+      geometry_(view_geometry(config.vision, options.limits.patches)),
+      layout_(cache_layout(config, options.limits)) {
+  WeightReader reader(checkpoint, device, options.progress, options.dry);
+  load(reader, device, options);
+}
+
+void LingBot::load(WeightReader& reader, Device& device, const ModelOptions& options) {
+  prefix_ = std::make_unique<Prefix>(reader, config_);
+  vision_ = std::make_unique<Vision>(reader, device, config_.vision, geometry_);
+  expert_ = std::make_unique<Expert>(reader, config_);
+  rope_ = make_rope(device, position_angles(layout_.stride(), config_.language.head_size),
+                    config_.language.head_size / 2);
+  std::vector<Step> all;  // of every schedule, so that the weights are read once
+  std::vector<std::size_t> lengths;
+  for (const int steps : options.steps) {
+    const std::vector<Step> schedule = make_schedule(steps, options.time_grid);
+    all.insert(all.end(), schedule.begin(), schedule.end());
+    lengths.push_back(schedule.size());
+  }
+  const std::vector<TimeConstants> constants = expert_->constants(reader, all);
+  auto next = constants.begin();
+  for (const std::size_t length : lengths) {
+    schedules_.emplace_back(next, next + static_cast<std::ptrdiff_t>(length));
+    next += static_cast<std::ptrdiff_t>(length);
+  }
+}
+
+void LingBot::attach(Ops& ops) {
+  ops_ = &ops;
+  buffers_ = std::make_unique<Buffers>(ops, config_, limits_);
+}
+
+void LingBot::plan(const Presence& presence) {
+  plan_ = make_plan(config_, geometry_, layout_, presence);
+  buffers_->resize(plan_, presence.views, geometry_.patches());
+}
+
+void LingBot::upload(Device& device, const Inputs& inputs, const float* noise) {
+  buffers_->upload(device, plan_);
+  device.upload(buffers_->images, inputs.images.to_float().data());
+  device.upload(buffers_->state, inputs.state.to_float().data());
+  device.upload(buffers_->noise, noise);
+}
+
+void LingBot::vision() { vision_->run(*ops_, *buffers_); }
+
+void LingBot::prefix() { prefix_->run(*ops_, *buffers_, rope_); }
+
+void LingBot::denoise(std::size_t schedule) {
+  ops_->copy_into(buffers_->actions, buffers_->noise);
+  for (const TimeConstants& time : schedules_[schedule]) {
+    const auto scope = ops_->scope();
+    const Tensor v = expert_->velocity(*ops_, *buffers_, rope_, buffers_->actions, time);
+    ops_->euler_step(buffers_->actions, v, time.dt);
+  }
+}
+
+std::map<std::string, Array> LingBot::trace_prefix(Device& device) {
+  std::map<std::string, Array> trace;
+  const std::int64_t batch = plan_.batch, length = plan_.padded_length;
+  Array valid(DType::boolean, {batch, length});
+  for (const std::int32_t column : plan_.prefix_columns) valid.data<std::uint8_t>()[column] = 1;
+  trace["prefix.valid"] = valid;
+
+  const auto host = [&](const Tensor& tensor) {
+    Array array(tensor.dtype, {tensor.rows, tensor.columns});
+    device.download(array.bytes.data(), tensor);
+    return array.converted(DType::f32);
+  };
+  // Puts row `rows[r]` of `source` where the r-th prefix row stands in the padded [B, L].
+  const auto spread = [&](const Array& source, const auto& row, Shape shape) {
+    Array target(DType::f32, std::move(shape));
+    const std::int64_t width = source.shape[1];
+    for (std::size_t r = 0; r < plan_.prefix_columns.size(); ++r) {
+      std::memcpy(target.data<float>() + plan_.prefix_columns[r] * width, source.data<float>() + row(r) * width,
+                  width * sizeof(float));
+    }
+    return target;
+  };
+  trace["prefix.embeddings"] =
+      spread(host(buffers_->embeddings), [](std::size_t r) { return r; }, {batch, length, config_.language.width});
+  const Shape shape{batch, length, config_.language.kv_heads, config_.language.head_size};
+  const auto slot = [&](std::size_t r) { return plan_.prefix.slots[r]; };
+  for (std::size_t i = 0; i < buffers_->cache.size(); ++i) {
+    const std::string name = "prefix." + std::to_string(i);
+    trace[name + ".key"] = spread(host(buffers_->cache[i].keys), slot, shape);
+    trace[name + ".value"] = spread(host(buffers_->cache[i].values), slot, shape);
+  }
+  return trace;
+}
+
+std::vector<Array> LingBot::trace_velocity(Device& device, const Checkpoint& checkpoint,
+                                           const std::vector<float>& times) {
+  WeightReader reader(checkpoint, device, {}, false);
+  std::vector<Step> steps;
+  for (const float t : times) steps.push_back({t, 0});
+  std::vector<Array> velocities;
+  for (const TimeConstants& time : expert_->constants(reader, steps)) {
+    const auto scope = ops_->scope();
+    const Tensor v = expert_->velocity(*ops_, *buffers_, rope_, buffers_->noise, time);
+    Array array(DType::f32, {plan_.batch, config_.chunk, config_.action});
+    device.download(array.bytes.data(), v);
+    velocities.push_back(std::move(array));
+  }
+  return velocities;
+}
+
+}  // namespace nervus::lingbot

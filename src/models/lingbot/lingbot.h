@@ -1,0 +1,60 @@
+// LingBot-VLA: camera patches, text and state in, a chunk of actions out, by flow matching. Read this first.
+//
+//   vision   patches of the views that are there -> image tokens                     (vision.h)
+//   prefix   image tokens, depth queries, text -> keys and values of every layer     (prefix.h)
+//   denoise  x <- x - dt v(x, t | prefix), from noise at t = 1 to actions at t = 0   (expert.h)
+//
+// Which rows a call has and who sees whom is planned on the host (plan.h); sizes and variants are in config.h, tensors in
+// weights.h. Public class: LingbotVLAPolicy.
+#pragma once
+
+#include <memory>
+
+#include "models/families.h"
+#include "models/lingbot/expert.h"
+#include "models/lingbot/prefix.h"
+#include "models/lingbot/vision.h"
+
+namespace nervus::lingbot {
+
+class LingBot : public Model {
+ public:
+  LingBot(const Checkpoint& checkpoint, Device& device, const Config& config, const ModelOptions& options);
+
+  const ModelShape& shape() const override { return shape_; }
+  const Limits& limits() const override { return limits_; }
+  void attach(Ops& ops) override;
+  void plan(const Presence& presence) override;
+  void upload(Device& device, const Inputs& inputs, const float* noise) override;
+  void vision() override;
+  void prefix() override;
+  void denoise(std::size_t schedule) override;
+  Tensor actions() const override { return buffers_->actions; }
+  std::map<std::string, Array> trace_prefix(Device& device) override;
+  std::vector<Array> trace_velocity(Device& device, const Checkpoint& checkpoint,
+                                    const std::vector<float>& times) override;
+
+ private:
+  void load(WeightReader& reader, Device& device, const ModelOptions& options);
+
+  Config config_;
+  Limits limits_;
+  ModelShape shape_;
+  ViewGeometry geometry_;
+  CacheLayout layout_;
+  std::unique_ptr<Vision> vision_;
+  std::unique_ptr<Prefix> prefix_;
+  std::unique_ptr<Expert> expert_;
+  Rope rope_;                                          // plain positions, of prefix and suffix
+  std::vector<std::vector<TimeConstants>> schedules_;  // one a step count
+  Ops* ops_ = nullptr;
+  std::unique_ptr<Buffers> buffers_;
+  Plan plan_;
+};
+
+ModelShape shape_of(const Config& config);
+
+// The row of families.cpp.
+Family family();
+
+}  // namespace nervus::lingbot

@@ -1,0 +1,85 @@
+#include "models/lingbot/prefix.h"
+
+#include "models/lingbot/names.h"
+
+namespace nervus::lingbot {
+namespace {
+
+// The depth queries: each is the mean of its share of the learned rows.
+std::vector<float> query_embeddings(WeightReader& reader, const Config& config) {
+  const std::vector<float> rows = reader.values(root + "depth_align_embs");
+  const std::int64_t share = config.query_rows / config.query_tokens, width = config.language.width;
+  std::vector<float> queries(config.query_tokens * width);
+  for (std::int64_t q = 0; q < config.query_tokens; ++q) {
+    for (std::int64_t c = 0; c < width; ++c) {
+      float sum = 0;
+      for (std::int64_t r = 0; r < share; ++r) sum += rows[(q * share + r) * width + c];
+      queries[q * width + c] = sum / static_cast<float>(share);
+    }
+  }
+  return queries;
+}
+
+}  // namespace
+
+Prefix::Prefix(WeightReader& reader, const Config& config)
+    : config_(config.language),
+      token_table_(reader.table(language_root + "embed_tokens.weight", reader.device().activation())) {
+  if (config.query_tokens > 0) {
+    query_table_ =
+        reader.device().constant(config.query_tokens, config_.width, query_embeddings(reader, config));
+  }
+  for (std::int64_t i = 0; i < config_.layers; ++i) {
+    const std::string n = language_layer(i), a = n + "self_attn.";
+    const Norm attn_norm{reader.vector(n + "input_layernorm.weight"), {}};
+    if (i + 1 == config_.layers) {
+      layers_.push_back({.attn_norm = attn_norm, .qkv = reader.linear({a + "k_proj", a + "v_proj"})});
+      break;
+    }
+    layers_.push_back({
+        .attn_norm = attn_norm,
+        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}),
+        .out = reader.linear({a + "o_proj"}, {.full_output = true}),
+        .mlp_norm = {reader.vector(n + "post_attention_layernorm.weight"), {}},
+        .gate_up = reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}),
+        .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true}),
+    });
+  }
+}
+
+// Rows [images][queries][text] of all samples.
+void Prefix::embed(Ops& ops, const Buffers& buffers) const {
+  const DevicePlan& plan = buffers.plan;
+  const std::int64_t images = plan.image_rows.columns, queries = plan.query_rows.columns;
+  const std::int64_t text = plan.text_rows.columns;
+  ops.gather_rows_into(buffers.embeddings.slice(0, images), buffers.tokens, plan.image_rows);
+  if (queries > 0) ops.gather_rows_into(buffers.embeddings.slice(images, queries), query_table_, plan.query_rows);
+  ops.gather_rows_into(buffers.embeddings.slice(images + queries, text), token_table_, plan.text_rows);
+}
+
+void Prefix::run(Ops& ops, const Buffers& buffers, const Rope& table) const {
+  const auto stage = ops.scope();
+  embed(ops, buffers);
+  const DeviceRows& rows = buffers.plan.prefix;
+  const Rope rope{table.cosine, table.sine, rows.positions};
+  const Heads heads{config_.heads, config_.kv_heads, config_.head_size};
+  const Tensor h = ops.copy(buffers.embeddings);                                          // [L, D]
+  for (std::size_t i = 0; i + 1 < layers_.size(); ++i) {
+    const auto scope = ops.scope();
+    const Layer& w = layers_[i];
+    Tensor x = ops.rms_norm(h, w.attn_norm, w.qkv.input);                                 // [L, D]
+    const Tensor q = ops.split_rope(ops.linear(x, w.qkv), heads, rope, buffers.cache[i], rows.slots);
+    x = ops.attention(q, buffers.cache[i], rows.ranges, heads, w.out.input);              // [L, H d]
+    ops.linear_add(h, x, w.out);                                                          // h += x W^T
+
+    x = ops.rms_norm(h, w.mlp_norm, w.gate_up.input);
+    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);                               // [L, F]
+    ops.linear_add(h, x, w.down);
+  }
+  const Layer& last = layers_.back();  // nothing reads what comes after its keys and values
+  const Heads keys_only{0, config_.kv_heads, config_.head_size};
+  const Tensor x = ops.rms_norm(h, last.attn_norm, last.qkv.input);
+  ops.split_rope(ops.linear(x, last.qkv), keys_only, rope, buffers.cache.back(), rows.slots);
+}
+
+}  // namespace nervus::lingbot

@@ -1,0 +1,84 @@
+#include "models/lingbot/vision.h"
+
+#include <algorithm>
+
+#include "models/lingbot/names.h"
+#include "models/nn/rope_table.h"
+
+namespace nervus::lingbot {
+namespace {
+
+constexpr float theta = 10000.0f;
+constexpr std::int64_t mlp_padding = 16;  // 3420 is no multiple of what matrix units load
+
+// Angles [P, d / 2] over (row, column), for the patches in window order.
+std::vector<float> rope_angles(const VisionConfig& config, const ViewGeometry& geometry) {
+  const std::vector<float> frequencies = rope_frequencies(config.head_size() / 2, theta);
+  const std::int64_t cells = geometry.grid / config.merge;
+  std::vector<float> angles;
+  for (const std::int32_t token : geometry.token_order) {
+    for (std::int64_t k = 0; k < config.unit(); ++k) {
+      const auto row = static_cast<float>(token / cells * config.merge + k / config.merge);
+      const auto column = static_cast<float>(token % cells * config.merge + k % config.merge);
+      for (const float f : frequencies) angles.push_back(row * f);
+      for (const float f : frequencies) angles.push_back(column * f);
+    }
+  }
+  return angles;
+}
+
+}  // namespace
+
+Vision::Vision(WeightReader& reader, Device& device, const VisionConfig& config, const ViewGeometry& geometry)
+    : config_(config),
+      rope_(make_rope(device, rope_angles(config, geometry), config.head_size() / 2)),
+      patch_embed_(reader.linear({vision_root + "patch_embed.proj"}, {.full_output = true})) {
+  const auto& full = config.full_blocks;
+  for (std::int64_t i = 0; i < config.depth; ++i) {
+    const std::string b = vision_block(i);
+    blocks_.push_back({
+        .attn_norm = {reader.vector(b + "norm1.weight"), {}},
+        .qkv = reader.linear({b + "attn.qkv"}),
+        .proj = reader.linear({b + "attn.proj"}, {.full_output = true}),
+        .mlp_norm = {reader.vector(b + "norm2.weight"), {}},
+        .gate_up = reader.linear({b + "mlp.gate_proj", b + "mlp.up_proj"}, {.pad_outputs = mlp_padding}),
+        .down = reader.linear({b + "mlp.down_proj"}, {.pad_inputs = mlp_padding, .full_output = true}),
+        .full = std::find(full.begin(), full.end(), i) != full.end(),
+    });
+  }
+  merger_norm_ = {reader.vector(vision_root + "merger.ln_q.weight"), {}};
+  merger_in_ = reader.linear({vision_root + "merger.mlp.0"});
+  merger_out_ = reader.linear({vision_root + "merger.mlp.2"}, {.full_output = true});
+}
+
+void Vision::run(Ops& ops, const Buffers& buffers) const {
+  const auto stage = ops.scope();
+  const DevicePlan& plan = buffers.plan;
+  const std::int64_t rows = plan.patches.columns;
+  const Heads heads{config_.heads, config_.heads, config_.head_size()};
+  const KeyValues cache{ops.allocate(ops.activation(), rows, config_.width),
+                        ops.allocate(ops.activation(), rows, config_.width)};
+  const Rope rope{rope_.cosine, rope_.sine, plan.view.positions};
+  const Tensor h = ops.allocate(DType::f32, rows, config_.width);                        // [N, D]
+  {
+    const auto scope = ops.scope();
+    ops.linear_into(h, ops.gather_rows(buffers.images, plan.patches, patch_embed_.input), patch_embed_);
+  }
+  for (const Block& w : blocks_) {
+    const auto scope = ops.scope();
+    Tensor x = ops.rms_norm(h, w.attn_norm, w.qkv.input);                                 // [N, D]
+    const Tensor q = ops.split_rope(ops.linear(x, w.qkv), heads, rope, cache, plan.view.slots);
+    x = ops.attention(q, cache, w.full ? plan.view.ranges : plan.window.ranges, heads, w.proj.input);
+    ops.linear_add(h, x, w.proj);                                                         // h += x W^T + b
+
+    x = ops.rms_norm(h, w.mlp_norm, w.gate_up.input);
+    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);                               // [N, F]
+    ops.linear_add(h, x, w.down);
+  }
+  Tensor x = ops.rms_norm(h, merger_norm_, merger_in_.input);
+  x = x.reshaped(rows / config_.unit(), config_.width * config_.unit());                  // [N / 4, 4 D]
+  x = ops.gelu(ops.linear(x, merger_in_), merger_out_.input);
+  ops.linear_into(buffers.tokens, x, merger_out_);                                        // [N / 4, L]
+}
+
+}  // namespace nervus::lingbot

@@ -1,0 +1,38 @@
+// The vision tower (public class: Qwen2_5_VisionTransformerPretrainedModel).
+#pragma once
+
+#include <vector>
+
+#include "models/lingbot/buffers.h"
+#include "models/nn/weight_reader.h"
+
+namespace nervus::lingbot {
+
+class Vision {
+ public:
+  Vision(WeightReader& reader, Device& device, const VisionConfig& config, const ViewGeometry& geometry);
+
+  // Patches of the views that are there -> buffers.tokens, in window order.
+  void run(Ops& ops, const Buffers& buffers) const;
+
+ private:
+  struct Block {
+    Norm attn_norm;
+    Linear qkv;
+    Linear proj;
+    Norm mlp_norm;
+    Linear gate_up;
+    Linear down;
+    bool full = false;  // sees the whole view, not its window
+  };
+
+  VisionConfig config_;
+  Rope rope_;
+  Linear patch_embed_;
+  std::vector<Block> blocks_;
+  Norm merger_norm_;
+  Linear merger_in_;
+  Linear merger_out_;
+};
+
+}  // namespace nervus::lingbot

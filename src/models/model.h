@@ -1,0 +1,76 @@
+// Model: what the assembly line needs of any family. A model knows no device: it reads its weights through
+// WeightReader, keeps them as a Device made them, and computes through Ops.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "backends/device.h"
+#include "backends/ops.h"
+#include "checkpoint/checkpoint.h"
+#include "nervus/policy.h"
+
+namespace nervus {
+
+// What a call of this model looks like.
+struct ModelShape {
+  std::int64_t patch_values = 0;      // of one patch (1176)
+  std::int64_t patch_side = 0;        // pixels of a patch's side (14)
+  std::int64_t merge = 0;             // patches a side that become one token (2)
+  std::int64_t image_side = 0;        // pixels that images are resized to
+  std::int64_t vocabulary = 0;
+  std::int64_t text_tokens = 0;       // default length of the text
+  std::int64_t state = 0;             // max_state_dim
+  std::int64_t action = 0;            // max_action_dim
+  std::int64_t chunk = 0;             // n_action_steps
+  int steps = 0;                      // default number of Euler steps
+  std::vector<std::string> cameras;   // in order
+};
+
+struct ModelOptions {
+  Limits limits;                      // complete: nothing is 0
+  std::vector<int> steps;
+  TimeGrid time_grid = TimeGrid::exact;
+  ProgressFunction progress;
+  bool dry = false;                   // shapes only: no weight is read
+};
+
+// The masks of a call on the host, row-major: which views and which text tokens are there.
+struct Presence {
+  std::int64_t batch = 0, views = 0, text = 0;
+  std::vector<std::uint8_t> image_mask;  // [B, V]
+  std::vector<std::uint8_t> token_mask;  // [B, T]
+  std::vector<std::int32_t> tokens;      // [B, T]; only those with a mask are read
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  virtual const ModelShape& shape() const = 0;
+  virtual const Limits& limits() const = 0;
+
+  // Takes the buffers of a call from the workspace of `ops`, and computes with `ops` from now on.
+  virtual void attach(Ops& ops) = 0;
+  // Lays out the rows of the next call. Throws Error(input) where it exceeds the limits or a token the vocabulary.
+  virtual void plan(const Presence& presence) = 0;
+  // Copies the planned call's tensors to the device; `noise` f32 [B, n, A].
+  virtual void upload(Device& device, const Inputs& inputs, const float* noise) = 0;
+
+  // The stages, in this order; each may be run again without those before it.
+  virtual void vision() = 0;
+  virtual void prefix() = 0;
+  // Denoises x_t in place with the schedule of options.steps[schedule].
+  virtual void denoise(std::size_t schedule) = 0;
+  // f32 [B n, A]
+  virtual Tensor actions() const = 0;
+
+  // After prefix(): prefix.embeddings, prefix.valid, prefix.{i}.key, prefix.{i}.value, with padding rows zero.
+  virtual std::map<std::string, Array> trace_prefix(Device& device) = 0;
+  // Velocities f32 [B, n, A] at the uploaded noise for other times; reads the weights of the time embedding again.
+  virtual std::vector<Array> trace_velocity(Device& device, const Checkpoint& checkpoint,
+                                            const std::vector<float>& times) = 0;
+};
+
+}  // namespace nervus
