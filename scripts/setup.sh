@@ -30,8 +30,8 @@ install_packages() {
 }
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-  echo "setup: this is neither Debian nor Ubuntu, so nothing is installed. The build needs a C++20 compiler, CMake 3.22," >&2
-  echo "setup: Ninja and the libraries of these Debian packages: ${packages[*]}" >&2
+  echo "setup: this is neither Debian nor Ubuntu, so nothing is installed. The build needs a C++20 compiler," >&2
+  echo "setup: CMake 3.22, Ninja and the libraries of these Debian packages: ${packages[*]}" >&2
   exit 0
 fi
 

@@ -27,7 +27,8 @@ add_library(nervus::nervus ALIAS nervus_shared)
 
 set(package_directory ${CMAKE_INSTALL_LIBDIR}/cmake/nervus)
 install(TARGETS nervus_shared EXPORT nervusTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/nervus DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/nervus DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  FILES_MATCHING PATTERN *.h)
 install(EXPORT nervusTargets NAMESPACE nervus:: DESTINATION ${package_directory})
 configure_package_config_file(${PROJECT_SOURCE_DIR}/tools/cmake/nervusConfig.cmake.in
   ${PROJECT_BINARY_DIR}/nervusConfig.cmake INSTALL_DESTINATION ${package_directory})
@@ -56,4 +57,5 @@ add_custom_target(nervus_completions ALL DEPENDS ${completions})
 install(FILES ${PROJECT_BINARY_DIR}/completions/nervus.bash
   DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME nervus)
 install(FILES ${PROJECT_BINARY_DIR}/completions/_nervus DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
-install(FILES ${PROJECT_BINARY_DIR}/completions/nervus.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+install(FILES ${PROJECT_BINARY_DIR}/completions/nervus.fish
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
