@@ -1,0 +1,115 @@
+#include "preprocess/tokenizer.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "checkpoint/json.h"
+#include "core/check.h"
+#include "preprocess/tokenizer_bpe.h"
+#include "preprocess/tokenizer_file.h"
+#include "preprocess/tokenizer_pattern.h"
+#include "preprocess/unicode.h"
+
+namespace nervus {
+
+struct Tokenizer::Parts {
+  struct Added {
+    std::string text;
+    std::int32_t token;
+  };
+
+  explicit Parts(TokenizerFile file)
+      : pairs(std::move(file.pairs)),
+        pattern(file.pattern, std::move(file.pattern_source)),
+        nfc(file.nfc),
+        vocabulary_size(static_cast<std::size_t>(file.vocabulary_size)) {
+    for (auto& [text, token] : file.added) added[static_cast<unsigned char>(text[0])].push_back({text, token});
+    for (auto& group : added) std::ranges::sort(group, std::ranges::greater{}, [](auto& a) { return a.text.size(); });
+  }
+
+  // The longest added token at the beginning of `text`, null if there is none.
+  const Added* find_added(std::string_view text) const {
+    const auto& group = added[static_cast<unsigned char>(text[0])];
+    const auto found = std::ranges::find_if(group, [&](const Added& each) { return text.starts_with(each.text); });
+    return found == group.end() ? nullptr : &*found;
+  }
+
+  // Appends the tokens of text without added tokens.
+  void encode(std::string_view text, std::vector<std::int32_t>& tokens) const {
+    const std::string normal = nfc ? to_nfc(text) : std::string(text);
+    for (const std::string_view word : pattern.split(normal)) pairs.encode(word, tokens);
+  }
+
+  BytePairs pairs;
+  SplitPattern pattern;
+  bool nfc;
+  std::size_t vocabulary_size;
+  std::array<std::vector<Added>, 256> added;  // by first byte, longest first
+};
+
+Tokenizer::Tokenizer(std::unique_ptr<const Parts> parts) : parts_(std::move(parts)) {}
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&& other) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&& other) noexcept = default;
+
+Tokenizer Tokenizer::load(const std::filesystem::path& directory) {
+  return Tokenizer(std::make_unique<const Parts>(read_tokenizer(directory)));
+}
+
+Tokenizer Tokenizer::parse(std::string_view json, const std::string& file) {
+  return Tokenizer(std::make_unique<const Parts>(parse_tokenizer(Fields::parse(json, file))));
+}
+
+std::size_t Tokenizer::vocabulary_size() const { return parts_->vocabulary_size; }
+
+std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
+  if (const auto offset = find_invalid_utf8(text); offset != std::string_view::npos) {
+    fail(ErrorKind::input, "text: expected UTF-8, found another byte at byte " + std::to_string(offset));
+  }
+  std::vector<std::int32_t> tokens;
+  std::size_t start = 0;  // of the stretch since the last added token
+  for (std::size_t offset = 0; offset < text.size();) {
+    const Parts::Added* added = parts_->find_added(text.substr(offset));
+    if (!added) {
+      ++offset;
+      continue;
+    }
+    parts_->encode(text.substr(start, offset - start), tokens);
+    tokens.push_back(added->token);
+    offset += added->text.size();
+    start = offset;
+  }
+  parts_->encode(text.substr(start), tokens);
+  return tokens;
+}
+
+Prompt encode_prompt(const Tokenizer& tokenizer, std::string_view instruction, std::int64_t max_length) {
+  check(max_length > 0, "a prompt has room for a token");
+  if (instruction.size() > max_prompt_bytes) {
+    fail(ErrorKind::input, "prompt: expected at most " + std::to_string(max_prompt_bytes) + " bytes, found " +
+                               std::to_string(instruction.size()) + "; cut it before byte " +
+                               std::to_string(max_prompt_bytes));
+  }
+  if (const auto offset = find_invalid_utf8(instruction); offset != std::string_view::npos) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    const auto byte = static_cast<unsigned char>(instruction[offset]);
+    fail(ErrorKind::input, std::string("prompt: expected UTF-8, found 0x") + digits[byte >> 4] + digits[byte & 15] +
+                               " at byte " + std::to_string(offset));
+  }
+  if (const auto offset = instruction.find('\0'); offset != std::string_view::npos) {
+    fail(ErrorKind::input, "prompt: expected text, found NUL at byte " + std::to_string(offset));
+  }
+
+  std::string text(instruction);
+  if (!text.starts_with("<bos>")) text.insert(0, "<bos>");
+  if (!text.ends_with('\n')) text += '\n';
+  Prompt prompt{tokenizer.encode(text), {}};
+  prompt.tokens.resize(std::min(prompt.tokens.size(), static_cast<std::size_t>(max_length)));
+  prompt.valid.assign(prompt.tokens.size(), 1);
+  prompt.tokens.resize(static_cast<std::size_t>(max_length), padding_token);
+  prompt.valid.resize(static_cast<std::size_t>(max_length), 0);
+  return prompt;
+}
+
+}  // namespace nervus

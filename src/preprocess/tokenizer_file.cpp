@@ -1,0 +1,294 @@
+#include "preprocess/tokenizer_file.h"
+
+#include <array>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "checkpoint/file.h"
+#include "core/check.h"
+#include "preprocess/tokenizer.h"
+
+namespace nervus {
+namespace {
+
+constexpr std::int64_t largest_id = std::numeric_limits<std::int32_t>::max() - 1;
+constexpr std::uint64_t largest_merges_file = std::uint64_t{64} << 20;
+constexpr std::string_view qwen_pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// The character that stands for each byte in vocabularies (`bytes_to_unicode` of GPT-2): itself if it is printable in
+// Latin-1 and no space, else the next one from U+0100.
+std::array<std::string, 256> byte_symbols() {
+  std::array<std::string, 256> symbols;
+  int substitute = 0x100;
+  for (int byte = 0; byte < 256; ++byte) {
+    const bool printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
+    const int point = printable ? byte : substitute++;
+    if (point < 0x80) symbols[byte] = {static_cast<char>(point)};
+    else symbols[byte] = {static_cast<char>(0xc0 | point >> 6), static_cast<char>(0x80 | (point & 0x3f))};
+  }
+  return symbols;
+}
+
+// Collects tokens. `where` begins messages: file and field.
+class Vocabulary {
+ public:
+  // All tokens of an object, which must outlive this.
+  void add(const Json& tokens, const std::string& where);
+  // `where` is called for the place of a wrong merge.
+  template <typename Where>
+  void add_merge(std::string_view left, std::string_view right, const Where& where);
+  // "left right"
+  template <typename Where>
+  void add_merge(std::string_view line, const Where& where);
+  // A token with properties as tokenizer.json writes them.
+  void add_added(const Fields& fields, std::int64_t id);
+  void add_added(const std::string& text, std::int64_t id, const std::string& where);
+
+  TokenizerFile file;
+
+ private:
+  void add(std::string_view text, std::int64_t id, const std::string& where);
+
+  std::unordered_map<std::string_view, std::int32_t> ids_;
+  std::unordered_map<std::int32_t, std::string_view> texts_;
+  std::int32_t last_merged_ = 0;
+};
+
+void Vocabulary::add(std::string_view text, std::int64_t id, const std::string& where) {
+  const auto [owner, is_new] = texts_.emplace(static_cast<std::int32_t>(id), text);
+  if (!is_new) {
+    fail(ErrorKind::checkpoint, where + ": token " + in_quotes(text) +
+                                    ": expected an id that no other token has, found " + std::to_string(id) +
+                                    ", the id of " + in_quotes(owner->second));
+  }
+  ids_.emplace(text, static_cast<std::int32_t>(id));
+  file.vocabulary_size = std::max(file.vocabulary_size, id + 1);
+}
+
+void Vocabulary::add(const Json& tokens, const std::string& where) {
+  if (!tokens.is_object()) fail(ErrorKind::checkpoint, where + ": expected an object of tokens and their ids");
+  ids_.reserve(tokens.size());
+  texts_.reserve(tokens.size());
+  for (const auto& [text, id] : tokens.get_ref<const Json::object_t&>()) {
+    if (!id.is_number_integer() || id < 0 || id > largest_id) {
+      fail(ErrorKind::checkpoint, where + ": token " + in_quotes(text) + ": expected an id from 0 to " +
+                                      std::to_string(largest_id) + ", found " + id.dump().substr(0, 60));
+    }
+    add(text, id.get<std::int64_t>(), where);
+  }
+  const auto symbols = byte_symbols();
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto found = ids_.find(symbols[byte]);
+    if (found == ids_.end()) {
+      fail(ErrorKind::checkpoint, where + ": expected a token for each of the 256 bytes, found none for byte " +
+                                      std::to_string(byte) + ", which is written " + in_quotes(symbols[byte]));
+    }
+    file.pairs.set_byte(byte, found->second);
+  }
+}
+
+template <typename Where>
+void Vocabulary::add_merge(std::string_view left, std::string_view right, const Where& where) {
+  const auto token = [&](std::string_view text) {
+    const auto found = ids_.find(text);
+    if (found != ids_.end()) return found->second;
+    fail(ErrorKind::checkpoint, where() + ": expected two tokens that make a third, found " + in_quotes(left) +
+                                    " and " + in_quotes(right) + ", but the vocabulary has no " + in_quotes(text));
+  };
+  const std::string both = std::string(left).append(right);
+  const auto next = texts_.find(last_merged_ + 1);  // ids rise with rank in most vocabularies: spares a search
+  last_merged_ = next != texts_.end() && next->second == both ? next->first : token(both);
+  if (!file.pairs.add_merge(token(left), token(right), last_merged_)) {
+    fail(ErrorKind::checkpoint, where() + ": expected every merge once, found " + in_quotes(left) + " and " +
+                                    in_quotes(right) + " a second time");
+  }
+}
+
+template <typename Where>
+void Vocabulary::add_merge(std::string_view line, const Where& where) {
+  const auto space = line.find(' ');
+  if (space == std::string_view::npos) {
+    fail(ErrorKind::checkpoint, where() + ": expected two tokens with a space between them, found " + in_quotes(line));
+  }
+  add_merge(line.substr(0, space), line.substr(space + 1), where);
+}
+
+void Vocabulary::add_added(const Fields& fields, std::int64_t id) {
+  for (const char* property : {"single_word", "lstrip", "rstrip", "normalized"}) {
+    if (fields.boolean_or(property, false)) fields.refuse(property, "false, as in Qwen2.5's tokenizer");
+  }
+  if (fields.text("content").empty()) fields.refuse("content", "the text of a token");
+  add_added(fields.text("content"), id, fields.where("content"));
+}
+
+void Vocabulary::add_added(const std::string& text, std::int64_t id, const std::string& where) {
+  const auto place = file.added.emplace(text, static_cast<std::int32_t>(id)).first;
+  const auto known = ids_.emplace(place->first, place->second).first;
+  if (known->second != id) {
+    fail(ErrorKind::checkpoint, where + ": token " + in_quotes(text) + ": expected the id it has elsewhere, " +
+                                    std::to_string(known->second) + ", found " + std::to_string(id));
+  }
+  if (known->first.data() == place->first.data()) add(place->first, id, where);
+}
+
+// Refuses a field that is there, not null, and not `expected`.
+void require(const Fields& fields, std::string_view name, const Json& expected) {
+  if (fields.has(name) && fields.value(name) != expected) {
+    fields.refuse(name, expected.dump() + ", as in Qwen2.5's tokenizer");
+  }
+}
+
+// The object of that name, whose type must be `type`.
+Fields component(const Fields& fields, std::string_view name, const std::string& type) {
+  Fields found = fields.object(name);
+  if (found.text("type") != type) require(found, "type", type);
+  return found;
+}
+
+const Json::array_t& array(const Fields& fields, std::string_view name) {
+  if (!fields.value(name).is_array()) fields.refuse(name, "an array");
+  return fields.value(name).get_ref<const Json::array_t&>();
+}
+
+// "tokenizer.json: field 'model.merges[3]'"
+std::string place(const Fields& fields, const std::string& name, std::size_t index) {
+  return fields.where(name + "[" + std::to_string(index) + "]");
+}
+
+// The pattern of pre_tokenizer: a Split by it, and a ByteLevel that only turns bytes into characters.
+Fields split_pattern(const Fields& json) {
+  const Fields sequence = component(json, "pre_tokenizer", "Sequence");
+  const auto& steps = array(sequence, "pretokenizers");
+  if (steps.size() != 2) sequence.refuse("pretokenizers", "Split and ByteLevel, as in Qwen2.5's tokenizer");
+  const Fields split(steps[0], place(sequence, "pretokenizers", 0));
+  require(split, "type", "Split");
+  require(split, "behavior", "Isolated");
+  require(split, "invert", false);
+  const Fields bytes(steps[1], place(sequence, "pretokenizers", 1));
+  require(bytes, "type", "ByteLevel");
+  require(bytes, "add_prefix_space", false);
+  require(bytes, "use_regex", false);
+  return split.object("pattern");
+}
+
+// merges.txt: a merge a line, behind a line that begins with #version.
+void add_merges(const std::filesystem::path& path, Vocabulary& vocabulary) {
+  const std::string text = read_text(path, largest_merges_file);
+  std::size_t number = 1;
+  for (std::size_t start = 0, end = 0; start < text.size(); start = end + 1, ++number) {
+    end = std::min(text.find('\n', start), text.size());
+    std::string_view line = std::string_view(text).substr(start, end - start);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.empty() || line.starts_with("#version")) continue;
+    vocabulary.add_merge(line, [&] { return path.string() + ": line " + std::to_string(number); });
+  }
+}
+
+// The added tokens of tokenizer_config.json; without them <|endoftext|>, as Qwen2Tokenizer of `transformers` does.
+void add_configured_tokens(const std::filesystem::path& path, Vocabulary& vocabulary) {
+  const Fields config = std::filesystem::exists(path) ? Fields::read(path) : Fields(Json::object(), path.string());
+  if (!config.has("added_tokens_decoder")) {
+    return vocabulary.add_added("<|endoftext|>", vocabulary.file.vocabulary_size, path.string());
+  }
+  const Fields tokens = config.object("added_tokens_decoder");
+  for (const std::string& name : tokens.names()) {
+    const bool is_id = name.size() < 10 && name.find_first_not_of("0123456789") == std::string::npos;
+    if (name.empty() || !is_id) fail(ErrorKind::checkpoint, tokens.where(name) + ": expected an id as its name");
+    vocabulary.add_added(tokens.object(name), std::stoi(name));
+  }
+}
+
+}  // namespace
+
+TokenizerFile parse_tokenizer(const Fields& json) {
+  const Fields model = component(json, "model", "BPE");
+  for (const char* name : {"dropout", "byte_fallback", "ignore_merges"}) require(model, name, false);
+  for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) require(model, name, "");
+  if (json.has("normalizer")) component(json, "normalizer", "NFC");
+  if (json.has("post_processor")) component(json, "post_processor", "ByteLevel");  // others add tokens
+  const Fields pattern = split_pattern(json);
+
+  Vocabulary vocabulary;
+  vocabulary.add(model.value("vocab"), model.where("vocab"));
+  const auto& merges = array(model, "merges");
+  vocabulary.file.pairs.reserve(merges.size());
+  for (std::size_t i = 0; i < merges.size(); ++i) {
+    const Json& merge = merges[i];
+    const auto where = [&] { return place(model, "merges", i); };
+    if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+      vocabulary.add_merge(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>(), where);
+    } else {
+      vocabulary.add_merge(merge.is_string() ? merge.get<std::string>() : merge.dump(), where);
+    }
+  }
+  if (json.has("added_tokens")) {
+    const auto& added = array(json, "added_tokens");
+    for (std::size_t i = 0; i < added.size(); ++i) {
+      const Fields fields(added[i], place(json, "added_tokens", i));
+      vocabulary.add_added(fields, fields.integer("id", 0, largest_id));
+    }
+  }
+  TokenizerFile file = std::move(vocabulary.file);
+  file.pattern = pattern.text("Regex");
+  file.pattern_source = pattern.where("Regex");
+  file.nfc = json.has("normalizer");
+  return file;
+}
+
+TokenizerFile read_tokenizer(const std::filesystem::path& directory) {
+  if (std::filesystem::exists(directory / "tokenizer.json")) {
+    return parse_tokenizer(Fields::read(directory / "tokenizer.json"));
+  }
+  const auto path = directory / "vocab.json";
+  if (!std::filesystem::exists(path)) {
+    fail(ErrorKind::io, directory.string() + ": expected the Qwen2.5 tokenizer, tokenizer.json or vocab.json and " +
+                            "merges.txt, found neither; copy it beside the checkpoint");
+  }
+  const Json tokens = read_json(path);
+  Vocabulary vocabulary;
+  vocabulary.add(tokens, path.string());
+  add_merges(directory / "merges.txt", vocabulary);
+  add_configured_tokens(directory / "tokenizer_config.json", vocabulary);
+  TokenizerFile file = std::move(vocabulary.file);
+  file.pattern = qwen_pattern;
+  file.pattern_source = path.string();
+  return file;
+}
+
+void write_byte_tokenizer(const std::filesystem::path& directory, std::int64_t vocabulary_size) {
+  check(vocabulary_size >= 256, "a byte tokenizer has 256 tokens");
+  constexpr std::array<std::string_view, 16> pairs{"Ġ t",  "h e", "Ġt he", "i n", "in g", "o n",  "r e", "u t",
+                                                   "p ut", "a n", "an d",  "b o", "bo x", "bo s", "c k", "i ck"};
+  const auto symbols = byte_symbols();
+  Json tokens = Json::object();
+  Json merges = Json::array();
+  Json added = Json::array();
+  for (int byte = 0; byte < 256; ++byte) tokens[symbols[byte]] = byte;
+  if (vocabulary_size > 256) added.push_back({{"id", 256}, {"content", "<|endoftext|>"}, {"special", true}});
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(pairs.size(), vocabulary_size - 257); ++i) {
+    std::string merged(pairs[i]);
+    merges.push_back(merged);
+    tokens[merged.erase(merged.find(' '), 1)] = 257 + i;
+  }
+  for (Json& token : added) {
+    for (const char* property : {"single_word", "lstrip", "rstrip", "normalized"}) token[property] = false;
+  }
+  const Json bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
+  const Json split{
+      {"type", "Split"}, {"pattern", {{"Regex", qwen_pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+  const Json file{{"version", "1.0"},
+                  {"added_tokens", added},
+                  {"normalizer", {{"type", "NFC"}}},
+                  {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", Json::array({split, bytes})}}},
+                  {"post_processor", bytes},
+                  {"decoder", bytes},
+                  {"model", {{"type", "BPE"}, {"vocab", tokens}, {"merges", merges}}}};
+  const std::string text = file.dump(1) + "\n";
+  OutputFile out(directory / "tokenizer.json");
+  out.write(text.data(), text.size());
+  out.finish();
+}
+
+}  // namespace nervus
