@@ -1,0 +1,142 @@
+#include "lab.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "backends/cpu/kernels.h"
+#include "reference/device.h"
+#include "tolerances.h"
+
+namespace nervus {
+namespace {
+
+// A CPU device whose kernels are those of a given instruction set.
+class TableDevice final : public Device {
+ public:
+  TableDevice(Precision precision, const VectorKernels& table, int threads)
+      : device_(make_cpu_device(precision, threads)), kernels_(table, threads) {}
+
+  std::string description() const override { return device_->description(); }
+  Kernels& kernels() override { return kernels_; }
+  DType activation() const override { return device_->activation(); }
+  Linear make_linear(const LinearSource& source) override { return device_->make_linear(source); }
+  void* allocate(std::int64_t bytes) override { return device_->allocate(bytes); }
+  void upload(const Tensor& target, const void* source) override { device_->upload(target, source); }
+  void download(void* target, const Tensor& source) override { device_->download(target, source); }
+  std::int64_t memory() const override { return device_->memory(); }
+
+ private:
+  std::unique_ptr<Device> device_;
+  CpuKernels kernels_;
+};
+
+const Tolerance& tolerance_of(const std::string& op, DType output) {
+  for (const Tolerance& row : tolerances) {
+    if (row.op == op && row.output == output) return row;
+  }
+  throw std::out_of_range("tolerances.h has no row for " + op);
+}
+
+double difference(const std::vector<float>& found, const std::vector<float>& expected, Metric metric) {
+  double largest = 0.0;
+  for (const float value : expected) largest = std::max(largest, std::abs(static_cast<double>(value)));
+  double worst = 0.0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const double r = expected[i];
+    const double error = std::abs(found[i] - r);
+    if (std::isnan(found[i]) && std::isnan(expected[i])) continue;
+    if (found[i] == expected[i] || (std::abs(r) < tolerance_floor && std::abs(found[i]) < tolerance_floor)) continue;
+    const double scaled = error / (metric == Metric::tensor ? largest : std::abs(r));
+    if (!(scaled <= worst)) worst = std::isnan(scaled) ? std::numeric_limits<double>::infinity() : scaled;
+  }
+  return worst;
+}
+
+}  // namespace
+
+const std::vector<Candidate>& candidates() {
+  static const std::vector<Candidate> all = [] {
+    std::vector<Candidate> made;
+    for (const VectorKernels* table : vector_kernels()) {
+      made.push_back({table->name, [table](Precision precision, int threads) -> std::unique_ptr<Device> {
+                        return std::make_unique<TableDevice>(precision, *table, threads);
+                      }});
+    }
+    return made;
+  }();
+  return all;
+}
+
+std::vector<float> Lab::random_values(std::int64_t count, float deviation, float mean) {
+  std::normal_distribution<float> normal(mean, deviation);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = normal(random_);
+  return values;
+}
+
+Tensor Lab::input(DType dtype, std::int64_t rows, std::int64_t columns, const std::vector<float>& values) {
+  const Tensor x{device_.allocate(rows * columns * static_cast<std::int64_t>(size_of(dtype))), dtype, rows, columns};
+  std::vector<std::byte> bytes(static_cast<std::size_t>(x.bytes()));
+  convert(DType::f32, values.data(), dtype, bytes.data(), x.count());
+  device_.upload(x, bytes.data());
+  return x;
+}
+
+Tensor Lab::input(DType dtype, std::int64_t rows, std::int64_t columns, float deviation, float mean) {
+  return input(dtype, rows, columns, random_values(rows * columns, deviation, mean));
+}
+
+Tensor Lab::integers(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values) {
+  return device_.constant(rows, columns, values);
+}
+
+Tensor Lab::output(DType dtype, std::int64_t rows, std::int64_t columns) {
+  const std::vector<float> poison(static_cast<std::size_t>(rows * columns), std::numeric_limits<float>::quiet_NaN());
+  return input(dtype, rows, columns, poison);
+}
+
+Linear Lab::linear(std::int64_t inputs, std::int64_t outputs, bool bias, bool full_output) {
+  const auto weight = random_values(inputs * outputs, 1.0f / std::sqrt(static_cast<float>(inputs)));
+  const auto offsets = random_values(outputs, 1.0f);
+  LinearSource source;
+  source.name = "weight";
+  source.inputs = inputs;
+  source.outputs = outputs;
+  source.full_output = full_output;
+  source.read_weight = [&](DType to, void* target) {
+    convert(DType::f32, weight.data(), to, target, inputs * outputs);
+  };
+  if (bias) source.read_bias = [&](float* target) { std::memcpy(target, offsets.data(), offsets.size() * 4); };
+  return device_.make_linear(source);
+}
+
+std::vector<float> Lab::values(const Tensor& x) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(x.bytes()));
+  device_.download(bytes.data(), x);
+  std::vector<float> wide(static_cast<std::size_t>(x.count()));
+  convert_to_float(x.dtype, bytes.data(), wide.data(), x.count());
+  return wide;
+}
+
+void check_against_reference(const std::string& op, bool f32_output, const Body& body) {
+  const std::uint64_t seed = std::random_device{}();
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    const auto reference = make_reference_device(precision);
+    Lab reference_lab(*reference, seed);
+    const std::vector<float> expected = body(reference_lab);
+    const Tolerance& tolerance = tolerance_of(op, f32_output ? DType::f32 : reference->activation());
+    for (const Candidate& candidate : candidates()) {
+      const auto device = candidate.make(precision, 2);
+      Lab lab(*device, seed);
+      const std::vector<float> found = body(lab);
+      INFO(op << " on " << candidate.name << ", precision " << std::string(name_of(device->activation())) << ", seed "
+              << seed);
+      REQUIRE(found.size() == expected.size());
+      CHECK(difference(found, expected, tolerance.metric) <= tolerance.bound);
+    }
+  }
+}
+
+}  // namespace nervus

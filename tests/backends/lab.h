@@ -1,0 +1,57 @@
+// What the op tests share: a device to try, fresh random inputs, poisoned outputs, and the comparison with the
+// reference.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backends/device.h"
+#include "core/tensor.h"
+
+namespace nervus {
+
+// One device under test. The same seed gives the same inputs on every device of the same precision.
+class Lab {
+ public:
+  Lab(Device& device, std::uint64_t seed) : device_(device), random_(seed) {}
+
+  Device& device() { return device_; }
+  Kernels& kernels() { return device_.kernels(); }
+  DType activation() const { return device_.activation(); }
+
+  // Normally distributed values.
+  Tensor input(DType dtype, std::int64_t rows, std::int64_t columns, float deviation = 1.0f, float mean = 0.0f);
+  Tensor input(DType dtype, std::int64_t rows, std::int64_t columns, const std::vector<float>& values);
+  Tensor integers(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
+  // Filled with NaN.
+  Tensor output(DType dtype, std::int64_t rows, std::int64_t columns);
+  // A weight of deviation 1 / sqrt(inputs), so that outputs are near 1.
+  Linear linear(std::int64_t inputs, std::int64_t outputs, bool bias, bool full_output = false);
+
+  std::vector<float> values(const Tensor& x);
+  std::vector<float> random_values(std::int64_t count, float deviation, float mean = 0.0f);
+
+ private:
+  Device& device_;
+  std::mt19937_64 random_;
+};
+
+// Devices that are tried: the CPU with each instruction set that this machine has.
+struct Candidate {
+  std::string name;
+  std::function<std::unique_ptr<Device>(Precision precision, int threads)> make;
+};
+const std::vector<Candidate>& candidates();
+
+using Body = std::function<std::vector<float>(Lab&)>;
+
+// Runs `body` on every candidate in both precisions and on the reference, and compares what it returns by the row of
+// tolerances.h for `op` and `output` (f32 precision has f32 outputs only).
+void check_against_reference(const std::string& op, bool f32_output, const Body& body);
+
+}  // namespace nervus

@@ -1,0 +1,73 @@
+#include "reference/device.h"
+
+#include <cstddef>
+#include <cstring>
+
+#include "core/workspace.h"
+#include "reference/kernels.h"
+
+namespace nervus {
+namespace {
+
+class ReferenceDevice final : public Device {
+ public:
+  explicit ReferenceDevice(Precision precision)
+      : activation_(precision == Precision::bf16 ? DType::bf16 : DType::f32) {}
+
+  std::string description() const override { return "reference"; }
+  Kernels& kernels() override { return kernels_; }
+  DType activation() const override { return activation_; }
+
+  Linear make_linear(const LinearSource& source) override {
+    Linear w;
+    w.name = source.name;
+    w.inputs = source.inputs;
+    w.outputs = source.outputs;
+    w.input.dtype = activation_;
+    w.output = source.full_output ? DType::f32 : activation_;
+    auto weight = std::make_shared<ReferenceWeight>(static_cast<std::size_t>(w.inputs * w.outputs));
+    std::vector<std::byte> bytes(weight->size() * size_of(activation_));
+    source.read_weight(activation_, bytes.data());
+    convert_to_float(activation_, bytes.data(), weight->data(), w.inputs * w.outputs);
+    w.weight = weight;
+    if (source.read_bias) {
+      w.bias = {nullptr, DType::f32, 1, w.outputs};
+      w.bias.data = allocate(w.bias.bytes());
+      source.read_bias(w.bias.as<float>());
+    }
+    return w;
+  }
+
+  void* allocate(std::int64_t bytes) override {
+    const auto rounded = static_cast<std::size_t>(bytes + Workspace::alignment) / Workspace::alignment;
+    allocations_.push_back(std::make_unique<Line[]>(rounded));
+    memory_ += bytes;
+    return allocations_.back().get();
+  }
+
+  void upload(const Tensor& target, const void* source) override {
+    if (target.bytes() > 0) std::memcpy(target.data, source, static_cast<std::size_t>(target.bytes()));
+  }
+  void download(void* target, const Tensor& source) override {
+    if (source.bytes() > 0) std::memcpy(target, source.data, static_cast<std::size_t>(source.bytes()));
+  }
+  std::int64_t memory() const override { return memory_; }
+
+ private:
+  struct alignas(Workspace::alignment) Line {
+    std::byte bytes[Workspace::alignment];
+  };
+
+  DType activation_;
+  ReferenceKernels kernels_;
+  std::vector<std::unique_ptr<Line[]>> allocations_;
+  std::int64_t memory_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_reference_device(Precision precision) {
+  return std::make_unique<ReferenceDevice>(precision);
+}
+
+}  // namespace nervus

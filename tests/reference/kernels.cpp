@@ -1,0 +1,150 @@
+#include "reference/kernels.h"
+
+#include <cmath>
+#include <limits>
+
+namespace nervus {
+namespace {
+
+double get(const Tensor& x, std::int64_t row, std::int64_t column) {
+  const std::int64_t i = row * x.columns + column;
+  return x.dtype == DType::bf16 ? to_float(x.as<BFloat16>()[i]) : x.as<float>()[i];
+}
+
+void set(const Tensor& x, std::int64_t row, std::int64_t column, double value) {
+  const std::int64_t i = row * x.columns + column;
+  if (x.dtype == DType::bf16) x.as<BFloat16>()[i] = to_bfloat16(static_cast<float>(value));
+  else x.as<float>()[i] = static_cast<float>(value);
+}
+
+std::int32_t index_at(const Tensor& x, std::int64_t row, std::int64_t column) {
+  return x.as<std::int32_t>()[row * x.columns + column];
+}
+
+template <typename Function>
+void for_elements(const Tensor& y, const Function& function) {
+  for (std::int64_t r = 0; r < y.rows; ++r) {
+    for (std::int64_t c = 0; c < y.columns; ++c) set(y, r, c, function(r, c));
+  }
+}
+
+double product(const Tensor& x, const Linear& w, std::int64_t row, std::int64_t output) {
+  const float* weight = static_cast<const ReferenceWeight*>(w.weight.get())->data() + output * w.inputs;
+  double total = w.bias ? get(w.bias, 0, output) : 0.0;
+  for (std::int64_t k = 0; k < w.inputs; ++k) total += get(x, row, k) * static_cast<double>(weight[k]);
+  return total;
+}
+
+double silu_of(double x) { return x / (1.0 + std::exp(-x)); }
+
+// Whether row `row` sees slot `slot`.
+bool sees(const Tensor& ranges, std::int64_t row, std::int64_t slot) {
+  return (slot >= index_at(ranges, row, 0) && slot < index_at(ranges, row, 1)) ||
+         (slot >= index_at(ranges, row, 2) && slot < index_at(ranges, row, 3));
+}
+
+}  // namespace
+
+void ReferenceKernels::linear(const Tensor& y, const Tensor& x, const Linear& w) {
+  for_elements(y, [&](std::int64_t r, std::int64_t c) { return product(x, w, r, c); });
+}
+
+void ReferenceKernels::linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) {
+  for_elements(h, [&](std::int64_t r, std::int64_t c) {
+    return get(h, r, c) + (gate ? get(gate, 0, c) : 1.0) * product(x, w, r, c);
+  });
+}
+
+void ReferenceKernels::rms_norm(const Tensor& y, const Tensor& h, const Norm& norm) {
+  for (std::int64_t r = 0; r < h.rows; ++r) {
+    double squares = 0.0;
+    for (std::int64_t c = 0; c < h.columns; ++c) squares += get(h, r, c) * get(h, r, c);
+    const double root = std::sqrt(squares / static_cast<double>(h.columns) + 1e-6);
+    for (std::int64_t c = 0; c < h.columns; ++c) {
+      set(y, r, c, get(norm.scale, 0, c) * get(h, r, c) / root + (norm.shift ? get(norm.shift, 0, c) : 0.0));
+    }
+  }
+}
+
+void ReferenceKernels::split_rope(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv,
+                                  const Heads& heads, const Rope& rope) {
+  const std::int64_t d = heads.size;
+  for (std::int64_t r = 0; r < qkv.rows; ++r) {
+    const std::int64_t slot = index_at(slots, 0, r);
+    const std::int64_t position = index_at(rope.positions, 0, r);
+    for (std::int64_t head = 0; head < heads.query + heads.key_value; ++head) {
+      const bool query = head < heads.query;
+      const Tensor& target = query ? q : cache.keys;
+      const std::int64_t row = query ? r : slot;
+      const std::int64_t start = (query ? head : head - heads.query) * d;
+      for (std::int64_t i = 0; i < d / 2; ++i) {
+        const double c = get(rope.cosine, position, i);
+        const double s = get(rope.sine, position, i);
+        const double x1 = get(qkv, r, head * d + i);
+        const double x2 = get(qkv, r, head * d + d / 2 + i);
+        set(target, row, start + i, x1 * c - x2 * s);
+        set(target, row, start + d / 2 + i, x2 * c + x1 * s);
+      }
+    }
+    for (std::int64_t i = 0; i < heads.key_value * d; ++i) {
+      set(cache.values, slot, i, get(qkv, r, (heads.query + heads.key_value) * d + i));
+    }
+  }
+}
+
+void ReferenceKernels::attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+                                 const Heads& heads) {
+  const std::int64_t d = heads.size;
+  std::vector<std::int64_t> seen;
+  std::vector<double> weights;
+  for (std::int64_t r = 0; r < q.rows; ++r) {
+    seen.clear();
+    for (std::int64_t slot = 0; slot < cache.keys.rows; ++slot) {
+      if (sees(ranges, r, slot)) seen.push_back(slot);
+    }
+    for (std::int64_t head = 0; head < heads.query; ++head) {
+      const std::int64_t key_head = head / (heads.query / heads.key_value);
+      double maximum = -std::numeric_limits<double>::infinity();
+      weights.clear();
+      for (const std::int64_t slot : seen) {
+        double score = 0.0;
+        for (std::int64_t i = 0; i < d; ++i) score += get(q, r, head * d + i) * get(cache.keys, slot, key_head * d + i);
+        weights.push_back(score / std::sqrt(static_cast<double>(d)));
+        maximum = std::max(maximum, weights.back());
+      }
+      double sum = 0.0;
+      for (double& weight : weights) sum += weight = std::exp(weight - maximum);
+      for (std::int64_t i = 0; i < d; ++i) {
+        double total = 0.0;
+        for (std::size_t k = 0; k < seen.size(); ++k)
+          total += weights[k] * get(cache.values, seen[k], key_head * d + i);
+        set(y, r, head * d + i, seen.empty() ? 0.0 : total / sum);
+      }
+    }
+  }
+}
+
+void ReferenceKernels::swiglu(const Tensor& y, const Tensor& x) {
+  for_elements(y, [&](std::int64_t r, std::int64_t c) { return silu_of(get(x, r, c)) * get(x, r, y.columns + c); });
+}
+
+void ReferenceKernels::silu(const Tensor& y, const Tensor& x) {
+  for_elements(y, [&](std::int64_t r, std::int64_t c) { return silu_of(get(x, r, c)); });
+}
+
+void ReferenceKernels::gelu(const Tensor& y, const Tensor& x) {
+  for_elements(y, [&](std::int64_t r, std::int64_t c) {
+    return get(x, r, c) * 0.5 * std::erfc(-get(x, r, c) / std::sqrt(2.0));
+  });
+}
+
+void ReferenceKernels::gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) {
+  for_elements(y, [&](std::int64_t r, std::int64_t c) { return get(x, index ? index_at(index, 0, r) : r, c); });
+}
+
+void ReferenceKernels::euler_step(const Tensor& x, const Tensor& v, float dt) {
+  for_elements(x,
+               [&](std::int64_t r, std::int64_t c) { return get(x, r, c) - static_cast<double>(dt) * get(v, r, c); });
+}
+
+}  // namespace nervus

@@ -1,0 +1,49 @@
+// How far a backend may be from the float64 references of tests/reference: one table.
+#pragma once
+
+#include <string_view>
+
+#include "backends/linear.h"
+
+namespace nervus {
+
+enum class Metric {
+  element,  // largest |y - r| / |r| (both below `floor` in size: equal enough)
+  tensor,   // largest |y - r| / largest |r|
+};
+
+struct Tolerance {
+  std::string_view op;
+  DType output;
+  Metric metric;
+  double bound;
+  std::string_view reason;
+};
+
+// Below this size an element counts as zero: float32's subnormal range and what products of small factors lose there.
+constexpr double tolerance_floor = 1e-30;
+
+constexpr Tolerance tolerances[] = {
+    {"linear", DType::f32, Metric::tensor, 3e-6, "float32 sums of up to 11008 products of mixed signs"},
+    {"linear", DType::bf16, Metric::tensor, 8e-3, "an ulp of bf16, 2^-7: a value between two may round either way"},
+    {"linear_add", DType::f32, Metric::tensor, 3e-6, "as linear"},
+    {"rms_norm", DType::f32, Metric::element, 1e-6, "a float32 sum of squares, all positive"},
+    {"rms_norm", DType::bf16, Metric::element, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"rms_norm_shift", DType::f32, Metric::tensor, 1e-6, "the shift may cancel"},
+    {"rms_norm_shift", DType::bf16, Metric::tensor, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"split_rope", DType::f32, Metric::tensor, 3e-7, "two products and a difference, which may cancel"},
+    {"split_rope", DType::bf16, Metric::tensor, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"attention", DType::f32, Metric::tensor, 3e-6, "float32 scores and sums over the keys"},
+    {"attention", DType::bf16, Metric::tensor, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"swiglu", DType::f32, Metric::element, 1e-6, "an exponential within 2 ulp, a quotient and two products"},
+    {"swiglu", DType::bf16, Metric::element, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"silu", DType::f32, Metric::element, 1e-6, "as swiglu"},
+    {"silu", DType::bf16, Metric::element, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"gelu", DType::f32, Metric::element, 1e-6, "a polynomial and an exponential, without cancellation"},
+    {"gelu", DType::bf16, Metric::element, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"gather_rows", DType::f32, Metric::element, 0.0, "copies are exact"},
+    {"gather_rows", DType::bf16, Metric::element, 0.0, "rounding is exact: to nearest even"},
+    {"euler_step", DType::f32, Metric::tensor, 1e-7, "one product and one difference"},
+};
+
+}  // namespace nervus
