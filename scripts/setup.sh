@@ -26,7 +26,8 @@ install_packages() {
   fi
   echo "setup: installing $*"
   "${as_root[@]}" apt-get update -qq || echo "setup: the package lists could not be refreshed; going on" >&2
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
+    </dev/null >/dev/null
 }
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
