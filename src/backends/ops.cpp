@@ -35,14 +35,14 @@ Tensor Ops::linear(const Tensor& x, const Linear& w) {
 void Ops::linear_into(const Tensor& y, const Tensor& x, const Linear& w) {
   check_linear(y, x, w);
   check(y.dtype == w.output, "linear: y has the type that " + w.name + " writes");
-  if (x.rows > 0) kernels_.linear(y, x, w);
+  if (x.rows > 0) kernels_->linear(y, x, w);
 }
 
 void Ops::linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) {
   check_linear(h, x, w);
   check(h.dtype == DType::f32, "linear_add: the residual stream is f32");
   if (gate) check_shape(gate, 1, w.outputs, "gate");
-  if (x.rows > 0) kernels_.linear_add(h, x, w, gate);
+  if (x.rows > 0) kernels_->linear_add(h, x, w, gate);
 }
 
 Tensor Ops::rms_norm(const Tensor& h, const Norm& norm, const Encoding& encoding) {
@@ -50,7 +50,7 @@ Tensor Ops::rms_norm(const Tensor& h, const Norm& norm, const Encoding& encoding
   check_shape(norm.scale, 1, h.columns, "norm scale");
   if (norm.shift) check_shape(norm.shift, 1, h.columns, "norm shift");
   const Tensor y = allocate(encoding.dtype, h.rows, h.columns);
-  if (h.rows > 0) kernels_.rms_norm(y, h, norm);
+  if (h.rows > 0) kernels_->rms_norm(y, h, norm);
   return y;
 }
 
@@ -64,7 +64,7 @@ Tensor Ops::split_rope(const Tensor& qkv, const Heads& heads, const Rope& rope, 
   check_shape(rope.cosine, rope.sine.rows, heads.size / 2, "cosine");
   check_shape(rope.sine, rope.cosine.rows, heads.size / 2, "sine");
   const Tensor q = allocate(activation_, qkv.rows, heads.query * heads.size);
-  if (qkv.rows > 0) kernels_.split_rope(q, cache, slots, qkv, heads, rope);
+  if (qkv.rows > 0) kernels_->split_rope(q, cache, slots, qkv, heads, rope);
   return q;
 }
 
@@ -75,26 +75,26 @@ Tensor Ops::attention(const Tensor& q, const KeyValues& cache, const Tensor& ran
   check(q.dtype == activation_, "attention: q has the activation type");
   check_shape(ranges, q.rows, 4, "ranges");
   const Tensor y = allocate(encoding.dtype, q.rows, q.columns);
-  if (q.rows > 0) kernels_.attention(y, q, cache, ranges, heads);
+  if (q.rows > 0) kernels_->attention(y, q, cache, ranges, heads);
   return y;
 }
 
 Tensor Ops::swiglu(const Tensor& x, const Encoding& encoding) {
   check(x.columns % 2 == 0, "swiglu: gate and up side by side");
   const Tensor y = allocate(encoding.dtype, x.rows, x.columns / 2);
-  if (x.rows > 0) kernels_.swiglu(y, x);
+  if (x.rows > 0) kernels_->swiglu(y, x);
   return y;
 }
 
 Tensor Ops::silu(const Tensor& x, const Encoding& encoding) {
   const Tensor y = allocate(encoding.dtype, x.rows, x.columns);
-  if (x.rows > 0) kernels_.silu(y, x);
+  if (x.rows > 0) kernels_->silu(y, x);
   return y;
 }
 
 Tensor Ops::gelu(const Tensor& x, const Encoding& encoding) {
   const Tensor y = allocate(encoding.dtype, x.rows, x.columns);
-  if (x.rows > 0) kernels_.gelu(y, x);
+  if (x.rows > 0) kernels_->gelu(y, x);
   return y;
 }
 
@@ -107,13 +107,13 @@ Tensor Ops::gather_rows(const Tensor& x, const Tensor& index, const Encoding& en
 void Ops::gather_rows_into(const Tensor& y, const Tensor& x, const Tensor& index) {
   check_shape(index, 1, y.rows, "index");
   check(y.columns == x.columns, "gather_rows: equal widths");
-  if (y.rows > 0) kernels_.gather_rows(y, x, index);
+  if (y.rows > 0) kernels_->gather_rows(y, x, index);
 }
 
 Tensor Ops::encode(const Tensor& x, const Encoding& encoding) {
   if (x.dtype == encoding.dtype) return x;
   const Tensor y = allocate(encoding.dtype, x.rows, x.columns);
-  if (x.rows > 0) kernels_.gather_rows(y, x, {});
+  if (x.rows > 0) kernels_->gather_rows(y, x, {});
   return y;
 }
 
@@ -125,13 +125,13 @@ Tensor Ops::copy(const Tensor& x) {
 
 void Ops::copy_into(const Tensor& y, const Tensor& x) {
   check_shape(y, x.rows, x.columns, "copy");
-  if (x.rows > 0) kernels_.gather_rows(y, x, {});
+  if (x.rows > 0) kernels_->gather_rows(y, x, {});
 }
 
 void Ops::euler_step(const Tensor& x, const Tensor& v, float dt) {
   check_shape(v, x.rows, x.columns, "velocity");
   check(x.dtype == DType::f32 && v.dtype == DType::f32, "euler_step: x and v are f32");
-  if (x.rows > 0) kernels_.euler_step(x, v, dt);
+  if (x.rows > 0) kernels_->euler_step(x, v, dt);
 }
 
 }  // namespace nervus

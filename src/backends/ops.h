@@ -11,11 +11,13 @@ class Ops {
  public:
   // `activation` is the type of what passes between ops where no linear asks otherwise.
   Ops(Kernels& kernels, Workspace& workspace, DType activation)
-      : kernels_(kernels), workspace_(workspace), activation_(activation) {}
+      : kernels_(&kernels), workspace_(workspace), activation_(activation) {}
 
   Workspace::Scope scope() { return workspace_.scope(); }
   Workspace& workspace() { return workspace_; }
   DType activation() const { return activation_; }
+  // Computes with other kernels from now on: those of a device, or a decorator around them.
+  void use(Kernels& kernels) { kernels_ = &kernels; }
   Tensor allocate(DType dtype, std::int64_t rows, std::int64_t columns) {
     return workspace_.allocate(dtype, rows, columns);
   }
@@ -35,12 +37,12 @@ class Ops {
   Tensor gather_rows(const Tensor& x, const Tensor& index, const Encoding& encoding);
   void gather_rows_into(const Tensor& y, const Tensor& x, const Tensor& index);
   Tensor encode(const Tensor& x, const Encoding& encoding);  // the same rows in another format
-  Tensor copy(const Tensor& x);                                    // the same rows again
+  Tensor copy(const Tensor& x);                              // the same rows again
   void copy_into(const Tensor& y, const Tensor& x);
   void euler_step(const Tensor& x, const Tensor& v, float dt);
 
  private:
-  Kernels& kernels_;
+  Kernels* kernels_;
   Workspace& workspace_;
   DType activation_;
 };

@@ -25,7 +25,7 @@ struct TensorSpec {
 struct ModelDescription {
   std::vector<std::string> variants;
   std::map<std::string, std::string> sizes;
-  std::vector<TensorSpec> tensors;         // the weight table
+  std::vector<TensorSpec> tensors;           // the weight table
   std::vector<std::string> unused_prefixes;  // tensors that begin so are known and unused
 };
 

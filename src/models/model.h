@@ -15,25 +15,25 @@ namespace nervus {
 
 // What a call of this model looks like.
 struct ModelShape {
-  std::int64_t patch_values = 0;      // of one patch (1176)
-  std::int64_t patch_side = 0;        // pixels of a patch's side (14)
-  std::int64_t merge = 0;             // patches a side that become one token (2)
-  std::int64_t image_side = 0;        // pixels that images are resized to
+  std::int64_t patch_values = 0;  // of one patch (1176)
+  std::int64_t patch_side = 0;    // pixels of a patch's side (14)
+  std::int64_t merge = 0;         // patches a side that become one token (2)
+  std::int64_t image_side = 0;    // pixels that images are resized to
   std::int64_t vocabulary = 0;
-  std::int64_t text_tokens = 0;       // default length of the text
-  std::int64_t state = 0;             // max_state_dim
-  std::int64_t action = 0;            // max_action_dim
-  std::int64_t chunk = 0;             // n_action_steps
-  int steps = 0;                      // default number of Euler steps
-  std::vector<std::string> cameras;   // in order
+  std::int64_t text_tokens = 0;      // default length of the text
+  std::int64_t state = 0;            // max_state_dim
+  std::int64_t action = 0;           // max_action_dim
+  std::int64_t chunk = 0;            // n_action_steps
+  int steps = 0;                     // default number of Euler steps
+  std::vector<std::string> cameras;  // in order
 };
 
 struct ModelOptions {
-  Limits limits;                      // complete: nothing is 0
+  Limits limits;  // complete: nothing is 0
   std::vector<int> steps;
   TimeGrid time_grid = TimeGrid::exact;
   ProgressFunction progress;
-  bool dry = false;                   // shapes only: no weight is read
+  bool dry = false;  // shapes only: no weight is read
 };
 
 // The masks of a call on the host, row-major: which views and which text tokens are there.

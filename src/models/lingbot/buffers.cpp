@@ -43,7 +43,8 @@ Buffers::Buffers(Ops& ops, const Config& config, const Limits& limits) : config_
   integers_ = ops.allocate(DType::i32, 1,
                            patches * (1 + 2 * words_per_row) + prefix * (1 + words_per_row) + suffix * words_per_row);
   for (std::int64_t i = 0; i < config.language.layers; ++i) {
-    const std::int64_t slots = limits.batch * layout.stride(), width = config.language.kv_heads * config.language.head_size;
+    const std::int64_t slots = limits.batch * layout.stride(),
+                       width = config.language.kv_heads * config.language.head_size;
     cache.push_back({ops.allocate(ops.activation(), slots, width), ops.allocate(ops.activation(), slots, width)});
   }
 }

@@ -17,7 +17,7 @@ struct DeviceRows {
 
 // The plan of a call on the device, in one block of integers.
 struct DevicePlan {
-  Tensor patches;     // i32 [1, views P]
+  Tensor patches;  // i32 [1, views P]
   DeviceRows window;
   DeviceRows view;
   Tensor image_rows;  // i32 [1, image tokens]
@@ -38,12 +38,12 @@ class Buffers {
   void resize(const Plan& plan, std::int64_t views, std::int64_t patches);
   void upload(Device& device, const Plan& plan) const;
 
-  Tensor images;   // f32 [B V P, 1176]
-  Tensor tokens;   // f32 [views that are there x tokens, D]: the vision tower's output, in window order
+  Tensor images;      // f32 [B V P, 1176]
+  Tensor tokens;      // f32 [views that are there x tokens, D]: the vision tower's output, in window order
   Tensor embeddings;  // f32 [prefix rows, D]: kept as they entered the language model
-  Tensor state;    // f32 [B, max_state]
-  Tensor noise;    // f32 [B chunk, max_action]
-  Tensor actions;  // f32 [B chunk, max_action]
+  Tensor state;       // f32 [B, max_state]
+  Tensor noise;       // f32 [B chunk, max_action]
+  Tensor actions;     // f32 [B chunk, max_action]
   DevicePlan plan;
   PrefixCache cache;
 

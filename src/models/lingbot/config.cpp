@@ -22,9 +22,8 @@ class Sizes {
     const TensorInfo* tensor = tensors_ == nullptr ? nullptr : tensors_->find(name);
     if (tensor == nullptr) return fallback;
     if (axis >= tensor->shape.size() || tensor->shape[axis] < 1 || tensor->shape[axis] > largest) {
-      fail(ErrorKind::checkpoint, tensors_->source(name) + ": expected axis " + std::to_string(axis) +
-                                      " of 1 to " + std::to_string(largest) + ", found shape " +
-                                      to_string(tensor->shape));
+      fail(ErrorKind::checkpoint, tensors_->source(name) + ": expected axis " + std::to_string(axis) + " of 1 to " +
+                                      std::to_string(largest) + ", found shape " + to_string(tensor->shape));
     }
     return tensor->shape[axis];
   }
@@ -69,7 +68,8 @@ VisionConfig read_vision(const Fields& root_fields, const Sizes& sizes) {
       fields.refuse("num_heads", "heads whose size (" + std::to_string(v.width) + " / heads) is a multiple of 4");
     }
     if (v.window < v.patch * v.merge) {
-      fields.refuse("window_size", "at least patch_size x spatial_merge_size (" + std::to_string(v.patch * v.merge) + ")");
+      fields.refuse("window_size",
+                    "at least patch_size x spatial_merge_size (" + std::to_string(v.patch * v.merge) + ")");
     }
     if (v.channels != 3) fields.refuse("in_channels", "3 (red, green, blue)");
   } else if (v.width % v.heads != 0 || v.head_size() % 4 != 0) {
@@ -101,8 +101,8 @@ DecoderConfig read_decoder(const Fields& fields, const Sizes& sizes, const std::
                                     std::to_string(d.heads) + " query heads, found " + std::to_string(d.kv_heads));
   }
   if (d.head_size % 2 != 0) {
-    fail(ErrorKind::checkpoint, fields.where("head_dim") + ": expected an even size, found " +
-                                    std::to_string(d.head_size));
+    fail(ErrorKind::checkpoint,
+         fields.where("head_dim") + ": expected an even size, found " + std::to_string(d.head_size));
   }
   if (fields.text_or("hidden_act", "silu") != "silu") fields.refuse("hidden_act", "\"silu\"");
   const double eps = fields.number_or("rms_norm_eps", 1e-6);
@@ -111,7 +111,8 @@ DecoderConfig read_decoder(const Fields& fields, const Sizes& sizes, const std::
 }
 
 // A flag of the config against what the tensors show.
-bool agreed(const Fields& fields, std::string_view name, bool tensors_known, bool in_tensors, const std::string& which) {
+bool agreed(const Fields& fields, std::string_view name, bool tensors_known, bool in_tensors,
+            const std::string& which) {
   const bool flag = fields.boolean_or(name, tensors_known ? in_tensors : false);
   if (tensors_known && flag && !in_tensors) {
     fields.refuse(name, "false, since the checkpoint has no tensor '" + which + "'");
@@ -123,13 +124,12 @@ void read_variants(const Fields& fields, const Sizes& sizes, bool tensors, Confi
   const std::string norm = expert_layer(0) + "input_layernorm.", last = expert_root + "norm.";
   const bool joint = agreed(fields, "nosplit_gate_liner", tensors, sizes.has(norm + "gamma_beta_gate.weight"),
                             norm + "gamma_beta_gate.weight");
-  const bool separate = agreed(fields, "split_gate_liner", tensors, sizes.has(norm + "gate.weight"),
-                               norm + "gate.weight");
+  const bool separate =
+      agreed(fields, "split_gate_liner", tensors, sizes.has(norm + "gate.weight"), norm + "gate.weight");
   c.ada_norm.gate = joint      ? AdaNormConfig::Gate::joint
                     : separate ? AdaNormConfig::Gate::separate
                                : AdaNormConfig::Gate::none;
-  c.ada_norm.weight = tensors ? sizes.has(norm + "weight")
-                              : fields.boolean_or("old_adanorm", !joint && !separate);
+  c.ada_norm.weight = tensors ? sizes.has(norm + "weight") : fields.boolean_or("old_adanorm", !joint && !separate);
   c.separate_time = agreed(fields, "separate_time_proj", tensors, sizes.has(root + "time_mlp_in.weight"),
                            root + "time_mlp_in.weight");
   c.final_ada_norm =
@@ -190,12 +190,13 @@ Config read_config(const Fields& fields, const Checkpoint* tensors) {
   read_queries(fields, sizes, tensors != nullptr, c);
   if (c.expert.layers != c.language.layers || c.expert.kv_heads != c.language.kv_heads ||
       c.expert.head_size != c.language.head_size) {
-    fail(ErrorKind::checkpoint,
-         fields.where("qwen_expert_config") + ": expected the language model's layers, key/value heads and head size (" +
-             std::to_string(c.language.layers) + ", " + std::to_string(c.language.kv_heads) + ", " +
-             std::to_string(c.language.head_size) + "), since the expert attends to its cache; found " +
-             std::to_string(c.expert.layers) + ", " + std::to_string(c.expert.kv_heads) + ", " +
-             std::to_string(c.expert.head_size));
+    fail(ErrorKind::checkpoint, fields.where("qwen_expert_config") +
+                                    ": expected the language model's layers, key/value heads and head size (" +
+                                    std::to_string(c.language.layers) + ", " + std::to_string(c.language.kv_heads) +
+                                    ", " + std::to_string(c.language.head_size) +
+                                    "), since the expert attends to its cache; found " +
+                                    std::to_string(c.expert.layers) + ", " + std::to_string(c.expert.kv_heads) + ", " +
+                                    std::to_string(c.expert.head_size));
   }
   return c;
 }

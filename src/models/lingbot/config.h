@@ -1,4 +1,5 @@
-// Sizes and variants of a LingBot-VLA checkpoint (public class: LingbotVlaConfig). Defaults are those of LingBot-VLA-4B.
+// Sizes and variants of a LingBot-VLA checkpoint (public class: LingbotVlaConfig). Defaults are those of
+// LingBot-VLA-4B.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +12,15 @@ namespace nervus::lingbot {
 
 // Qwen2.5-VL's vision tower.
 struct VisionConfig {
-  std::int64_t depth = 32;           // blocks
+  std::int64_t depth = 32;  // blocks
   std::int64_t width = 1280;
   std::int64_t heads = 16;
-  std::int64_t mlp = 3420;           // inner width of the SwiGLU
+  std::int64_t mlp = 3420;  // inner width of the SwiGLU
   std::int64_t channels = 3;
-  std::int64_t patch = 14;           // pixels a side
-  std::int64_t temporal = 2;         // frames a patch
-  std::int64_t merge = 2;            // patches a side that become one token
-  std::int64_t window = 112;         // pixels a side of an attention window
+  std::int64_t patch = 14;                                  // pixels a side
+  std::int64_t temporal = 2;                                // frames a patch
+  std::int64_t merge = 2;                                   // patches a side that become one token
+  std::int64_t window = 112;                                // pixels a side of an attention window
   std::vector<std::int64_t> full_blocks = {7, 15, 23, 31};  // blocks that see the whole view
 
   std::int64_t head_size() const { return width / heads; }
@@ -40,8 +41,8 @@ struct DecoderConfig {
 // What the AdaRMS norms of the expert are made of.
 struct AdaNormConfig {
   enum class Gate { none, separate, joint };
-  bool weight = true;     // a weight before scale and shift ("old_adanorm")
-  Gate gate = Gate::none; // gate.* ("split_gate_liner") or gamma_beta_gate.* ("nosplit_gate_liner")
+  bool weight = true;      // a weight before scale and shift ("old_adanorm")
+  Gate gate = Gate::none;  // gate.* ("split_gate_liner") or gamma_beta_gate.* ("nosplit_gate_liner")
 };
 
 struct Config {
@@ -49,20 +50,20 @@ struct Config {
   DecoderConfig language;
   DecoderConfig expert{.width = 768, .mlp = 2752};
   AdaNormConfig ada_norm;
-  bool final_ada_norm = false;   // the expert's last norm is AdaRMS too
-  bool final_gate = false;       // ... and carries a gate, which nothing uses
-  bool final_weight = true;      // ... and has a weight before scale and shift
-  bool separate_time = false;    // time conditions the norms through its own MLP, not the actions
-  bool causal = false;           // the prefix sees only what comes before
-  std::int64_t query_tokens = 0; // depth queries a view; 0: none
-  std::int64_t query_rows = 0;   // rows of depth_align_embs; query_rows / query_tokens are averaged for each
+  bool final_ada_norm = false;    // the expert's last norm is AdaRMS too
+  bool final_gate = false;        // ... and carries a gate, which nothing uses
+  bool final_weight = true;       // ... and has a weight before scale and shift
+  bool separate_time = false;     // time conditions the norms through its own MLP, not the actions
+  bool causal = false;            // the prefix sees only what comes before
+  std::int64_t query_tokens = 0;  // depth queries a view; 0: none
+  std::int64_t query_rows = 0;    // rows of depth_align_embs; query_rows / query_tokens are averaged for each
   std::int64_t vocabulary = 151936;
-  std::int64_t text_tokens = 72;   // tokenizer_max_length
-  std::int64_t image_side = 224;   // pixels; resize_imgs_with_padding
-  std::int64_t state = 75;         // max_state_dim
-  std::int64_t action = 75;        // max_action_dim
-  std::int64_t chunk = 50;         // n_action_steps
-  std::int64_t steps = 10;         // num_steps
+  std::int64_t text_tokens = 72;  // tokenizer_max_length
+  std::int64_t image_side = 224;  // pixels; resize_imgs_with_padding
+  std::int64_t state = 75;        // max_state_dim
+  std::int64_t action = 75;       // max_action_dim
+  std::int64_t chunk = 50;        // n_action_steps
+  std::int64_t steps = 10;        // num_steps
 };
 
 // From config.json, completed from the shapes of the tensors where they are given: a public config often has only

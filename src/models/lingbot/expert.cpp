@@ -56,8 +56,8 @@ std::vector<Style> Expert::styles(WeightReader& reader, const std::string& name,
                                   std::int64_t times) const {
   const std::int64_t width = config_.expert.width;
   const bool joint = reader.has(name + ".gamma_beta_gate.weight"), gated = reader.has(name + ".gate.weight");
-  const std::vector<float> weight = reader.has(name + ".weight") ? reader.values(name + ".weight")
-                                                                  : std::vector<float>(width, 1.0f);
+  const std::vector<float> weight =
+      reader.has(name + ".weight") ? reader.values(name + ".weight") : std::vector<float>(width, 1.0f);
   const auto affine = [&](const char* part) { return reader.affine(name + "." + part, cond, times); };
   const std::vector<float> all = joint ? affine("gamma_beta_gate") : std::vector<float>{};
   const std::vector<float> gamma = joint ? std::vector<float>{} : affine("gamma");
@@ -67,8 +67,7 @@ std::vector<Style> Expert::styles(WeightReader& reader, const std::string& name,
   for (std::int64_t k = 0; k < times; ++k) {
     std::vector<float> scale = joint ? row_of(all, k, 0, width, 3 * width) : row_of(gamma, k, 0, width, width);
     for (std::int64_t c = 0; c < width; ++c) scale[c] = (1.0f + scale[c]) * weight[c];
-    const std::vector<float> shift =
-        joint ? row_of(all, k, width, width, 3 * width) : row_of(beta, k, 0, width, width);
+    const std::vector<float> shift = joint ? row_of(all, k, width, width, 3 * width) : row_of(beta, k, 0, width, width);
     Style style{{reader.device().constant(1, width, scale), reader.device().constant(1, width, shift)}, {}};
     if (joint) style.gate = reader.device().constant(1, width, row_of(all, k, 2 * width, width, 3 * width));
     if (gated && !joint) style.gate = reader.device().constant(1, width, row_of(gate, k, 0, width, width));
@@ -98,8 +97,7 @@ std::vector<TimeConstants> Expert::constants(WeightReader& reader, const std::ve
           ? styles(reader, expert_root + "norm", cond, count)
           : std::vector<Style>(steps.size(), Style{{reader.vector(expert_root + "norm.weight"), {}}, {}});
   const std::vector<float> time_bias =
-      config_.separate_time ? std::vector<float>{}
-                            : reader.affine(root + "action_time_mlp_in", cond, count, width);
+      config_.separate_time ? std::vector<float>{} : reader.affine(root + "action_time_mlp_in", cond, count, width);
   for (std::int64_t k = 0; k < count; ++k) {
     result[k].t = steps[k].t;
     result[k].dt = steps[k].dt;
@@ -134,18 +132,18 @@ Tensor Expert::velocity(Ops& ops, const Buffers& buffers, const Rope& table, con
   const DeviceRows& rows = buffers.plan.suffix;
   const Rope rope{table.cosine, table.sine, rows.positions};
   const Heads heads{config_.expert.heads, config_.expert.kv_heads, config_.expert.head_size};
-  const Tensor h = embed_suffix(ops, buffers, x_t, time);                                 // [B (1 + n), E]
+  const Tensor h = embed_suffix(ops, buffers, x_t, time);  // [B (1 + n), E]
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const auto scope = ops.scope();
     const Layer& w = layers_[i];
     const Style &attn = time.attn_style[i], &mlp = time.mlp_style[i];
-    Tensor x = ops.rms_norm(h, attn.norm, w.qkv.input);                                   // [B (1 + n), E]
+    Tensor x = ops.rms_norm(h, attn.norm, w.qkv.input);  // [B (1 + n), E]
     const Tensor q = ops.split_rope(ops.linear(x, w.qkv), heads, rope, buffers.cache[i], rows.slots);
-    x = ops.attention(q, buffers.cache[i], rows.ranges, heads, w.out.input);              // [B (1 + n), H d]
-    ops.linear_add(h, x, w.out, attn.gate);                                               // h += gate (x W^T)
+    x = ops.attention(q, buffers.cache[i], rows.ranges, heads, w.out.input);  // [B (1 + n), H d]
+    ops.linear_add(h, x, w.out, attn.gate);                                   // h += gate (x W^T)
 
     x = ops.rms_norm(h, mlp.norm, w.gate_up.input);
-    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);                               // [B (1 + n), F]
+    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);  // [B (1 + n), F]
     ops.linear_add(h, x, w.down, mlp.gate);
   }
   const Tensor actions = h.slice(buffers.state.rows, x_t.rows);

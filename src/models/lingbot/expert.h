@@ -53,7 +53,7 @@ class Expert {
   const Config& config_;
   Linear state_proj_;
   Linear action_in_;
-  Linear action_time_in_;   // the actions' half of it; empty with a separate time MLP
+  Linear action_time_in_;  // the actions' half of it; empty with a separate time MLP
   Linear action_time_out_;
   std::vector<Layer> layers_;
   Linear action_out_;

@@ -38,8 +38,8 @@ ModelDescription describe(const Fields& fields, const Checkpoint* tensors) {
       {"views", "3 of " + std::to_string(c.image_side) + " x " + std::to_string(c.image_side) + " pixels"},
       {"text", "up to " + std::to_string(c.text_tokens) + " tokens"},
       {"state", std::to_string(c.state) + " values"},
-      {"actions", std::to_string(c.chunk) + " of " + std::to_string(c.action) + " values, " +
-                      std::to_string(c.steps) + " Euler steps"},
+      {"actions", std::to_string(c.chunk) + " of " + std::to_string(c.action) + " values, " + std::to_string(c.steps) +
+                      " Euler steps"},
   };
   d.tensors = weight_table(c);
   d.unused_prefixes = unused_prefixes();

@@ -48,8 +48,8 @@ void LingBot::load(WeightReader& reader, Device& device, const ModelOptions& opt
   prefix_ = std::make_unique<Prefix>(reader, config_);
   vision_ = std::make_unique<Vision>(reader, device, config_.vision, geometry_);
   expert_ = std::make_unique<Expert>(reader, config_);
-  rope_ = make_rope(device, position_angles(layout_.stride(), config_.language.head_size),
-                    config_.language.head_size / 2);
+  rope_ =
+      make_rope(device, position_angles(layout_.stride(), config_.language.head_size), config_.language.head_size / 2);
   std::vector<Step> all;  // of every schedule, so that the weights are read once
   std::vector<std::size_t> lengths;
   for (const int steps : options.steps) {

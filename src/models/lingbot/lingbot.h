@@ -4,8 +4,8 @@
 //   prefix   image tokens, depth queries, text -> keys and values of every layer     (prefix.h)
 //   denoise  x <- x - dt v(x, t | prefix), from noise at t = 1 to actions at t = 0   (expert.h)
 //
-// Which rows a call has and who sees whom is planned on the host (plan.h); sizes and variants are in config.h, tensors in
-// weights.h. Public class: LingbotVLAPolicy.
+// Which rows a call has and who sees whom is planned on the host (plan.h); sizes and variants are in config.h, tensors
+// in weights.h. Public class: LingbotVLAPolicy.
 #pragma once
 
 #include <memory>

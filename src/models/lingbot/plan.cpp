@@ -8,9 +8,9 @@ namespace {
 
 // One sample's prefix, counted: [images][queries][text].
 struct Sample {
-  std::int64_t index = 0;       // in the batch
+  std::int64_t index = 0;  // in the batch
   std::int64_t first_slot = 0;
-  std::int64_t images = 0;      // tokens of its views
+  std::int64_t images = 0;  // tokens of its views
   std::int64_t queries = 0;
   std::int64_t text = 0;
 
@@ -121,9 +121,8 @@ void plan_text(const Config& config, const ViewGeometry& geometry, const Presenc
       const std::int32_t token = presence.tokens[at];
       if (token < 0 || token >= config.vocabulary) {
         fail(ErrorKind::input, "lang_tokens[" + std::to_string(s.index) + ", " + std::to_string(t) +
-                                   "]: expected a token of 0 to " + std::to_string(config.vocabulary - 1) +
-                                   ", found " + std::to_string(token) +
-                                   ": is the tokenizer this checkpoint's?");
+                                   "]: expected a token of 0 to " + std::to_string(config.vocabulary - 1) + ", found " +
+                                   std::to_string(token) + ": is the tokenizer this checkpoint's?");
       }
       plan.text_rows.push_back(token);
       plan.prefix_columns.push_back(static_cast<std::int32_t>(s.index * plan.padded_length + before + t));

@@ -1,6 +1,6 @@
 // The plan of a call: which rows go through which stage, and who sees whom. Masks are exact and padding is dropped:
-// only views and text tokens that are there become rows, and what a row may attend to is a list of cache slots. Plans are
-// plain integers made on the host, so that neither lengths nor masks change what a device has to launch.
+// only views and text tokens that are there become rows, and what a row may attend to is a list of cache slots. Plans
+// are plain integers made on the host, so that neither lengths nor masks change what a device has to launch.
 #pragma once
 
 #include <cstdint>
@@ -47,13 +47,13 @@ CacheLayout cache_layout(const Config& config, const Limits& limits);
 
 struct Plan {
   std::int64_t batch = 0;
-  std::int64_t views_present = 0;            // over the whole batch
-  std::vector<std::int32_t> patches;         // rows of [B, V, P]: views that are there, in window order
-  Rows window;                               // the vision rows, attending inside their window
-  Rows view;                                 // the same rows, attending to their whole view
-  std::vector<std::int32_t> image_rows;      // the prefix's rows, in this order: rows of the vision tower's output,
-  std::vector<std::int32_t> query_rows;      // rows of the table of depth queries,
-  std::vector<std::int32_t> text_rows;       // token ids
+  std::int64_t views_present = 0;        // over the whole batch
+  std::vector<std::int32_t> patches;     // rows of [B, V, P]: views that are there, in window order
+  Rows window;                           // the vision rows, attending inside their window
+  Rows view;                             // the same rows, attending to their whole view
+  std::vector<std::int32_t> image_rows;  // the prefix's rows, in this order: rows of the vision tower's output,
+  std::vector<std::int32_t> query_rows;  // rows of the table of depth queries,
+  std::vector<std::int32_t> text_rows;   // token ids
   Rows prefix;
   std::vector<std::int32_t> prefix_columns;  // where each prefix row stands in the padded [B, L]
   std::int64_t padded_length = 0;            // L

@@ -26,8 +26,7 @@ Prefix::Prefix(WeightReader& reader, const Config& config)
     : config_(config.language),
       token_table_(reader.table(language_root + "embed_tokens.weight", reader.device().activation())) {
   if (config.query_tokens > 0) {
-    query_table_ =
-        reader.device().constant(config.query_tokens, config_.width, query_embeddings(reader, config));
+    query_table_ = reader.device().constant(config.query_tokens, config_.width, query_embeddings(reader, config));
   }
   for (std::int64_t i = 0; i < config_.layers; ++i) {
     const std::string n = language_layer(i), a = n + "self_attn.";
@@ -63,17 +62,17 @@ void Prefix::run(Ops& ops, const Buffers& buffers, const Rope& table) const {
   const DeviceRows& rows = buffers.plan.prefix;
   const Rope rope{table.cosine, table.sine, rows.positions};
   const Heads heads{config_.heads, config_.kv_heads, config_.head_size};
-  const Tensor h = ops.copy(buffers.embeddings);                                          // [L, D]
+  const Tensor h = ops.copy(buffers.embeddings);  // [L, D]
   for (std::size_t i = 0; i + 1 < layers_.size(); ++i) {
     const auto scope = ops.scope();
     const Layer& w = layers_[i];
-    Tensor x = ops.rms_norm(h, w.attn_norm, w.qkv.input);                                 // [L, D]
+    Tensor x = ops.rms_norm(h, w.attn_norm, w.qkv.input);  // [L, D]
     const Tensor q = ops.split_rope(ops.linear(x, w.qkv), heads, rope, buffers.cache[i], rows.slots);
-    x = ops.attention(q, buffers.cache[i], rows.ranges, heads, w.out.input);              // [L, H d]
-    ops.linear_add(h, x, w.out);                                                          // h += x W^T
+    x = ops.attention(q, buffers.cache[i], rows.ranges, heads, w.out.input);  // [L, H d]
+    ops.linear_add(h, x, w.out);                                              // h += x W^T
 
     x = ops.rms_norm(h, w.mlp_norm, w.gate_up.input);
-    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);                               // [L, F]
+    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);  // [L, F]
     ops.linear_add(h, x, w.down);
   }
   const Layer& last = layers_.back();  // nothing reads what comes after its keys and values

@@ -19,8 +19,8 @@ class Prefix {
  private:
   struct Layer {
     Norm attn_norm;
-    Linear qkv;      // of the last layer: keys and values only
-    Linear out;      // the rest is empty in the last layer
+    Linear qkv;  // of the last layer: keys and values only
+    Linear out;  // the rest is empty in the last layer
     Norm mlp_norm;
     Linear gate_up;
     Linear down;

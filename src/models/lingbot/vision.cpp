@@ -59,26 +59,26 @@ void Vision::run(Ops& ops, const Buffers& buffers) const {
   const KeyValues cache{ops.allocate(ops.activation(), rows, config_.width),
                         ops.allocate(ops.activation(), rows, config_.width)};
   const Rope rope{rope_.cosine, rope_.sine, plan.view.positions};
-  const Tensor h = ops.allocate(DType::f32, rows, config_.width);                        // [N, D]
+  const Tensor h = ops.allocate(DType::f32, rows, config_.width);  // [N, D]
   {
     const auto scope = ops.scope();
     ops.linear_into(h, ops.gather_rows(buffers.images, plan.patches, patch_embed_.input), patch_embed_);
   }
   for (const Block& w : blocks_) {
     const auto scope = ops.scope();
-    Tensor x = ops.rms_norm(h, w.attn_norm, w.qkv.input);                                 // [N, D]
+    Tensor x = ops.rms_norm(h, w.attn_norm, w.qkv.input);  // [N, D]
     const Tensor q = ops.split_rope(ops.linear(x, w.qkv), heads, rope, cache, plan.view.slots);
     x = ops.attention(q, cache, w.full ? plan.view.ranges : plan.window.ranges, heads, w.proj.input);
-    ops.linear_add(h, x, w.proj);                                                         // h += x W^T + b
+    ops.linear_add(h, x, w.proj);  // h += x W^T + b
 
     x = ops.rms_norm(h, w.mlp_norm, w.gate_up.input);
-    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);                               // [N, F]
+    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);  // [N, F]
     ops.linear_add(h, x, w.down);
   }
   Tensor x = ops.rms_norm(h, merger_norm_, merger_in_.input);
-  x = x.reshaped(rows / config_.unit(), config_.width * config_.unit());                  // [N / 4, 4 D]
+  x = x.reshaped(rows / config_.unit(), config_.width * config_.unit());  // [N / 4, 4 D]
   x = ops.gelu(ops.linear(x, merger_in_), merger_out_.input);
-  ops.linear_into(buffers.tokens, x, merger_out_);                                        // [N / 4, L]
+  ops.linear_into(buffers.tokens, x, merger_out_);  // [N / 4, L]
 }
 
 }  // namespace nervus::lingbot

@@ -11,11 +11,11 @@ namespace nervus {
 
 // How tensors become one linear.
 struct LinearLayout {
-  std::int64_t pad_outputs = 1;   // the rows of each tensor are padded with zeros to a multiple of this
-  std::int64_t pad_inputs = 1;    // likewise the columns
-  std::int64_t first_input = 0;   // only the columns [first_input, first_input + inputs) are taken
-  std::int64_t inputs = 0;        // 0: all
-  bool full_output = false;       // see LinearSource
+  std::int64_t pad_outputs = 1;  // the rows of each tensor are padded with zeros to a multiple of this
+  std::int64_t pad_inputs = 1;   // likewise the columns
+  std::int64_t first_input = 0;  // only the columns [first_input, first_input + inputs) are taken
+  std::int64_t inputs = 0;       // 0: all
+  bool full_output = false;      // see LinearSource
 };
 
 class WeightReader {
@@ -32,8 +32,8 @@ class WeightReader {
   Tensor table(const std::string& name, DType dtype);
   // A whole tensor on the host.
   std::vector<float> values(const std::string& name);
-  // y [T, N] = x [T, K] W^T + b of `name`, on the host in float32; for what is folded into constants. W are the K columns
-  // from `first_input` on.
+  // y [T, N] = x [T, K] W^T + b of `name`, on the host in float32; for what is folded into constants. W are the K
+  // columns from `first_input` on.
   std::vector<float> affine(const std::string& name, const std::vector<float>& x, std::int64_t rows,
                             std::int64_t first_input = 0);
   Device& device() { return device_; }

@@ -1,0 +1,160 @@
+#include "runtime/engine.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backends/planning_device.h"
+#include "preprocess/noise.h"
+#include "runtime/inputs.h"
+
+namespace nervus {
+namespace {
+
+constexpr std::size_t faults_shown = 5;
+
+std::int64_t limit_or(std::int64_t value, std::int64_t fallback, std::int64_t largest, const char* name) {
+  if (value == 0) value = fallback;
+  if (value < 1 || value > largest) {
+    fail(ErrorKind::usage, std::string("limit '") + name + "': expected 1 to " + std::to_string(largest) + ", found " +
+                               std::to_string(value));
+  }
+  return value;
+}
+
+}  // namespace
+
+std::unique_ptr<Device> open_device(const LoadOptions& options) {
+  if (options.threads < 0 || options.threads > 1024) {
+    fail(ErrorKind::usage, "threads: expected 0 (all cores) to 1024, found " + std::to_string(options.threads));
+  }
+  if (options.device == "cpu") return make_cpu_device(options.precision, options.threads);
+  if (options.device.starts_with("cuda")) {
+    fail(ErrorKind::unsupported, "device '" + options.device + "': this build has no CUDA; use --device cpu");
+  }
+  fail(ErrorKind::usage, "device '" + options.device + "': expected cpu");
+}
+
+Limits complete_limits(const Limits& limits, const ModelShape& shape) {
+  const std::int64_t grid = shape.image_side / shape.patch_side;
+  return {.batch = limit_or(limits.batch, 1, 256, "batch"),
+          .views = limit_or(limits.views, static_cast<std::int64_t>(shape.cameras.size()), 64, "views"),
+          .patches = limit_or(limits.patches, grid * grid, 16384, "patches"),
+          .text_tokens = limit_or(limits.text_tokens, shape.text_tokens, 4096, "text_tokens")};
+}
+
+std::vector<int> complete_steps(const std::vector<int>& steps, const ModelShape& shape) {
+  std::vector<int> complete;
+  for (const int count : steps) {
+    if (count < 1 || count > 1000) {
+      fail(ErrorKind::usage, "steps: expected 1 to 1000, found " + std::to_string(count));
+    }
+    if (std::find(complete.begin(), complete.end(), count) == complete.end()) complete.push_back(count);
+  }
+  if (complete.empty()) complete.push_back(shape.steps);
+  return complete;
+}
+
+void check_tensors(const Checkpoint& checkpoint, const ModelDescription& description) {
+  std::vector<std::string> faults = missing_tensors(checkpoint, description);
+  const std::vector<std::string> mismatched = mismatched_tensors(checkpoint, description);
+  faults.insert(faults.end(), mismatched.begin(), mismatched.end());
+  if (faults.empty()) return;
+  std::string message = faults[0];
+  for (std::size_t i = 1; i < std::min(faults.size(), faults_shown); ++i) message += "\n" + faults[i];
+  if (faults.size() > faults_shown) {
+    message += "\nand " + plural(static_cast<long long>(faults.size() - faults_shown), "fault") +
+               " more: `nervus inspect` lists them all";
+  }
+  fail(ErrorKind::checkpoint, message);
+}
+
+Presence everything_present(const Limits& limits) {
+  Presence all{.batch = limits.batch, .views = limits.views, .text = limits.text_tokens};
+  all.image_mask.assign(limits.batch * limits.views, 1);
+  all.token_mask.assign(limits.batch * limits.text_tokens, 1);
+  all.tokens.assign(limits.batch * limits.text_tokens, 0);
+  return all;
+}
+
+std::int64_t rehearse(Model& model, Kernels& kernels, DType activation) {
+  Workspace workspace = Workspace::measuring();
+  Ops ops(kernels, workspace, activation);
+  model.attach(ops);
+  model.plan(everything_present(model.limits()));
+  model.vision();
+  model.prefix();
+  model.denoise(0);
+  return workspace.peak();
+}
+
+Engine::Engine(const std::filesystem::path& directory, const LoadOptions& options)
+    : checkpoint_(Checkpoint::open(directory)) {
+  const Fields config = checkpoint_.config_fields();
+  const Family& family = family_of(config, &checkpoint_);
+  family_ = family.name;
+  check_tensors(checkpoint_, family.describe(config, &checkpoint_));
+  const ModelShape shape = family.shape(config, &checkpoint_);
+  steps_ = complete_steps(options.steps, shape);
+  device_ = open_device(options);
+  model_ = family.load(checkpoint_, *device_,
+                       {.limits = complete_limits(options.limits, shape),
+                        .steps = steps_,
+                        .time_grid = options.time_grid,
+                        .progress = options.progress});
+  weight_bytes_ = device_->memory();
+  NoKernels no_kernels;
+  const std::int64_t bytes = rehearse(*model_, no_kernels, device_->activation());
+  workspace_ = std::make_unique<Workspace>(device_->allocate(bytes), bytes);
+  ops_ = std::make_unique<Ops>(device_->kernels(), *workspace_, device_->activation());
+  model_->attach(*ops_);
+}
+
+std::size_t Engine::schedule_of(int steps) const {
+  if (steps == 0) return 0;
+  const auto found = std::find(steps_.begin(), steps_.end(), steps);
+  if (found != steps_.end()) return static_cast<std::size_t>(found - steps_.begin());
+  std::string loaded;
+  for (const int count : steps_) loaded += (loaded.empty() ? "" : ", ") + std::to_string(count);
+  fail(ErrorKind::usage, "steps: expected one of those that the policy was loaded for (" + loaded + "), found " +
+                             std::to_string(steps) + ": add it to LoadOptions::steps");
+}
+
+void Engine::upload(const Inputs& inputs, std::uint64_t seed) {
+  const ModelShape& shape = model_->shape();
+  const Presence presence = check_inputs(inputs, shape, model_->limits());
+  batch_ = presence.batch;
+  model_->plan(presence);
+  std::vector<float> noise = inputs.noise.to_float();
+  if (noise.empty()) {
+    const auto values = static_cast<std::size_t>(shape.chunk * shape.action);
+    noise.resize(presence.batch * values);
+    for (std::int64_t b = 0; b < presence.batch; ++b) {
+      fill_normal(seed, static_cast<std::uint64_t>(b), noise.data() + b * values, values);
+    }
+  }
+  model_->upload(*device_, inputs, noise.data());
+}
+
+void Engine::run(std::size_t schedule, StageTimes& times) {
+  timed(times, "vision", [&] { model_->vision(); });
+  timed(times, "prefix", [&] { model_->prefix(); });
+  timed(times, "denoise", [&] { model_->denoise(schedule); });
+}
+
+Array Engine::actions() {
+  const ModelShape& shape = model_->shape();
+  Array actions(DType::f32, {batch_, shape.chunk, shape.action});
+  device_->download(actions.bytes.data(), model_->actions());
+  const float* values = actions.data<float>();
+  for (std::int64_t i = 0; i < actions.count(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    const std::int64_t row = i / shape.action;
+    fail(ErrorKind::numeric, "actions[" + std::to_string(row / shape.chunk) + ", " + std::to_string(row % shape.chunk) +
+                                 ", " + std::to_string(i % shape.action) + "]: expected a finite value, found " +
+                                 std::to_string(values[i]) +
+                                 ": the weights or inputs overflow; try --precision f32, or check the checkpoint");
+  }
+  return actions;
+}
+
+}  // namespace nervus

@@ -1,0 +1,67 @@
+// Engine: a model on a device with its working memory, loaded and ready; the part of a policy that computes.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "backends/observed_kernels.h"
+#include "models/families.h"
+#include "runtime/stage.h"
+
+namespace nervus {
+
+// The device of LoadOptions. Throws Error(usage) for a name that is none, Error(unsupported) for one that is not here.
+std::unique_ptr<Device> open_device(const LoadOptions& options);
+
+// The limits with the checkpoint's values where they are 0. Throws Error(usage) out of range.
+Limits complete_limits(const Limits& limits, const ModelShape& shape);
+
+// The step counts, each once; the checkpoint's own where none are given. Throws Error(usage) outside 1 to 1000.
+std::vector<int> complete_steps(const std::vector<int>& steps, const ModelShape& shape);
+
+// Throws Error(checkpoint) with the first faults where the tensors are not those of the weight table.
+void check_tensors(const Checkpoint& checkpoint, const ModelDescription& description);
+
+// The largest call that the limits allow.
+Presence everything_present(const Limits& limits);
+
+// Runs the largest call over a measuring workspace and `kernels`; returns the bytes it needs.
+std::int64_t rehearse(Model& model, Kernels& kernels, DType activation);
+
+class Engine {
+ public:
+  Engine(const std::filesystem::path& directory, const LoadOptions& options);
+
+  const std::string& family() const { return family_; }
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+  const std::vector<int>& steps() const { return steps_; }
+  std::int64_t workspace_bytes() const { return workspace_->capacity(); }
+  std::int64_t weight_bytes() const { return weight_bytes_; }
+  Device& device() { return *device_; }
+  Model& model() { return *model_; }
+
+  // Index of a step count (0: the first). Throws Error(usage) naming those that were loaded.
+  std::size_t schedule_of(int steps) const;
+
+  // Copies a call's tensors to the device; noise from the seed where the inputs carry none.
+  void upload(const Inputs& inputs, std::uint64_t seed);
+  // vision -> prefix -> denoise; the stages' times are added to `times`.
+  void run(std::size_t schedule, StageTimes& times);
+  // [B, n, A]. Throws Error(numeric) if a value is not finite.
+  Array actions();
+  // run() with every op timed, grouped by stage, op and name.
+  std::vector<OpRecord> profile(std::size_t schedule);
+
+ private:
+  Checkpoint checkpoint_;
+  std::string family_;
+  std::unique_ptr<Device> device_;
+  std::vector<int> steps_;
+  std::unique_ptr<Model> model_;
+  std::int64_t weight_bytes_ = 0;
+  std::unique_ptr<Workspace> workspace_;
+  std::unique_ptr<Ops> ops_;
+  std::int64_t batch_ = 0;
+};
+
+}  // namespace nervus

@@ -1,0 +1,119 @@
+#include "runtime/inputs.h"
+
+#include <cmath>
+#include <limits>
+
+#include "nervus/array_file.h"
+
+namespace nervus {
+namespace {
+
+[[noreturn]] void refuse(const std::string& name, const std::string& expected, const Array& found) {
+  fail(ErrorKind::input,
+       name + ": expected " + expected + ", found " + name_of(found.dtype) + " " + to_string(found.shape));
+}
+
+bool is_mask(const Array& a) { return a.dtype == DType::boolean || a.dtype == DType::u8; }
+
+// "[1, 3, 256, 1176]" with words where the extent is free.
+void check_float(const std::string& name, const Array& array, const Shape& shape, const std::string& words) {
+  if (!is_float(array.dtype) || array.dtype == DType::f64 || array.shape != shape) {
+    refuse(name, "f32, f16 or bf16 " + to_string(shape) + " (" + words + ")", array);
+  }
+  const std::vector<float> values = array.to_float();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    fail(ErrorKind::input,
+         name + ": expected finite values, found " + std::to_string(values[i]) + " at element " + std::to_string(i));
+  }
+}
+
+void check_limit(const std::string& name, const char* what, std::int64_t found, std::int64_t limit) {
+  if (found >= 1 && found <= limit) return;
+  fail(ErrorKind::input, name + ": expected 1 to " + std::to_string(limit) + " " + what + ", found " +
+                             std::to_string(found) + ": the policy was loaded with these limits (LoadOptions::limits)");
+}
+
+std::vector<std::uint8_t> mask_of(const Array& array) {
+  const auto* values = array.data<std::uint8_t>();
+  std::vector<std::uint8_t> mask(values, values + array.count());
+  for (std::uint8_t& value : mask) value = value != 0;
+  return mask;
+}
+
+std::vector<std::int32_t> tokens_of(const Array& array) {
+  std::vector<std::int32_t> tokens(array.count());
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::int64_t token =
+        array.dtype == DType::i64 ? array.data<std::int64_t>()[i] : array.data<std::int32_t>()[i];
+    const bool fits = token >= 0 && token <= std::numeric_limits<std::int32_t>::max();
+    tokens[i] = fits ? static_cast<std::int32_t>(token) : -1;  // refused by the plan if it is ever read
+  }
+  return tokens;
+}
+
+Array take(std::map<std::string, Array>& arrays, const std::string& name, std::size_t rank) {
+  const auto found = arrays.find(name);
+  if (found == arrays.end()) {
+    std::string names;
+    for (const auto& [other, array] : arrays) names += (names.empty() ? "" : ", ") + other;
+    fail(ErrorKind::input, "inputs: expected an array named '" + name +
+                               "' (images, img_masks, lang_tokens, lang_masks, state and, optionally, noise); found " +
+                               (names.empty() ? "none" : names));
+  }
+  Array array = std::move(found->second);
+  if (array.shape.size() + 1 == rank) array.shape.insert(array.shape.begin(), 1);
+  if (array.shape.size() != rank) {
+    refuse(name, std::to_string(rank - 1) + " or " + std::to_string(rank) + " axes", array);
+  }
+  return array;
+}
+
+}  // namespace
+
+Inputs Inputs::from(std::map<std::string, Array> arrays) {
+  Inputs inputs;
+  inputs.images = take(arrays, "images", 4);
+  inputs.image_mask = take(arrays, "img_masks", 2);
+  inputs.tokens = take(arrays, "lang_tokens", 2);
+  inputs.token_mask = take(arrays, "lang_masks", 2);
+  inputs.state = take(arrays, "state", 2);
+  if (arrays.contains("noise")) inputs.noise = take(arrays, "noise", 3);
+  return inputs;
+}
+
+Inputs Inputs::load(const std::filesystem::path& path) { return from(read_arrays(path)); }
+
+Presence check_inputs(const Inputs& inputs, const ModelShape& shape, const Limits& limits) {
+  const Array& images = inputs.images;
+  if (images.shape.size() != 4) refuse("images", "4 axes (batch, views, patches, values)", images);
+  const std::int64_t batch = images.shape[0], views = images.shape[1];
+  check_limit("images", "samples", batch, limits.batch);
+  check_limit("images", "views", views, limits.views);
+  check_float("images", images, {batch, views, limits.patches, shape.patch_values}, "batch, views, patches, values");
+  if (!is_mask(inputs.image_mask) || inputs.image_mask.shape != Shape{batch, views}) {
+    refuse("img_masks", "bool " + to_string({batch, views}) + " (batch, views)", inputs.image_mask);
+  }
+  const Array& tokens = inputs.tokens;
+  if ((tokens.dtype != DType::i64 && tokens.dtype != DType::i32) || tokens.shape.size() != 2 ||
+      tokens.shape[0] != batch) {
+    refuse("lang_tokens", "i64 or i32 [" + std::to_string(batch) + ", tokens]", tokens);
+  }
+  const std::int64_t text = tokens.shape[1];
+  check_limit("lang_tokens", "tokens", text, limits.text_tokens);
+  if (!is_mask(inputs.token_mask) || inputs.token_mask.shape != tokens.shape) {
+    refuse("lang_masks", "bool " + to_string(tokens.shape) + " (batch, tokens)", inputs.token_mask);
+  }
+  check_float("state", inputs.state, {batch, shape.state}, "batch, max_state_dim");
+  if (!inputs.noise.bytes.empty()) {
+    check_float("noise", inputs.noise, {batch, shape.chunk, shape.action}, "batch, n_action_steps, max_action_dim");
+  }
+  return {.batch = batch,
+          .views = views,
+          .text = text,
+          .image_mask = mask_of(inputs.image_mask),
+          .token_mask = mask_of(inputs.token_mask),
+          .tokens = tokens_of(tokens)};
+}
+
+}  // namespace nervus

@@ -1,0 +1,96 @@
+#include <algorithm>
+
+#include "backends/planning_device.h"
+#include "nervus/tools.h"
+#include "runtime/engine.h"
+
+namespace nervus {
+namespace {
+
+class WorkCounter : public KernelObserver {
+ public:
+  explicit WorkCounter(std::vector<StageWork>& work) : work_(work) {}
+  void stage(const char* name) { work_.push_back({name, 0, 0}); }
+  void before(const OpEvent&) override {}
+  void after(const OpEvent& event) override {
+    work_.back().flops += event.flops;
+    work_.back().weight_bytes += event.weight_bytes;
+  }
+
+ private:
+  std::vector<StageWork>& work_;
+};
+
+bool begins_with_any(const std::string& name, const std::vector<std::string>& prefixes) {
+  return std::any_of(prefixes.begin(), prefixes.end(), [&](const auto& prefix) { return name.starts_with(prefix); });
+}
+
+// Parameters by part, formats, and the tensors that the weight table does not know.
+void count_tensors(const Checkpoint& checkpoint, const ModelDescription& description, CheckpointReport& report) {
+  std::map<std::string, const TensorSpec*> known;
+  for (const TensorSpec& spec : description.tensors) known[spec.name] = &spec;
+  std::map<std::string, PartReport> parts;
+  for (const std::string& name : checkpoint.names()) {
+    const TensorInfo& tensor = *checkpoint.find(name);
+    ++report.formats[name_of(tensor.dtype)];
+    const auto spec = known.find(name);
+    std::string part = "unused";
+    if (spec != known.end() && spec->second->use == TensorSpec::Use::required) part = spec->second->part;
+    if (spec == known.end() && !begins_with_any(name, description.unused_prefixes)) {
+      report.unknown.push_back(name);
+      part = "unknown";
+    }
+    parts[part].part = part;
+    parts[part].tensors += 1;
+    parts[part].parameters += element_count(tensor.shape);
+  }
+  for (const auto& [name, part] : parts) report.parts.push_back(part);
+}
+
+// The work and memory of the largest call, by loading the model without its numbers.
+void count_work(const Checkpoint& checkpoint, const Family& family, const LoadOptions& options,
+                CheckpointReport& report) {
+  const ModelShape shape = family.shape(checkpoint.config_fields(), &checkpoint);
+  PlanningDevice device(options.precision);
+  const std::unique_ptr<Model> model = family.load(checkpoint, device,
+                                                   {.limits = complete_limits(options.limits, shape),
+                                                    .steps = complete_steps(options.steps, shape),
+                                                    .time_grid = options.time_grid,
+                                                    .dry = true});
+  report.weight_bytes = device.memory();
+  report.workspace_bytes = rehearse(*model, device.kernels(), device.activation());
+  WorkCounter counter(report.work);
+  ObservedKernels observed(device.kernels(), counter);
+  Workspace workspace = Workspace::measuring();
+  Ops ops(observed, workspace, device.activation());
+  model->attach(ops);
+  model->plan(everything_present(model->limits()));
+  counter.stage("vision");
+  model->vision();
+  counter.stage("prefix");
+  model->prefix();
+  counter.stage("denoise");
+  model->denoise(0);
+}
+
+}  // namespace
+
+CheckpointReport inspect(const std::filesystem::path& directory, const LoadOptions& options) {
+  const Checkpoint checkpoint = Checkpoint::open(directory);
+  const Fields config = checkpoint.config_fields();
+  const Family& family = family_of(config, &checkpoint);
+  const ModelDescription description = family.describe(config, &checkpoint);
+  CheckpointReport report{.family = family.name, .variants = description.variants, .sizes = description.sizes};
+  report.missing = missing_tensors(checkpoint, description);
+  report.mismatched = mismatched_tensors(checkpoint, description);
+  report.file_bytes = static_cast<std::int64_t>(checkpoint.total_bytes());
+  report.digest = checkpoint.digest();
+  count_tensors(checkpoint, description, report);
+  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "norm_stats.json"}) {
+    if (std::filesystem::exists(directory / name)) report.files.push_back(name);
+  }
+  if (report.missing.empty() && report.mismatched.empty()) count_work(checkpoint, family, options, report);
+  return report;
+}
+
+}  // namespace nervus

@@ -1,0 +1,158 @@
+#include "runtime/observation_inputs.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "preprocess/image.h"
+
+namespace nervus {
+namespace {
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+std::optional<JointTransform> joint_transform(const Checkpoint& checkpoint, const LoadOptions& options) {
+  if (options.robot.empty()) {
+    if (!options.norm_stats.empty()) {
+      fail(ErrorKind::usage,
+           "norm_stats: expected a robot to go with it, found none: name the robot whose joints the "
+           "statistics describe (" +
+               joined(robot_names()) + ")");
+    }
+    return std::nullopt;
+  }
+  const Robot& robot = find_robot(options.robot);
+  std::optional<Normalization> type;
+  if (!options.normalization.empty()) type = normalization_from_name(options.normalization);
+  if (type == Normalization::identity) return JointTransform(robot);
+  const std::filesystem::path beside = checkpoint.directory() / "norm_stats.json";
+  if (options.norm_stats.empty() && !std::filesystem::exists(beside)) {
+    fail(ErrorKind::usage, "robot '" + options.robot + "': expected normalisation statistics, found no " +
+                               beside.string() + ": name the file, or choose the normalisation 'identity'");
+  }
+  return JointTransform(robot, read_norm_stats(options.norm_stats.empty() ? beside : options.norm_stats), type);
+}
+
+std::optional<Tokenizer> find_tokenizer(const std::filesystem::path& directory, std::int64_t vocabulary) {
+  if (!std::filesystem::exists(directory / "tokenizer.json") && !std::filesystem::exists(directory / "vocab.json")) {
+    return std::nullopt;
+  }
+  Tokenizer tokenizer = Tokenizer::load(directory);
+  if (static_cast<std::int64_t>(tokenizer.vocabulary_size()) > vocabulary) {
+    fail(ErrorKind::checkpoint, directory.string() + ": expected a tokenizer of at most " + std::to_string(vocabulary) +
+                                    " tokens (vocab_size), found " + std::to_string(tokenizer.vocabulary_size()) +
+                                    ": it belongs to another checkpoint");
+  }
+  return tokenizer;
+}
+
+}  // namespace
+
+ObservationInputs::ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
+                                     const LoadOptions& options)
+    : shape_(shape),
+      text_tokens_(std::min(shape.text_tokens, limits.text_tokens)),
+      directory_(checkpoint.directory().string()),
+      tokenizer_(find_tokenizer(checkpoint.directory(), shape.vocabulary)),
+      joints_(joint_transform(checkpoint, options)) {}
+
+std::int64_t ObservationInputs::state_dimensions() const {
+  return joints_ ? static_cast<std::int64_t>(joints_->dimensions()) : shape_.state;
+}
+
+std::int64_t ObservationInputs::action_dimensions() const {
+  return joints_ ? static_cast<std::int64_t>(joints_->dimensions()) : shape_.action;
+}
+
+Inputs ObservationInputs::preprocess(const Observation& observation) const {
+  Inputs inputs;
+  add_images(observation, inputs);
+  add_state(observation, inputs);
+  add_prompt(observation, inputs);
+  return inputs;
+}
+
+void ObservationInputs::add_images(const Observation& observation, Inputs& inputs) const {
+  for (const auto& [name, image] : observation.images) {
+    if (std::find(shape_.cameras.begin(), shape_.cameras.end(), name) == shape_.cameras.end()) {
+      fail(ErrorKind::input, "camera '" + name + "': expected one of " + joined(shape_.cameras));
+    }
+  }
+  if (observation.images.empty()) {
+    fail(ErrorKind::input, "images: expected at least one of " + joined(shape_.cameras) + ", found none");
+  }
+  const PatchGeometry geometry{static_cast<int>(shape_.patch_side), static_cast<int>(shape_.merge), 2};
+  const int side = static_cast<int>(shape_.image_side);
+  const auto views = static_cast<std::int64_t>(shape_.cameras.size());
+  const std::int64_t patches = patch_count(side, side, geometry);
+  inputs.images = Array(DType::f32, {1, views, patches, shape_.patch_values});
+  inputs.image_mask = Array(DType::boolean, {1, views});
+  for (std::int64_t v = 0; v < views; ++v) {
+    const auto found = observation.images.find(shape_.cameras[v]);
+    if (found == observation.images.end()) continue;
+    const Image& image = found->second;
+    if (image.width < 1 || image.height < 1 ||
+        image.rgb.size() != std::size_t{3} * static_cast<std::size_t>(image.width) * image.height) {
+      fail(ErrorKind::input, "camera '" + found->first + "': expected width x height x 3 bytes, found " +
+                                 std::to_string(image.width) + " x " + std::to_string(image.height) + " and " +
+                                 std::to_string(image.rgb.size()) + " bytes");
+    }
+    float* out = inputs.images.data<float>() + v * patches * shape_.patch_values;
+    extract_patches(resize_bilinear(image, side, side), geometry, out);
+    inputs.image_mask.data<std::uint8_t>()[v] = 1;
+  }
+}
+
+void ObservationInputs::add_state(const Observation& observation, Inputs& inputs) const {
+  std::vector<float> state(observation.state);
+  if (joints_) {
+    state = joints_->state_to_model(observation.state, shape_.state);
+  } else if (state.empty() || static_cast<std::int64_t>(state.size()) > shape_.state) {
+    fail(ErrorKind::input,
+         "state: expected 1 to " + std::to_string(shape_.state) + " values, found " + std::to_string(state.size()));
+  }
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    if (!std::isfinite(state[i])) {
+      fail(ErrorKind::input,
+           "state[" + std::to_string(i) + "]: expected a finite value, found " + std::to_string(state[i]));
+    }
+  }
+  state.resize(shape_.state, 0.0f);
+  inputs.state = Array::from(state, {1, shape_.state});
+}
+
+void ObservationInputs::add_prompt(const Observation& observation, Inputs& inputs) const {
+  if (!tokenizer_) {
+    fail(ErrorKind::checkpoint, directory_ +
+                                    ": expected tokenizer.json, or vocab.json and merges.txt, found neither: "
+                                    "copy Qwen2.5's into the checkpoint's directory to use instructions");
+  }
+  const Prompt prompt = encode_prompt(*tokenizer_, observation.prompt, text_tokens_);
+  inputs.tokens = Array::from(prompt.tokens, {1, text_tokens_});
+  inputs.token_mask = Array::from(prompt.valid, {1, text_tokens_});
+}
+
+ActionChunk ObservationInputs::postprocess(const Array& actions, bool robot_units) const {
+  ActionChunk chunk{.batch = actions.shape[0], .steps = actions.shape[1], .dimensions = actions.shape[2]};
+  if (robot_units && joints_) {
+    chunk.dimensions = action_dimensions();
+    chunk.values = joints_->actions_to_robot(actions.data<float>(), chunk.steps, actions.shape[2]);
+    chunk.names = joints_->robot().joints;
+    chunk.units = joints_->robot().units;
+  } else {
+    chunk.values = actions.to_float();
+    for (std::int64_t i = 0; i < chunk.dimensions; ++i) chunk.names.push_back("action_" + std::to_string(i));
+    chunk.units.assign(chunk.dimensions, "");
+  }
+  for (std::size_t i = 0; i < chunk.values.size(); ++i) {
+    if (std::isfinite(chunk.values[i])) continue;
+    fail(ErrorKind::numeric, "action '" + chunk.names[i % chunk.dimensions] + "': expected a finite value, found " +
+                                 std::to_string(chunk.values[i]) + ": check the normalisation statistics");
+  }
+  return chunk;
+}
+
+}  // namespace nervus

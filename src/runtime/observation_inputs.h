@@ -1,0 +1,39 @@
+// Observations to a model's inputs, and its actions back to a robot.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "models/model.h"
+#include "preprocess/robots/robot.h"
+#include "preprocess/tokenizer.h"
+
+namespace nervus {
+
+class ObservationInputs {
+ public:
+  // Reads the tokenizer and the statistics that belong to a checkpoint. Throws Error(checkpoint | usage | io).
+  ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
+                    const LoadOptions& options);
+
+  // Throws Error(input) for what is wrong with the observation.
+  Inputs preprocess(const Observation& observation) const;
+  // Fills an action chunk from [batch, n, A] of the model; `robot_units` cuts and un-normalises to the robot's joints.
+  ActionChunk postprocess(const Array& actions, bool robot_units) const;
+
+  std::int64_t state_dimensions() const;
+  std::int64_t action_dimensions() const;
+
+ private:
+  void add_images(const Observation& observation, Inputs& inputs) const;
+  void add_state(const Observation& observation, Inputs& inputs) const;
+  void add_prompt(const Observation& observation, Inputs& inputs) const;
+
+  ModelShape shape_;
+  std::int64_t text_tokens_;
+  std::string directory_;
+  std::optional<Tokenizer> tokenizer_;
+  std::optional<JointTransform> joints_;
+};
+
+}  // namespace nervus

@@ -1,0 +1,96 @@
+#include "nervus/policy.h"
+
+#include "runtime/engine.h"
+#include "runtime/observation_inputs.h"
+
+namespace nervus {
+
+struct Policy::Implementation {
+  Implementation(const std::filesystem::path& directory, const LoadOptions& options)
+      : engine(directory, options),
+        observations(engine.checkpoint(), engine.model().shape(), engine.model().limits(), options) {
+    const ModelShape& shape = engine.model().shape();
+    info = {.family = engine.family(),
+            .device = engine.device().description(),
+            .precision = options.precision,
+            .steps = engine.steps(),
+            .chunk_steps = shape.chunk,
+            .state_dimensions = observations.state_dimensions(),
+            .action_dimensions = observations.action_dimensions(),
+            .cameras = shape.cameras,
+            .limits = engine.model().limits(),
+            .weight_bytes = engine.weight_bytes(),
+            .workspace_bytes = engine.workspace_bytes()};
+  }
+
+  ActionChunk infer(const Inputs& inputs, const InferOptions& options, bool robot_units, StageTimes times) {
+    const std::size_t schedule = engine.schedule_of(options.steps);
+    timed(times, "preprocess", [&] { engine.upload(inputs, options.seed); });
+    engine.run(schedule, times);
+    ActionChunk chunk =
+        timed(times, "postprocess", [&] { return observations.postprocess(engine.actions(), robot_units); });
+    double total = 0;
+    for (const auto& [stage, milliseconds] : times) total += milliseconds;
+    times["total"] = total;
+    chunk.timing = times;
+    return chunk;
+  }
+
+  Engine engine;
+  ObservationInputs observations;
+  PolicyInfo info;
+};
+
+Policy::Policy(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
+Policy::Policy(Policy&&) noexcept = default;
+Policy& Policy::operator=(Policy&&) noexcept = default;
+Policy::~Policy() = default;
+
+Policy Policy::load(const std::filesystem::path& directory, const LoadOptions& options) {
+  return Policy(std::make_unique<Implementation>(directory, options));
+}
+
+ActionChunk Policy::infer(const Observation& observation, const InferOptions& options) {
+  StageTimes times;
+  const Inputs inputs = timed(times, "preprocess", [&] { return preprocess(observation); });
+  return implementation_->infer(inputs, options, true, times);
+}
+
+ActionChunk Policy::infer(const Inputs& inputs, const InferOptions& options) {
+  return implementation_->infer(inputs, options, false, {});
+}
+
+Inputs Policy::preprocess(const Observation& observation) const {
+  return implementation_->observations.preprocess(observation);
+}
+
+std::map<std::string, Array> Policy::trace(const Inputs& inputs, const std::vector<float>& times) {
+  Engine& engine = implementation_->engine;
+  engine.upload(inputs, 0);
+  engine.model().vision();
+  engine.model().prefix();
+  std::map<std::string, Array> trace = engine.model().trace_prefix(engine.device());
+  std::vector<Array> velocities = engine.model().trace_velocity(engine.device(), engine.checkpoint(), times);
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    std::string t = std::to_string(times[i]);
+    t.erase(t.find_last_not_of('0') + 1);
+    if (t.ends_with('.')) t.pop_back();
+    trace["velocity.t" + t] = std::move(velocities[i]);
+  }
+  for (std::size_t i = 0; i < engine.steps().size(); ++i) {
+    engine.model().denoise(i);
+    trace["actions." + std::to_string(engine.steps()[i])] = engine.actions();
+  }
+  return trace;
+}
+
+std::vector<OpRecord> Policy::profile(const Inputs& inputs, const InferOptions& options) {
+  Engine& engine = implementation_->engine;
+  const std::size_t schedule = engine.schedule_of(options.steps);
+  engine.upload(inputs, options.seed);
+  return engine.profile(schedule);
+}
+
+const PolicyInfo& Policy::info() const { return implementation_->info; }
+
+}  // namespace nervus

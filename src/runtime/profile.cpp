@@ -1,0 +1,63 @@
+#include <chrono>
+#include <tuple>
+
+#include "runtime/engine.h"
+
+namespace nervus {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Adds up the time and work of ops that share stage, name and shape.
+class Profiler : public KernelObserver {
+ public:
+  void stage(const char* name) { stage_ = name; }
+  void before(const OpEvent&) override { start_ = Clock::now(); }
+  void after(const OpEvent& event) override {
+    const double elapsed = std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
+    OpRecord& record = records_[{stage_, event.op, std::string(event.name), event.rows, event.inputs, event.outputs}];
+    record.stage = stage_;
+    record.op = event.op;
+    record.name = event.name;
+    record.rows = event.rows;
+    record.inputs = event.inputs;
+    record.outputs = event.outputs;
+    record.calls += 1;
+    record.milliseconds += elapsed;
+    record.flops += event.flops;
+    record.bytes += event.bytes;
+  }
+  std::vector<OpRecord> records() const {
+    std::vector<OpRecord> result;
+    for (const auto& [key, record] : records_) result.push_back(record);
+    return result;
+  }
+
+ private:
+  using Key = std::tuple<std::string, std::string, std::string, std::int64_t, std::int64_t, std::int64_t>;
+  std::map<Key, OpRecord> records_;
+  std::string stage_;
+  Clock::time_point start_;
+};
+
+}  // namespace
+
+std::vector<OpRecord> Engine::profile(std::size_t schedule) {
+  Profiler profiler;
+  ObservedKernels observed(device_->kernels(), profiler);
+  struct Restore {  // the device's own kernels again, whatever happens
+    Ops& ops;
+    Kernels& kernels;
+    ~Restore() { ops.use(kernels); }
+  } restore{*ops_, device_->kernels()};
+  ops_->use(observed);
+  profiler.stage("vision");
+  model_->vision();
+  profiler.stage("prefix");
+  model_->prefix();
+  profiler.stage("denoise");
+  model_->denoise(schedule);
+  return profiler.records();
+}
+
+}  // namespace nervus
