@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "checkpoint/file.h"
+#include "checkpoint/json.h"
 #include "core/check.h"
 
 namespace nervus {
@@ -30,6 +31,12 @@ DType dtype_named(const std::string& name, std::string (*spell)(DType), const st
   }
   fail(ErrorKind::checkpoint, source + ": the element type " + in_quotes(name) + " is not supported: expected one of " +
                                   known + "; save it as one of these");
+}
+
+Shape read_shape(const Fields& fields) {
+  Shape shape = fields.integers("shape", 0);
+  if (shape.size() > longest_rank) fields.refuse("shape", "at most " + std::to_string(longest_rank) + " extents");
+  return shape;
 }
 
 std::vector<std::int64_t> contiguous_strides(const Shape& shape, bool fortran_order) {

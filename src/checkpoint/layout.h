@@ -9,6 +9,8 @@
 
 namespace nervus {
 
+class Fields;
+
 // More dimensions than any tensor has (NumPy and PyTorch allow as many).
 inline constexpr std::size_t longest_rank = 64;
 
@@ -18,6 +20,9 @@ std::optional<std::uint64_t> checked_bytes(const Shape& shape, DType dtype) noex
 // The type that `spell` writes as `name`. Otherwise throws Error(checkpoint) that begins with `source` and lists what
 // would have been understood; types that spell as "" are left out.
 DType dtype_named(const std::string& name, std::string (*spell)(DType), const std::string& source);
+
+// The field "shape" of a header: at most `longest_rank` extents, none negative.
+Shape read_shape(const Fields& fields);
 
 // The strides, in elements, of a contiguous array in C order (the last index runs fastest) or Fortran order (the
 // first). The shape's bytes must have been checked.

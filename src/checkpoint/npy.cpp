@@ -68,10 +68,10 @@ Array read_npy(const std::filesystem::path& path) {
   return as_input([&] {
     const Fields header = Fields::parse(to_json(text), file.path() + ": header");
     const DType dtype = dtype_named(header.text("descr"), format_descr, file.path());
-    const Shape shape = header.integers("shape", 0);
+    const Shape shape = read_shape(header);
     const auto expected = checked_bytes(shape, dtype);
     const std::uint64_t found = file.size() - data_begin;
-    if (shape.size() > longest_rank || expected != found) {
+    if (expected != found) {
       fail(ErrorKind::input, file.path() + ": expected the data of " + to_string(shape) + " " + name_of(dtype) +
                                  ", found " + plural(static_cast<long long>(found), "byte"));
     }
@@ -88,7 +88,8 @@ void write_npy(const std::filesystem::path& path, const Array& array) {
     fail(ErrorKind::input, path.string() + ": a .npy file cannot hold bf16: write f32, or a .safetensors file");
   }
   std::string extents;
-  for (const std::int64_t extent : array.shape) extents += std::to_string(extent) + ",";
+  for (const std::int64_t extent : array.shape) extents += (extents.empty() ? "" : ", ") + std::to_string(extent);
+  if (array.shape.size() == 1) extents += ",";
   std::string header =
       "{'descr': '" + format_descr(array.dtype) + "', 'fortran_order': False, 'shape': (" + extents + "), }";
   header.append(63 - (10 + header.size()) % 64, ' ') += '\n';  // the data begin at a multiple of 64 bytes

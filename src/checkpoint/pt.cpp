@@ -42,11 +42,11 @@ using Item = std::shared_ptr<const Value>;
 struct Value {
   enum class Kind { mark, boolean, integer, text, name, tuple, hooks, storage, tensor };
   Kind kind = Kind::mark;
-  std::int64_t integer = 0;   // an integer; elements of a storage; offset of a tensor in its storage
-  std::string text{};         // a text; a name; the key of a storage
-  DType dtype = DType::f32;   // of a storage
-  std::vector<Item> items{};  // of a tuple; a tensor's storage
-  Shape shape{}, strides{};   // of a tensor
+  std::int64_t integer = 0;  // an integer; elements of a storage; offset of a tensor in its storage
+  std::string text{};        // a text; a name; the key of a storage
+  DType dtype = DType::f32;  // of a storage
+  std::vector<Item> items;   // of a tuple; a tensor's storage
+  Shape shape, strides;      // of a tensor
 };
 using Kind = Value::Kind;
 
@@ -203,6 +203,7 @@ class PickleMachine {
   bool call() {
     const Item arguments = pop(), function = pop();
     const auto& items = arguments->items;
+    if (function->kind != Kind::name) refuse("a function");
     if (function->text == ordered_dict && is_tuple(arguments, {})) return push({.kind = Kind::hooks});
     if (function->text != rebuild_tensor ||
         !is_tuple(arguments, {Kind::storage, Kind::integer, Kind::tuple, Kind::tuple, Kind::boolean, Kind::hooks})) {
@@ -217,6 +218,7 @@ class PickleMachine {
 
   Shape integers(const Item& tuple) const {
     Shape values;
+    if (tuple->items.size() > longest_rank) refuse("a shape of at most 64 extents");
     for (const Item& item : tuple->items) {
       if (item->kind != Kind::integer || item->integer < 0) refuse("shape and strides of integers from 0 on");
       values.push_back(item->integer);
@@ -287,7 +289,7 @@ Array read_pt(const std::filesystem::path& path) {
   }
   const std::string bytes = read_entry(file, data->second);
   std::optional<Array> array;
-  if (tensor->shape.size() == tensor->strides.size() && tensor->shape.size() <= longest_rank && tensor->integer >= 0) {
+  if (tensor->shape.size() == tensor->strides.size() && tensor->integer >= 0) {
     array = gather(std::as_bytes(std::span(bytes)), storage.dtype, tensor->shape, tensor->strides, tensor->integer);
   }
   if (!array) {

@@ -29,13 +29,8 @@ TensorInfo read_entry(const Fields& header, const std::string& name, const std::
       fail(ErrorKind::checkpoint, source + ": expected only dtype, shape and data_offsets, found " + in_quotes(field));
     }
   }
-  TensorInfo tensor{.name = name,
-                    .dtype = dtype_named(entry.text("dtype"), format_name, source),
-                    .shape = entry.integers("shape", 0)};
-  if (tensor.shape.size() > longest_rank) {
-    fail(ErrorKind::checkpoint,
-         source + ": expected at most 64 dimensions, found " + std::to_string(tensor.shape.size()));
-  }
+  TensorInfo tensor{
+      .name = name, .dtype = dtype_named(entry.text("dtype"), format_name, source), .shape = read_shape(entry)};
   const auto offsets = entry.integers("data_offsets", 0);
   if (offsets.size() != 2 || offsets[0] > offsets[1]) {
     entry.refuse("data_offsets", "two offsets, the begin and the end");
@@ -116,9 +111,9 @@ void Safetensors::place_tensors(std::uint64_t data_begin) {
   for (auto& tensor : tensors_) {
     tensor.offset += data_begin;
     if (tensor.offset != end) {
-      fail(ErrorKind::checkpoint, source(tensor.name) + ": expected its data at offset " +
-                                      std::to_string(end - data_begin) + ", where those before it end, found " +
-                                      std::to_string(tensor.offset - data_begin));
+      fail(ErrorKind::checkpoint,
+           source(tensor.name) + ": expected its data at offset " + std::to_string(end - data_begin) + ", found " +
+               std::to_string(tensor.offset - data_begin) + ": tensors must neither overlap nor leave holes");
     }
     end += tensor.bytes;
     index_[tensor.name] = static_cast<std::size_t>(&tensor - tensors_.data());
