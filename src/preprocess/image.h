@@ -19,7 +19,8 @@ int patch_count(int width, int height, const PatchGeometry& geometry);
 
 // The image at width x height, equal to the last bit to Pillow's Image.resize((width, height), BILINEAR): a triangle
 // filter that widens when it shrinks, horizontal pass first, 8-bit results between the passes, coefficients in 22-bit
-// fixed point. Throws Error(input) on an empty image or target.
+// fixed point. (Pillow 13 runs the vertical pass first where the height shrinks far more than the width, as it never
+// does for a camera's landscape frame; that moves a last bit.) Throws Error(input) on an empty image or target.
 Image resize_bilinear(const Image& image, int width, int height);
 
 // Writes [patch_count, patch_values] floats: pixel / 255, minus mean, over std of each channel; the frame repeated

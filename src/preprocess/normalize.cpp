@@ -1,7 +1,6 @@
 #include "preprocess/normalize.h"
 
 #include <array>
-#include <utility>
 
 #include "core/check.h"
 
@@ -10,37 +9,28 @@ namespace {
 
 constexpr double epsilon = 1e-6;
 
-constexpr std::array<std::pair<Normalization, const char*>, 8> names = {{
-    {Normalization::identity, "identity"},
-    {Normalization::meanstd, "meanstd"},
-    {Normalization::std, "std"},
-    {Normalization::bounds_99, "bounds_99"},
-    {Normalization::bounds_99_woclip, "bounds_99_woclip"},
-    {Normalization::bounds_98, "bounds_98"},
-    {Normalization::bounds_98_woclip, "bounds_98_woclip"},
-    {Normalization::minmax, "minmax"},
-}};
-
-// The statistics that a type needs: its offset (none for std) and what its scale comes from.
-struct Needs {
-  const char* offset = nullptr;
-  const char* scale = nullptr;
-  bool range = false;  // scale is the distance from offset, and the result is spread over [-1, 1]
+// A type's name and the statistics that it needs: its offset, and where its scale comes from.
+struct Formula {
+  Normalization type;
+  const char* name;
+  const char* offset;  // null: none
+  const char* scale;   // null: none
+  bool range;          // the scale is the distance from the offset, and the result is spread over [-1, 1]
 };
 
-Needs needs_of(Normalization type) {
-  switch (type) {
-    case Normalization::identity: return {};
-    case Normalization::meanstd: return {"mean", "std", false};
-    case Normalization::std: return {nullptr, "std", false};
-    case Normalization::bounds_99:
-    case Normalization::bounds_99_woclip: return {"q01", "q99", true};
-    case Normalization::bounds_98:
-    case Normalization::bounds_98_woclip: return {"q02", "q98", true};
-    case Normalization::minmax: return {"min", "max", true};
-  }
-  fail(ErrorKind::internal, "needs_of: an unknown normalisation");
-}
+// In the order of the enumeration.
+constexpr std::array<Formula, 8> formulas = {{
+    {Normalization::identity, "identity", nullptr, nullptr, false},
+    {Normalization::meanstd, "meanstd", "mean", "std", false},
+    {Normalization::std, "std", nullptr, "std", false},
+    {Normalization::bounds_99, "bounds_99", "q01", "q99", true},
+    {Normalization::bounds_99_woclip, "bounds_99_woclip", "q01", "q99", true},
+    {Normalization::bounds_98, "bounds_98", "q02", "q98", true},
+    {Normalization::bounds_98_woclip, "bounds_98_woclip", "q02", "q98", true},
+    {Normalization::minmax, "minmax", "min", "max", true},
+}};
+
+const Formula& formula_of(Normalization type) noexcept { return formulas[static_cast<std::size_t>(type)]; }
 
 // The values of one statistic of one feature, as many as its columns.
 class StatisticsReader {
@@ -83,40 +73,35 @@ class StatisticsReader {
 
 Normalization normalization_from_name(std::string_view name) {
   std::string known;
-  for (const auto& [type, type_name] : names) {
-    if (name == type_name) return type;
-    known += (known.empty() ? "" : ", ") + std::string(type_name);
+  for (const Formula& formula : formulas) {
+    if (name == formula.name) return formula.type;
+    known += (known.empty() ? "" : ", ") + std::string(formula.name);
   }
   fail(ErrorKind::usage, "normalisation: expected one of " + known + "; found '" + std::string(name) + "'");
 }
 
-const char* name_of(Normalization type) noexcept {
-  for (const auto& [known, name] : names) {
-    if (known == type) return name;
-  }
-  return "unknown";
-}
+const char* name_of(Normalization type) noexcept { return formula_of(type).name; }
 
 Normalizer::Normalizer(std::size_t dimensions) : offset_(dimensions, 0.0), scale_(dimensions, 1.0) {}
 
 Normalizer::Normalizer(const NormStats& statistics, std::span<const StatisticsColumn> columns, Normalization type)
     : Normalizer(columns.size()) {
-  const Needs needs = needs_of(type);
-  if (needs.scale == nullptr) return;
-  if (needs.range) {
+  const Formula& formula = formula_of(type);
+  if (formula.scale == nullptr) return;
+  if (formula.range) {
     gain_ = 2.0;
     bias_ = -1.0;
   }
   const StatisticsReader reader(statistics, columns, type);
   for (std::size_t i = 0; i < columns.size(); ++i) {
-    const double scale = reader.value(columns[i], needs.scale);
-    if (needs.offset != nullptr) offset_[i] = reader.value(columns[i], needs.offset);
-    scale_[i] = (needs.range ? scale - offset_[i] : scale) + epsilon;
+    const double scale = reader.value(columns[i], formula.scale);
+    if (formula.offset != nullptr) offset_[i] = reader.value(columns[i], formula.offset);
+    scale_[i] = (formula.range ? scale - offset_[i] : scale) + epsilon;
     if (scale_[i] > 0.0) continue;
     reader.refuse("feature '" + columns[i].feature + "': value " + std::to_string(columns[i].index) + ": expected " +
-                  (needs.range ? std::string(needs.offset) + " <= " + needs.scale + ", found " +
-                                     std::to_string(offset_[i]) + " and " + std::to_string(scale)
-                               : "std >= 0, found " + std::to_string(scale)));
+                  (formula.range ? std::string(formula.offset) + " <= " + formula.scale + ", found " +
+                                       std::to_string(offset_[i]) + " and " + std::to_string(scale)
+                                 : "std >= 0, found " + std::to_string(scale)));
   }
 }
 
