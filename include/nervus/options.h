@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "nervus/array.h"
+
 namespace nervus {
 
 // How weights and activations are held. f32 agrees with the reference to float32 rounding; bf16 halves
@@ -50,7 +52,8 @@ struct LoadOptions {
 
 struct InferOptions {
   int steps = 0;           // one of LoadOptions::steps; 0: the first of them
-  std::uint64_t seed = 0;  // of the noise, where the inputs carry none
+  std::uint64_t seed = 0;  // of the noise, where neither `noise` nor the inputs carry it
+  Array noise = {};        // [B, n_action_steps, max_action_dim] f32, in place of the inputs' own; empty: none
 };
 
 }  // namespace nervus

@@ -87,6 +87,9 @@ struct Finding {
 };
 std::vector<Finding> examine_machine();
 
+// Bytes that this process may still allocate: the machine's available memory, within its control group's limit.
+std::int64_t available_memory();
+
 // The rate in FLOP/s that the device's own matrix product reaches on a large square problem (about a second).
 double measure_matrix_rate(const LoadOptions& options);
 

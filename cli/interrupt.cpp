@@ -1,0 +1,95 @@
+#include "cli/interrupt.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "nervus/error.h"
+
+namespace nervus::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What the thread that waits for signals must remove. Never destroyed: that thread outlives main.
+struct Registry {
+  std::mutex mutex;
+  std::set<fs::path> paths;
+};
+
+Registry& registry() {
+  static Registry& instance = *new Registry;
+  return instance;
+}
+
+bool ignored(int signal) {
+  struct sigaction action {};
+  return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+[[noreturn]] void wait_for(sigset_t signals) {
+  int signal = 0;
+  while (sigwait(&signals, &signal) != 0) {
+  }
+  const std::lock_guard lock(registry().mutex);
+  for (const fs::path& path : registry().paths) {
+    std::error_code error;
+    fs::remove_all(path, error);
+  }
+  const std::string_view message = "\nnervus: interrupted\n";
+  if (write(STDERR_FILENO, message.data(), message.size()) < 0) _exit(128 + signal);
+  _exit(128 + signal);
+}
+
+}  // namespace
+
+void watch_interrupts() {
+  registry();
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM})
+    if (!ignored(signal)) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread([signals] { wait_for(signals); }).detach();
+}
+
+Unfinished::Unfinished(fs::path target) : target_(std::move(target)) {
+  if (!target_.has_filename()) target_ = target_.parent_path();  // "directory/"
+  const fs::path parent = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
+  std::error_code error;
+  if (!fs::is_directory(parent, error))
+    throw Error(ErrorKind::io, target_.string() + ": cannot be written: there is no directory " + parent.string());
+  path_ =
+      parent / ("." + target_.stem().string() + ".partial-" + std::to_string(getpid()) + target_.extension().string());
+  const std::lock_guard lock(registry().mutex);
+  registry().paths.insert(path_);
+}
+
+Unfinished::~Unfinished() {
+  const std::lock_guard lock(registry().mutex);
+  std::error_code error;
+  fs::remove_all(path_, error);
+  registry().paths.erase(path_);
+}
+
+void Unfinished::commit() {
+  const std::lock_guard lock(registry().mutex);
+  try {
+    if (fs::is_directory(path_) && fs::is_directory(target_)) {
+      for (const auto& entry : fs::directory_iterator(path_))
+        fs::rename(entry.path(), target_ / entry.path().filename());
+    } else {
+      fs::rename(path_, target_);
+    }
+  } catch (const fs::filesystem_error& failure) {
+    throw Error(ErrorKind::io, target_.string() + ": cannot be written: " + failure.code().message());
+  }
+}
+
+}  // namespace nervus::cli

@@ -1,0 +1,32 @@
+// Unfinished work: files and directories that appear under their names only when they are whole, and vanish when the
+// program is interrupted.
+#pragma once
+
+#include <filesystem>
+
+namespace nervus::cli {
+
+// From here on SIGINT and SIGTERM remove all unfinished outputs and end the program with 128 + the signal's number
+// (130, 143). Call once, before any other thread is started; signals that the parent ignores stay ignored.
+void watch_interrupts();
+
+// An output under a temporary name beside its target; removed again unless it is committed.
+class Unfinished {
+ public:
+  // The temporary name keeps the target's ending. Throws Error(io) if the target's directory is not there.
+  explicit Unfinished(std::filesystem::path target);
+  ~Unfinished();
+  Unfinished(const Unfinished&) = delete;
+  Unfinished& operator=(const Unfinished&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  // Renames to the target, replacing a file there; of a directory, moves its files into the target, which is created
+  // if need be. Throws Error(io).
+  void commit();
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path path_;
+};
+
+}  // namespace nervus::cli

@@ -1,0 +1,73 @@
+// What the program says: results on standard output, as text or as one JSON document; notes and progress on standard
+// error.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "nervus/options.h"
+
+namespace nervus::cli {
+
+// Keys in the order in which they were added.
+using Json = nlohmann::ordered_json;
+
+enum class Style { plain, good, bad, faint, strong };
+
+// Columns of text, the first aligned left, the others right unless they are named in `left`.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> headings, std::vector<std::size_t> left = {});
+  // Cells beyond the headings are refused by an assertion of the standard library; fewer are padded.
+  void add(std::vector<std::string> cells, Style style = Style::plain);
+  bool empty() const { return rows_.empty(); }
+  std::string text(bool colour) const;
+
+ private:
+  struct Row {
+    std::vector<std::string> cells;
+    Style style = Style::plain;
+  };
+  std::vector<Row> rows_;
+  std::vector<bool> left_;
+};
+
+// How one call of the program prints. Colours only on a terminal and without NO_COLOR in the environment.
+struct Output {
+  bool json = false;   // --json: `document` prints, `text` does not
+  bool quiet = false;  // --quiet: no notes, no progress
+
+  void text(const std::string& text) const;
+  void table(const Table& table) const;
+  void document(const Json& document) const;
+  // One line on standard error, "nervus: ...".
+  void note(const std::string& line) const;
+  // A bar on a terminal; elsewhere a line every few seconds.
+  ProgressFunction progress() const;
+  std::string styled(Style style, const std::string& text) const;
+};
+
+// "17.3", four significant digits.
+std::string number(double value, int digits = 4);
+// "8.4 GB", "4.2 B", "1.6 TFLOP": `value` with a decimal prefix before `unit`.
+std::string scaled(double value, const std::string& unit);
+// "12.3 ms", "4.56 s"
+std::string duration(double milliseconds);
+// "a, b and c"
+std::string listed(const std::vector<std::string>& words, const std::string& last = "and");
+// The float as the double with the shortest decimal form that reads back as the same float.
+double shortest(float value);
+// Without line breaks and control characters, so that it stays one line on a terminal.
+std::string one_line(const std::string& text);
+
+// The candidate that `word` probably meant: the nearest within a third of its letters; "" if none is near.
+std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
+
+// Writes a whole file or none. Throws Error(io).
+void write_text(const std::filesystem::path& path, const std::string& text);
+// Reads a file of at most `limit` bytes. Throws Error(io), or Error(input) if it is larger.
+std::string read_text(const std::filesystem::path& path, std::uintmax_t limit);
+
+}  // namespace nervus::cli

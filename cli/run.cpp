@@ -1,0 +1,247 @@
+// nervus run: camera images, joint state and an instruction in, a chunk of actions out.
+#include <algorithm>
+#include <optional>
+
+#include "cli/actions.h"
+#include "cli/observation.h"
+#include "cli/options.h"
+#include "cli/plot.h"
+#include "cli/verbs.h"
+#include "nervus/error.h"
+#include "nervus/policy.h"
+
+namespace nervus::cli {
+namespace {
+
+struct RunOptions {
+  PolicyOptions policy;
+  std::string inputs;
+  std::vector<std::string> images;
+  std::string state, prompt, robot, norm_stats, normalization, noise, out, plot;
+  std::uint64_t seed = 0;
+  CLI::Option* seed_given = nullptr;
+  CLI::Option* prompt_given = nullptr;
+};
+
+// What the policy is given: tensors, or an observation.
+struct Source {
+  std::optional<Inputs> inputs;
+  Observation observation;
+  std::vector<std::string> joints;  // as the state's file names them
+};
+
+[[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::usage, message); }
+
+void check_usage(const RunOptions& options) {
+  const bool observed = !options.images.empty() || !options.state.empty() || options.prompt_given->count() > 0;
+  if (options.inputs.empty() && !observed) refuse("give --inputs, or --image, --state and --prompt");
+  if (!options.inputs.empty() && observed)
+    refuse("--inputs and an observation (--image, --state, --prompt) exclude each other");
+  if (observed && options.images.empty()) refuse("an observation needs at least one --image CAMERA=FILE");
+  if (observed && options.state.empty()) refuse("an observation needs --state FILE");
+  if (observed && options.prompt_given->count() == 0) refuse("an observation needs --prompt TEXT");
+  if (!options.noise.empty() && options.seed_given->count() > 0) refuse("--noise and --seed exclude each other");
+  if (!options.inputs.empty() && !options.robot.empty())
+    refuse("--robot goes with an observation: the actions of --inputs stay in the model's units");
+  if (options.robot.empty() && !(options.norm_stats.empty() && options.normalization.empty()))
+    refuse("--norm-stats and --normalization need --robot, which says whose joints they are");
+  if (!options.out.empty()) check_action_path(options.out, std::max<std::size_t>(1, options.policy.steps.size()));
+  if (!options.plot.empty() && !options.plot.ends_with(".svg"))
+    refuse("--plot: " + options.plot + ": expected a name ending in .svg");
+}
+
+Source read_source(const RunOptions& options) {
+  Source source;
+  if (!options.inputs.empty()) {
+    source.inputs = Inputs::load(options.inputs);
+    if (options.seed_given->count() > 0) source.inputs->noise = Array();
+  } else {
+    for (const std::string& image : options.images) add_image(source.observation, image);
+    StateFile state = read_state(options.state);
+    source.observation.state = std::move(state.values);
+    source.observation.prompt = options.prompt;
+    source.joints = std::move(state.names);
+  }
+  return source;
+}
+
+Array read_noise(const RunOptions& options) {
+  if (options.noise.empty()) return {};
+  Array noise = read_one_array(options.noise, "noise");
+  if (noise.shape.size() == 2) noise.shape.insert(noise.shape.begin(), 1);
+  return noise;
+}
+
+LoadOptions load_options(const RunOptions& options, const Source& source, const Output& output) {
+  LoadOptions load = options.policy.load_options(output.progress());
+  load.robot = options.robot;
+  load.norm_stats = options.norm_stats;
+  load.normalization = options.normalization;
+  if (source.inputs) {
+    const Shape& images = source.inputs->images.shape;
+    load.limits = {images.at(0), images.at(1), images.at(2), source.inputs->tokens.shape.at(1)};
+  }
+  return load;
+}
+
+// Joints in another order than the robot's would move the wrong ones.
+void check_joints(const RunOptions& options, const Source& source, const ActionChunk& chunk) {
+  if (options.robot.empty() || source.joints.size() != chunk.names.size()) return;
+  for (std::size_t i = 0; i < source.joints.size(); ++i)
+    if (source.joints[i] != chunk.names[i])
+      throw Error(ErrorKind::input, options.state + ": names[" + std::to_string(i) + "]: expected '" + chunk.names[i] +
+                                        "', which robot '" + options.robot + "' has there, found '" + source.joints[i] +
+                                        "'");
+}
+
+void print_chunk(const Result& result, const std::vector<float>& state, const Output& output) {
+  const ActionChunk& chunk = result.chunk;
+  std::vector<std::int64_t> steps = {0, 1, 2, chunk.steps / 2, chunk.steps - 2, chunk.steps - 1};
+  std::erase_if(steps, [&](std::int64_t step) { return step < 0 || step >= chunk.steps; });
+  steps.erase(std::unique(steps.begin(), steps.end()), steps.end());
+  std::vector<std::string> headings = {"dimension"};
+  if (!state.empty()) headings.emplace_back("state");
+  for (const std::int64_t step : steps) headings.push_back("step " + std::to_string(step));
+  Table table(headings);
+  constexpr std::size_t shown = 16;
+  const auto dimensions = static_cast<std::size_t>(chunk.dimensions);
+  for (std::size_t d = 0; d < std::min(dimensions, shown); ++d) {
+    std::vector<std::string> cells = {dimension_name(chunk, d)};
+    if (!state.empty()) cells.push_back(d < state.size() ? number(state[d]) : "");
+    for (const std::int64_t step : steps)
+      cells.push_back(number(chunk.values[static_cast<std::size_t>(step) * dimensions + d]));
+    table.add(cells);
+  }
+  output.text("\n" + result.name + (chunk.batch > 1 ? ", first of " + std::to_string(chunk.batch) + " samples" : ""));
+  output.table(table);
+  if (dimensions > shown)
+    output.text("  and " + std::to_string(dimensions - shown) + " more dimensions: --out writes them all");
+}
+
+void print_timing(const std::vector<Result>& results, const Output& output) {
+  std::vector<std::string> headings = {"timing"};
+  for (const auto& [stage, milliseconds] : stages_of(results.front().chunk)) headings.push_back(stage);
+  Table table(headings);
+  for (const Result& result : results) {
+    std::vector<std::string> cells = {result.name};
+    for (const auto& [stage, milliseconds] : stages_of(result.chunk)) cells.push_back(duration(milliseconds));
+    table.add(cells);
+  }
+  output.text("");
+  output.table(table);
+}
+
+std::string noise_words(const RunOptions& options, const Source& source) {
+  if (!options.noise.empty()) return "noise of " + options.noise;
+  if (source.inputs && source.inputs->noise.count() > 0) return "noise of " + options.inputs;
+  return "seed " + std::to_string(options.seed);
+}
+
+Json document_of(const RunOptions& options, const PolicyInfo& info, const std::string& noise) {
+  Json document = {{"nervus", version()},   {"checkpoint", options.policy.checkpoint}, {"family", info.family},
+                   {"device", info.device}, {"precision", name_of(info.precision)},    {"robot", options.robot}};
+  if (noise.starts_with("seed ")) document["seed"] = options.seed;
+  else document["noise"] = noise.substr(9);
+  return document;
+}
+
+int run(const RunOptions& options, const Output& output) {
+  check_usage(options);
+  Source source = read_source(options);
+  Array noise = read_noise(options);
+  if (source.inputs && noise.count() > 0) source.inputs->noise = noise;
+  Policy policy = Policy::load(options.policy.checkpoint, load_options(options, source, output));
+  std::vector<Result> results;
+  for (const int steps : policy.info().steps) {
+    const InferOptions infer{.steps = steps, .seed = options.seed, .noise = noise};
+    results.push_back({"actions." + std::to_string(steps), steps, source.inputs.has_value(),
+                       source.inputs ? policy.infer(*source.inputs, infer) : policy.infer(source.observation, infer)});
+    check_joints(options, source, results.back().chunk);
+  }
+
+  const PolicyInfo& info = policy.info();
+  const std::string origin = noise_words(options, source);
+  Json document = document_of(options, info, origin);
+  const auto add_results = [&](Json to, bool values) {
+    for (const Result& result : results) to["results"].push_back(to_json(result, values));
+    return to;
+  };
+  const ActionChunk& chunk = results.front().chunk;
+  const std::string about = info.family + ", " + name_of(info.precision) + ", " + info.device + ", " + origin;
+  output.text(about + ": " + std::to_string(chunk.steps) + " steps of " + std::to_string(chunk.dimensions) + " values");
+  if (options.out.empty() && options.plot.empty())
+    for (const Result& result : results) print_chunk(result, source.observation.state, output);
+  print_timing(results, output);
+  if (!options.out.empty()) {
+    write_actions(options.out, results, add_results(document, true));
+    output.text("\nactions: " + options.out);
+    document["out"] = options.out;
+  }
+  if (!options.plot.empty()) {
+    write_text(options.plot, to_svg({options.robot.empty() ? "Actions" : "Actions of " + options.robot,
+                                     options.policy.checkpoint + ": " + about, results, source.observation.state}));
+    output.text("plot:    " + options.plot);
+    document["plot"] = options.plot;
+  }
+  output.document(add_results(document, options.out.empty()));
+  return 0;
+}
+
+void add_observation(CLI::App& verb, RunOptions& options) {
+  verb.add_option("--image", options.images,
+                  "A camera's frame, once a camera: cam_high, cam_left_wrist, cam_right_wrist; PNG, JPEG or .npy "
+                  "[height, width, 3] u8, RGB, any size; a camera without a frame counts as a missing view")
+      ->type_name("CAMERA=FILE");
+  verb.add_option("--state", options.state,
+                  "Joint state in the robot's order and units (rad, m): .json (a list, or an object with 'state'), "
+                  ".npy, .csv or .txt")
+      ->type_name("FILE");
+  options.prompt_given = verb.add_option("--prompt", options.prompt, "The instruction, UTF-8")->type_name("TEXT");
+  verb.add_option("--robot", options.robot,
+                  "Whose joints these are: aloha or robotwin (14 each: left arm 6, left gripper, right arm 6, right "
+                  "gripper); without it values pass in the model's units")
+      ->type_name("NAME");
+  verb.add_option("--norm-stats", options.norm_stats,
+                  "Statistics of the robot's data (default: norm_stats.json beside the checkpoint)")
+      ->type_name("FILE");
+  verb.add_option("--normalization", options.normalization,
+                  "identity, meanstd, std, minmax, bounds_98, bounds_99, bounds_98_woclip or bounds_99_woclip "
+                  "(default: the robot's)")
+      ->type_name("TYPE");
+}
+
+}  // namespace
+
+Command add_run(CLI::App& verb, const Output& output) {
+  const auto options = std::make_shared<RunOptions>();
+  add_checkpoint(verb, options->policy.checkpoint);
+  verb.add_option(
+          "--inputs", options->inputs,
+          "Tensors of the call, a .safetensors or a directory of .npy or .pt: images [B, V, P, 1176], img_masks "
+          "[B, V], lang_tokens and lang_masks [B, T], state [B, 75], noise [B, 50, 75]; actions are in the "
+          "model's units")
+      ->type_name("PATH");
+  add_observation(verb, *options);
+  add_steps(verb, options->policy);
+  add_device(verb, options->policy);
+  options->seed_given = verb.add_option("--seed", options->seed, "Seed of the noise; with --inputs, in place of theirs")
+                            ->type_name("N")
+                            ->check(natural())
+                            ->capture_default_str();
+  verb.add_option("--noise", options->noise, "The noise itself: one f32 array [50, 75] or [B, 50, 75]")
+      ->type_name("FILE");
+  verb.add_option("--out", options->out,
+                  "Write the actions: .safetensors or .json (any number of --steps), .npy or .csv (one)")
+      ->type_name("FILE");
+  verb.add_option("--plot", options->plot, "Draw each dimension over the chunk: .svg")->type_name("FILE");
+  verb.footer(
+      "Shapes: B samples, V views, P patches, T text tokens. Without --out and --plot the chunk is shown in short.\n"
+      "\nExample:\n"
+      "  nervus run --checkpoint tiny --robot aloha --steps 10 25 \\\n"
+      "      --image cam_high=examples/aloha/cam_high.png --state examples/aloha/state.json \\\n"
+      "      --norm-stats examples/aloha/norm_stats.json --prompt 'pick up the red cube' \\\n"
+      "      --out actions.json --plot actions.svg\n");
+  return [options, &output] { return run(*options, output); };
+}
+
+}  // namespace nervus::cli
