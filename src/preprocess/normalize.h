@@ -18,8 +18,8 @@ namespace nervus {
 //   bounds_99, bounds_99_woclip   y = (x - q01) / (q99 - q01 + e) 2 - 1
 //   bounds_98, bounds_98_woclip   the same with q02 and q98
 //   minmax                        the same with min and max
-// Nothing is clipped, neither by bounds_99 nor by minmax: LingBot-VLA's own Normalizer (lingbotvla/data/vla_data/
-// transform.py) does not, and only that of its second version clamps those types.
+// Nothing is clipped, neither by bounds_99 nor by minmax, as in the public Normalizer (data/vla_data/transform.py);
+// only that of the model's second version clamps the types without "woclip".
 enum class Normalization { identity, meanstd, std, bounds_99, bounds_99_woclip, bounds_98, bounds_98_woclip, minmax };
 
 // Throws Error(usage) for an unknown name, listing the known ones.

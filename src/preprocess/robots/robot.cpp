@@ -11,7 +11,7 @@ namespace nervus {
 namespace {
 
 // Two arms of six joints and a gripper, left then right; the statistics keep the twelve joints and the two grippers
-// apart (LingBot-VLA's configs/robot_configs/robotwin.yaml).
+// apart (the public configs/robot_configs/robotwin.yaml).
 Robot two_arms(std::string name, std::initializer_list<const char*> arm_joints) {
   Robot robot{.name = std::move(name),
               .joints = {},

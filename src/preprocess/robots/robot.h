@@ -34,7 +34,7 @@ std::vector<std::string> robot_names();
 
 // Between a robot's joints and the model's padded vectors. The model's vectors are in the robot's order, padded with
 // zeros behind: the public RobotwinDataset normalises `observation.state` and `action` as they are, and lays the
-// statistics' groups out in the robot's order for it (lingbotvla/data/vla_data, Normalizer and prepare_state).
+// statistics' groups out in the robot's order for it (data/vla_data, Normalizer and prepare_state).
 class JointTransform {
  public:
   // Without statistics: values pass unchanged.
