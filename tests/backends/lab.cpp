@@ -70,9 +70,13 @@ const std::vector<Candidate>& candidates() {
 }
 
 std::vector<float> Lab::random_values(std::int64_t count, float deviation, float mean) {
-  std::normal_distribution<float> normal(mean, deviation);
   std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& value : values) value = normal(random_);
+  for (float& value : values) {
+    const std::uint64_t draw = random_();
+    const std::uint64_t sum = (draw & 0xffff) + (draw >> 16 & 0xffff) + (draw >> 32 & 0xffff) + (draw >> 48);
+    const float normal = (static_cast<float>(sum) - 131070.0f) * (1.7320508f / 65536.0f);  // the sum of four uniforms
+    value = mean + deviation * normal;
+  }
   return values;
 }
 

@@ -24,7 +24,7 @@ class Lab {
   Kernels& kernels() { return device_.kernels(); }
   DType activation() const { return device_.activation(); }
 
-  // Normally distributed values.
+  // Nearly normal values of a given deviation.
   Tensor input(DType dtype, std::int64_t rows, std::int64_t columns, float deviation = 1.0f, float mean = 0.0f);
   Tensor input(DType dtype, std::int64_t rows, std::int64_t columns, const std::vector<float>& values);
   Tensor integers(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);

@@ -61,7 +61,7 @@ void exchange(Floats& a, Floats& b, std::integer_sequence<int, i...>) {
 }
 
 template <int step = 1>
-void transpose(Floats (&x)[lanes]) {
+[[gnu::always_inline]] inline void transpose(Floats (&x)[lanes]) {
   for (int i = 0; i < lanes; ++i) {
     if ((i & step) == 0) exchange<step>(x[i], x[i + step], std::make_integer_sequence<int, lanes>());
   }
@@ -190,38 +190,50 @@ void value_range(const Attention& a, std::int64_t head, const TileRange& range, 
   }
 }
 
-// Where pair `p` of a tile (the last one's place for the lanes behind it) starts in a row-major [T, H d].
-std::int64_t offset_of(const Attention& a, const Tile& t, std::int64_t head, std::int64_t p) {
-  const std::int64_t pair = t.pair + (p < t.pairs ? p : t.pairs - 1);
-  return (t.row + pair / a.group) * a.q.columns + (head * a.group + pair % a.group) * a.heads.size;
+// Where the pairs of a tile (for the lanes behind them, the last) start in a row-major [T, H d].
+void find_pairs(const Attention& a, const Tile& t, std::int64_t head, std::int64_t* offsets) {
+  std::int64_t row = t.row + t.pair / a.group;
+  std::int64_t query = t.pair % a.group;
+  for (std::int64_t p = 0; p < tile; ++p) {
+    offsets[p] = row * a.q.columns + (head * a.group + query) * a.heads.size;
+    if (p + 1 < t.pairs && ++query == a.group) {
+      query = 0;
+      ++row;
+    }
+  }
 }
 
 template <typename T, int vectors>
-void pack_query(const Attention& a, const Tile& t, std::int64_t head, float* query) {
+void pack_query(const Attention& a, const std::int64_t* offsets, float* query) {
   const std::int64_t d = a.heads.size;
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(d));
   for (int v = 0; v < vectors; ++v) {
     for (std::int64_t i = 0; i < d; i += lanes) {
       Floats part[lanes];
       for (int p = 0; p < lanes; ++p) {
-        part[p] = load_at(static_cast<const T*>(a.q.data) + offset_of(a, t, head, v * lanes + p), i, d) * scale;
+        part[p] = load_at(static_cast<const T*>(a.q.data) + offsets[v * lanes + p], i, d) * scale;
       }
       transpose(part);
-      for (int k = 0; k < lanes && i + k < d; ++k) store(query + (i + k) * tile + v * lanes, part[k]);
+      float* to = query + i * tile + v * lanes;
+      for (int k = 0; k < lanes && i + k < d; ++k) store(to + k * tile, part[k]);
     }
   }
 }
 
 template <typename Y, int vectors>
-void write_result(const Attention& a, const Tile& t, std::int64_t head, const float* result, const Floats* inverse) {
+void write_result(const Attention& a, const Tile& t, const std::int64_t* offsets, const float* result,
+                  const Floats* inverse) {
   const std::int64_t d = a.heads.size;
   for (int v = 0; v < vectors; ++v) {
     for (std::int64_t i = 0; i < d; i += lanes) {
-      Floats part[lanes] = {};
-      for (int k = 0; k < lanes && i + k < d; ++k) part[k] = load(result + (i + k) * tile + v * lanes) * inverse[v];
+      Floats part[lanes];
+      for (int k = 0; k < lanes; ++k) {
+        const std::int64_t column = i + k < d ? i + k : d - 1;
+        part[k] = load(result + column * tile + v * lanes) * inverse[v];
+      }
       transpose(part);
       for (int p = 0; p < lanes && v * lanes + p < t.pairs; ++p) {
-        store_at(static_cast<Y*>(a.y.data) + offset_of(a, t, head, v * lanes + p), part[p], i, d);
+        store_at(static_cast<Y*>(a.y.data) + offsets[v * lanes + p], part[p], i, d);
       }
     }
   }
@@ -247,7 +259,9 @@ template <typename T, typename Y, int vectors>
 void attend_tile(const Attention& a, const Tile& t, std::int64_t head, const TileMemory& memory) {
   const TileRange ranges[2] = {range_of(a, t, 0), range_of(a, t, 1)};
   float* scores[2] = {memory.scores, memory.scores + (ranges[0].end - ranges[0].begin) * tile};
-  pack_query<T, vectors>(a, t, head, memory.query);
+  std::int64_t offsets[tile];
+  find_pairs(a, t, head, offsets);
+  pack_query<T, vectors>(a, offsets, memory.query);
   Floats maximum[vectors];
   Floats sum[vectors];
   Floats inverse[vectors];
@@ -267,7 +281,7 @@ void attend_tile(const Attention& a, const Tile& t, std::int64_t head, const Til
     const Ints some = sees(ranges[0], ranges[0].begin, v) | sees(ranges[1], ranges[1].begin, v);
     inverse[v] = some ? 1.0f / sum[v] : Floats{};
   }
-  write_result<Y, vectors>(a, t, head, memory.result, inverse);
+  write_result<Y, vectors>(a, t, offsets, memory.result, inverse);
 }
 
 template <typename T, typename Y>
@@ -322,7 +336,7 @@ void attend_all(const Attention& a, void* scratch, int threads) {
   for (std::int64_t item = 0; item < count * a.heads.key_value; ++item) {
     float* memory = floats + omp_get_thread_num() * own;
     float* scores = memory + 2 * d * tile;
-    attend<T, Y>(a, tiles[item % count], item / count,
+    attend<T, Y>(a, tiles[item / a.heads.key_value], item % a.heads.key_value,
                  {memory, scores, memory + d * tile, scores + 2 * a.cache.keys.rows * tile});
   }
 }
