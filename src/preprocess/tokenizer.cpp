@@ -12,6 +12,18 @@
 #include "preprocess/unicode.h"
 
 namespace nervus {
+namespace {
+
+void require_utf8(std::string_view text, const std::string& what) {
+  const auto offset = find_invalid_utf8(text);
+  if (offset == std::string_view::npos) return;
+  constexpr std::string_view digits = "0123456789abcdef";
+  const auto byte = static_cast<unsigned char>(text[offset]);
+  fail(ErrorKind::input, what + ": expected UTF-8, found 0x" + digits[byte >> 4] + digits[byte & 15] + " at byte " +
+                             std::to_string(offset));
+}
+
+}  // namespace
 
 struct Tokenizer::Parts {
   struct Added {
@@ -64,9 +76,7 @@ Tokenizer Tokenizer::parse(std::string_view json, const std::string& file) {
 std::size_t Tokenizer::vocabulary_size() const { return parts_->vocabulary_size; }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
-  if (const auto offset = find_invalid_utf8(text); offset != std::string_view::npos) {
-    fail(ErrorKind::input, "text: expected UTF-8, found another byte at byte " + std::to_string(offset));
-  }
+  require_utf8(text, "text");
   std::vector<std::int32_t> tokens;
   std::size_t start = 0;  // of the stretch since the last added token
   for (std::size_t offset = 0; offset < text.size();) {
@@ -91,12 +101,7 @@ Prompt encode_prompt(const Tokenizer& tokenizer, std::string_view instruction, s
                                std::to_string(instruction.size()) + "; cut it before byte " +
                                std::to_string(max_prompt_bytes));
   }
-  if (const auto offset = find_invalid_utf8(instruction); offset != std::string_view::npos) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    const auto byte = static_cast<unsigned char>(instruction[offset]);
-    fail(ErrorKind::input, std::string("prompt: expected UTF-8, found 0x") + digits[byte >> 4] + digits[byte & 15] +
-                               " at byte " + std::to_string(offset));
-  }
+  require_utf8(instruction, "prompt");
   if (const auto offset = instruction.find('\0'); offset != std::string_view::npos) {
     fail(ErrorKind::input, "prompt: expected text, found NUL at byte " + std::to_string(offset));
   }

@@ -97,10 +97,12 @@ void Vocabulary::add_merge(std::string_view left, std::string_view right, const 
     fail(ErrorKind::checkpoint, where() + ": expected two tokens that make a third, found " + in_quotes(left) +
                                     " and " + in_quotes(right) + ", but the vocabulary has no " + in_quotes(text));
   };
+  const std::int32_t first = token(left);
+  const std::int32_t second = token(right);
   const std::string both = std::string(left).append(right);
   const auto next = texts_.find(last_merged_ + 1);  // ids rise with rank in most vocabularies: spares a search
   last_merged_ = next != texts_.end() && next->second == both ? next->first : token(both);
-  if (!file.pairs.add_merge(token(left), token(right), last_merged_)) {
+  if (!file.pairs.add_merge(first, second, last_merged_)) {
     fail(ErrorKind::checkpoint, where() + ": expected every merge once, found " + in_quotes(left) + " and " +
                                     in_quotes(right) + " a second time");
   }
