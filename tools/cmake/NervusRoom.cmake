@@ -11,7 +11,8 @@ add_library(nervus_flags INTERFACE)
 target_include_directories(nervus_flags INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>)
 target_compile_options(nervus_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wno-missing-field-initializers $<$<BOOL:${NERVUS_WERROR}>:-Werror>>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wno-missing-field-initializers>
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${NERVUS_WERROR}>>:-Werror>)
 # GCC 12 and 13 see overlaps in inlined std::string assignments that are not there (GCC bug 105651).
 target_compile_options(nervus_flags INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
 if(NERVUS_SANITIZE)
