@@ -5,32 +5,13 @@
 #include <cmath>
 #include <cstring>
 
-#include "backends/cpu/kernels.h"
+#include "backends/cpu/device.h"
+#include "backends/cpu/linears.h"
 #include "reference/device.h"
 #include "tolerances.h"
 
 namespace nervus {
 namespace {
-
-// A CPU device whose kernels are those of a given instruction set.
-class TableDevice final : public Device {
- public:
-  TableDevice(Precision precision, const VectorKernels& table, int threads)
-      : device_(make_cpu_device(precision, threads)), kernels_(table, threads) {}
-
-  std::string description() const override { return device_->description(); }
-  Kernels& kernels() override { return kernels_; }
-  DType activation() const override { return device_->activation(); }
-  Linear make_linear(const LinearSource& source) override { return device_->make_linear(source); }
-  void* allocate(std::int64_t bytes) override { return device_->allocate(bytes); }
-  void upload(const Tensor& target, const void* source) override { device_->upload(target, source); }
-  void download(void* target, const Tensor& source) override { device_->download(target, source); }
-  std::int64_t memory() const override { return device_->memory(); }
-
- private:
-  std::unique_ptr<Device> device_;
-  CpuKernels kernels_;
-};
 
 const Tolerance& tolerance_of(const std::string& op, DType output) {
   for (const Tolerance& row : tolerances) {
@@ -56,17 +37,20 @@ double difference(const std::vector<float>& found, const std::vector<float>& exp
 
 }  // namespace
 
-const std::vector<Candidate>& candidates() {
-  static const std::vector<Candidate> all = [] {
-    std::vector<Candidate> made;
-    for (const VectorKernels* table : vector_kernels()) {
-      made.push_back({table->name, [table](Precision precision, int threads) -> std::unique_ptr<Device> {
-                        return std::make_unique<TableDevice>(precision, *table, threads);
-                      }});
-    }
-    return made;
-  }();
-  return all;
+std::vector<Candidate> candidates(Precision precision) {
+  std::vector<Candidate> made;
+  const auto add = [&](const VectorKernels& table, bool library) {
+    made.push_back({std::string(table.name) + (library ? ", oneDNN" : ""), [&table, library, precision](int threads) {
+                      return make_cpu_device(precision, threads, {table, library});
+                    }});
+  };
+  const bool bf16 = precision == Precision::bf16;
+  const bool library = Linears::supports(bf16 ? DType::bf16 : DType::f32);
+  for (const VectorKernels* table : vector_kernels()) {
+    if (library && (bf16 || made.empty())) add(*table, true);
+    if (!bf16) add(*table, false);
+  }
+  return made;
 }
 
 std::vector<float> Lab::random_values(std::int64_t count, float deviation, float mean) {
@@ -131,8 +115,8 @@ void check_against_reference(const std::string& op, bool f32_output, const Body&
     Lab reference_lab(*reference, seed);
     const std::vector<float> expected = body(reference_lab);
     const Tolerance& tolerance = tolerance_of(op, f32_output ? DType::f32 : reference->activation());
-    for (const Candidate& candidate : candidates()) {
-      const auto device = candidate.make(precision, 2);
+    for (const Candidate& candidate : candidates(precision)) {
+      const auto device = candidate.make(2);
       Lab lab(*device, seed);
       const std::vector<float> found = body(lab);
       INFO(op << " on " << candidate.name << ", precision " << std::string(name_of(device->activation())) << ", seed "

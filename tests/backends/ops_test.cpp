@@ -224,8 +224,8 @@ TEST_CASE("euler_step") {
 TEST_CASE("a NaN stays a NaN, in its row alone") {
   const float nan = std::nanf("");
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
-    for (const Candidate& candidate : candidates()) {
-      const auto device = candidate.make(precision, 2);
+    for (const Candidate& candidate : candidates(precision)) {
+      const auto device = candidate.make(2);
       Lab lab(*device, 1);
       std::vector<float> values = lab.random_values(3 * 40, 1.0f);
       values[40 + 7] = nan;

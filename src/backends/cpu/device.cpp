@@ -1,4 +1,4 @@
-#include "backends/device.h"
+#include "backends/cpu/device.h"
 
 #include <omp.h>
 
@@ -23,10 +23,11 @@ namespace {
 
 class CpuDevice final : public Device {
  public:
-  CpuDevice(Precision precision, const VectorKernels& table, int threads)
+  CpuDevice(Precision precision, int threads, const CpuChoice& choice)
       : activation_(precision == Precision::bf16 ? DType::bf16 : DType::f32),
-        description_("cpu (" + plural(threads, "thread") + ", " + table.name + ", " + Linears::library() + ")"),
-        kernels_(table, threads) {}
+        description_("cpu (" + plural(threads, "thread") + ", " + choice.table.name +
+                     (choice.library ? ", " + Linears::library() : std::string()) + ")"),
+        kernels_(choice.table, choice.library, threads) {}
 
   std::string description() const override { return description_; }
   Kernels& kernels() override { return kernels_; }
@@ -74,15 +75,20 @@ class CpuDevice final : public Device {
 
 }  // namespace
 
+std::unique_ptr<Device> make_cpu_device(Precision precision, int threads, const CpuChoice& choice) {
+  return std::make_unique<CpuDevice>(precision, threads, choice);
+}
+
 std::unique_ptr<Device> make_cpu_device(Precision precision, int threads) {
   if (threads < 0) fail(ErrorKind::usage, "threads: expected 0 (all cores) or more, found " + std::to_string(threads));
-  if (precision == Precision::bf16 && !Linears::supports(DType::bf16)) {
+  const bool library = Linears::supports(precision == Precision::bf16 ? DType::bf16 : DType::f32);
+  if (precision == Precision::bf16 && !library) {
     fail(ErrorKind::unsupported, "cpu: " + Linears::library() +
-                                     " cannot multiply bf16 matrices at speed on this processor (it needs AVX-512); "
-                                     "run with --precision f32");
+                                     " cannot multiply bf16 matrices at speed on this processor (it needs AVX-512 with "
+                                     "BF16); run with --precision f32");
   }
   const int chosen = threads > 0 ? threads : omp_get_num_procs();
-  return std::make_unique<CpuDevice>(precision, *vector_kernels().front(), chosen);
+  return make_cpu_device(precision, chosen, {*vector_kernels().front(), library});
 }
 
 }  // namespace nervus

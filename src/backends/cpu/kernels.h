@@ -1,4 +1,4 @@
-// The CPU's kernels: linears by oneDNN, the rest by the table of vector kernels.
+// The CPU's kernels: linears by Linears, the rest by a table of vector kernels.
 #pragma once
 
 #include "backends/cpu/linears.h"
@@ -9,13 +9,15 @@ namespace nervus {
 // One caller at a time.
 class CpuKernels final : public Kernels {
  public:
-  CpuKernels(const VectorKernels& table, int threads) : linears_(threads), table_(table), threads_(threads) {}
+  // Linears by oneDNN (`library`) or by the table.
+  CpuKernels(const VectorKernels& table, bool library, int threads)
+      : linears_(threads, library ? nullptr : &table), table_(table), threads_(threads) {}
 
   Linears& linears() { return linears_; }
 
-  void linear(const Tensor& y, const Tensor& x, const Linear& w) override { linears_.multiply(y, x, w); }
+  void linear(const Tensor& y, const Tensor& x, const Linear& w) override { linears_.run(y, x, w, {}, false); }
   void linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) override {
-    linears_.multiply_add(h, x, w, gate);
+    linears_.run(h, x, w, gate, true);
   }
   void rms_norm(const Tensor& y, const Tensor& h, const Norm& norm) override { table_.rms_norm(y, h, norm, threads_); }
   void split_rope(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv, const Heads& heads,

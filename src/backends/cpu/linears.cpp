@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <compare>
 #include <map>
 #include <oneapi/dnnl/dnnl.hpp>
@@ -34,7 +35,7 @@ struct Product {
 
 struct PackedWeight {
   Memory data;
-  memory::desc layout;
+  memory view;  // of `data` in oneDNN's layout; empty where the data are panels
 };
 
 const dnnl::engine& engine() {
@@ -42,16 +43,9 @@ const dnnl::engine& engine() {
   return cpu;
 }
 
-memory::data_type type_of(DType dtype) {
-  return dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
-}
-
-memory::desc matrix(std::int64_t rows, std::int64_t columns, DType dtype) {
-  return {{rows, columns}, type_of(dtype), memory::format_tag::ab};
-}
-
-memory::desc any_layout(std::int64_t inputs, std::int64_t outputs, DType dtype) {
-  return {{inputs, outputs}, type_of(dtype), memory::format_tag::any};
+memory::desc matrix(std::int64_t rows, std::int64_t columns, DType dtype,
+                    memory::format_tag layout = memory::format_tag::ab) {
+  return {{rows, columns}, dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32, layout};
 }
 
 matmul::primitive_desc describe(const Product& p, const memory::desc& weight) {
@@ -75,6 +69,12 @@ matmul::primitive_desc describe(const Product& p, const memory::desc& weight) {
 #endif
 }
 
+// A product whose weight has the layout that oneDNN likes best.
+matmul::primitive_desc describe_best(std::int64_t inputs, std::int64_t outputs, DType dtype) {
+  return describe({packing_rows, inputs, outputs, dtype, dtype, false, Accumulate::none},
+                  matrix(inputs, outputs, dtype, memory::format_tag::any));
+}
+
 // oneDNN divides its work among the calling thread's OpenMP threads.
 class ThreadCount {
  public:
@@ -92,51 +92,57 @@ class ThreadCount {
 class Linears::Primitives {
  public:
   void run(const Tensor& y, const Tensor& x, const Linear& w, const Tensor& gate, Accumulate accumulate) {
-    const Product product{x.rows, w.inputs, w.outputs, x.dtype, y.dtype, static_cast<bool>(w.bias), accumulate};
     const auto& weight = *static_cast<const PackedWeight*>(w.weight.get());
-    const Ready& ready = prepare(product, weight.layout);
-    std::unordered_map<int, memory> arguments{
-        {DNNL_ARG_SRC, over(ready.description.src_desc(), x.data)},
-        {DNNL_ARG_WEIGHTS, over(weight.layout, weight.data.get())},
-        {DNNL_ARG_DST, over(ready.description.dst_desc(), y.data)},
-        {DNNL_ARG_SCRATCHPAD, over(ready.description.scratchpad_desc(), scratch_.get())}};
-    if (w.bias) arguments.emplace(DNNL_ARG_BIAS, over(matrix(1, w.outputs, DType::f32), w.bias.data));
-    if (accumulate == Accumulate::gated_add) {
-      arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1,
-                        over(matrix(1, w.outputs, DType::f32), gate.data));
-    }
+    const Product product{x.rows, w.inputs, w.outputs, x.dtype, y.dtype, static_cast<bool>(w.bias), accumulate};
+    Ready& ready = prepare(product, weight.view.get_desc());
+    auto& arguments = ready.arguments;
+    arguments.at(DNNL_ARG_SRC).set_data_handle(x.data);
+    arguments.at(DNNL_ARG_DST).set_data_handle(y.data);
+    arguments.at(DNNL_ARG_SCRATCHPAD).set_data_handle(scratch_.get());
+    if (w.bias) arguments.at(DNNL_ARG_BIAS).set_data_handle(w.bias.data);
+    if (accumulate == Accumulate::gated_add) arguments.at(gate_argument).set_data_handle(gate.data);
+    arguments[DNNL_ARG_WEIGHTS] = weight.view;
     ready.primitive.execute(stream_, arguments);
     stream_.wait();
   }
 
-  void pack(void* target, const memory::desc& layout, void* rows, DType dtype) {
-    const memory::dims dims = layout.dims();
-    memory from = over({dims, type_of(dtype), memory::format_tag::ba}, rows);
-    memory to = over(layout, target);
+  void pack(const memory& target, void* rows, std::int64_t inputs, std::int64_t outputs, DType dtype) {
+    memory from(matrix(inputs, outputs, dtype, memory::format_tag::ba), engine(), rows);
+    memory to = target;
     dnnl::reorder(from, to).execute(stream_, from, to);
     stream_.wait();
   }
 
  private:
+  static constexpr int gate_argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1;
+
   struct Ready {
-    matmul::primitive_desc description;
     matmul primitive;
+    std::unordered_map<int, memory> arguments;  // their data are set at every call
   };
 
-  static memory over(const memory::desc& layout, void* data) { return {layout, engine(), data}; }
-
-  const Ready& prepare(const Product& product, const memory::desc& weight) {
+  Ready& prepare(const Product& product, const memory::desc& weight) {
     const auto found = ready_.find(product);
     if (found != ready_.end()) return found->second;
     if (ready_.size() >= primitives_kept) ready_.clear();
-    Ready made;
-    made.description = describe(product, weight);
-    made.primitive = matmul(made.description);
-    const auto bytes = static_cast<std::int64_t>(made.description.scratchpad_desc().get_size());
+    const matmul::primitive_desc description = describe(product, weight);
+    const memory::desc scratch = description.scratchpad_desc();
+    const auto bytes = static_cast<std::int64_t>(scratch.get_size());
     if (bytes > scratch_bytes_) {
       scratch_ = allocate_memory(bytes);
       scratch_bytes_ = bytes;
     }
+    Ready made{matmul(description), {}};
+    const memory::desc row = matrix(1, product.outputs, DType::f32);
+    for (const auto& [argument, layout] : {std::pair{DNNL_ARG_SRC, description.src_desc()},
+                                           {DNNL_ARG_DST, description.dst_desc()},
+                                           {DNNL_ARG_SCRATCHPAD, scratch},
+                                           {DNNL_ARG_BIAS, row},
+                                           {gate_argument, row}}) {
+      made.arguments.emplace(argument, memory(layout, engine(), nullptr));
+    }
+    if (!product.bias) made.arguments.erase(DNNL_ARG_BIAS);
+    if (product.accumulate != Accumulate::gated_add) made.arguments.erase(gate_argument);
     return ready_.emplace(product, std::move(made)).first->second;
   }
 
@@ -146,7 +152,8 @@ class Linears::Primitives {
   std::int64_t scratch_bytes_ = 0;
 };
 
-Linears::Linears(int threads) : threads_(threads), primitives_(std::make_unique<Primitives>()) {}
+Linears::Linears(int threads, const VectorKernels* table)
+    : threads_(threads), table_(table), primitives_(std::make_unique<Primitives>()) {}
 Linears::~Linears() = default;
 
 std::string Linears::library() {
@@ -157,9 +164,8 @@ std::string Linears::library() {
 
 bool Linears::supports(DType dtype) {
   try {
-    const Product product{packing_rows, 64, 64, dtype, dtype, false, Accumulate::none};
-    const std::string implementation = describe(product, any_layout(64, 64, dtype)).impl_info_str();
-    return !implementation.starts_with("ref");
+    const std::string implementation = describe_best(packing_rows, packing_rows, dtype).impl_info_str();
+    return implementation.find("brg") != std::string::npos;
   } catch (const dnnl::error&) {
     return false;
   }
@@ -174,26 +180,55 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, DType dtyp
     staging_bytes_ = needed;
   }
   source.read_weight(dtype, staging_.get());
-  const Product product{packing_rows, source.inputs, source.outputs, dtype, dtype, false, Accumulate::none};
   auto packed = std::make_shared<PackedWeight>();
-  packed->layout = describe(product, any_layout(source.inputs, source.outputs, dtype)).weights_desc();
-  const auto packed_bytes = static_cast<std::int64_t>(packed->layout.get_size());
-  packed->data = allocate_memory(packed_bytes);
-  primitives_->pack(packed->data.get(), packed->layout, staging_.get(), dtype);
-  bytes += packed_bytes;
+  if (table_ != nullptr) {
+    check(dtype == DType::f32, "the table's products are of f32");
+    const std::int64_t panels = (source.outputs + table_->panel - 1) / table_->panel;
+    const std::int64_t packed_bytes = panels * table_->panel * source.inputs * 4;
+    packed->data = allocate_memory(packed_bytes);
+    pack_panels(static_cast<float*>(packed->data.get()), source);
+    bytes += packed_bytes;
+    return packed;
+  }
+  const memory::desc layout = describe_best(source.inputs, source.outputs, dtype).weights_desc();
+  packed->data = allocate_memory(static_cast<std::int64_t>(layout.get_size()));
+  packed->view = memory(layout, engine(), packed->data.get());
+  primitives_->pack(packed->view, staging_.get(), source.inputs, source.outputs, dtype);
+  bytes += static_cast<std::int64_t>(layout.get_size());
   return packed;
 }
 
-void Linears::multiply(const Tensor& y, const Tensor& x, const Linear& w) {
-  const ThreadCount scope(threads_);
-  staging_.reset();
-  staging_bytes_ = 0;
-  primitives_->run(y, x, w, {}, Accumulate::none);
+void Linears::pack_panels(float* target, const LinearSource& source) const {
+  const auto* rows = static_cast<const float*>(staging_.get());
+  const std::int64_t width = table_->panel;
+#pragma omp parallel for num_threads(threads_) schedule(static)
+  for (std::int64_t first = 0; first < source.outputs; first += width) {
+    float* panel = target + first * source.inputs;
+    for (std::int64_t k = 0; k < source.inputs; ++k) {
+      for (std::int64_t i = 0; i < width; ++i) {
+        panel[k * width + i] = first + i < source.outputs ? rows[(first + i) * source.inputs + k] : 0.0f;
+      }
+    }
+  }
 }
 
-void Linears::multiply_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) {
-  const ThreadCount scope(threads_);
-  primitives_->run(h, x, w, gate, gate ? Accumulate::gated_add : Accumulate::add);
+void Linears::run(const Tensor& y, const Tensor& x, const Linear& w, const Tensor& gate, bool add) {
+  staging_.reset();
+  staging_bytes_ = 0;
+  if (table_ == nullptr) {
+    const ThreadCount scope(threads_);
+    const Accumulate accumulate = gate ? Accumulate::gated_add : Accumulate::add;
+    primitives_->run(y, x, w, gate, add ? accumulate : Accumulate::none);
+    return;
+  }
+  const auto& weight = *static_cast<const PackedWeight*>(w.weight.get());
+  table_->multiply({.y = y,
+                    .x = x,
+                    .panels = static_cast<const float*>(weight.data.get()),
+                    .bias = w.bias ? w.bias.as<float>() : nullptr,
+                    .gate = gate ? gate.as<float>() : nullptr,
+                    .add = add},
+                   threads_);
 }
 
 }  // namespace nervus

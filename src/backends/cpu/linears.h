@@ -1,36 +1,41 @@
-// Matrix products by oneDNN: weights packed once, primitives made once for every shape that occurs.
+// Matrix products: by oneDNN, weights packed once and primitives made once for every shape that occurs, or by the table
+// of vector kernels.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "backends/cpu/memory.h"
+#include "backends/cpu/vector_kernels.h"
 #include "backends/linear.h"
 
 namespace nervus {
 
 class Linears {
  public:
-  explicit Linears(int threads);
+  // With `table`, products are its own instead of oneDNN's; then they are of f32 alone.
+  Linears(int threads, const VectorKernels* table);
   ~Linears();
 
   // "oneDNN 2.6.3"
   static std::string library();
-  // Whether this processor multiplies matrices of `dtype` at full speed.
+  // Whether oneDNN has products of `dtype` for this processor that run at its speed and give a row the same bits for
+  // any number of rows and threads: its batch-reduced ("brg") ones do.
   static bool supports(DType dtype);
 
   // Reads the [outputs, inputs] matrix of `source` as `dtype` and packs it; `bytes` grows by what it holds. The peak is
   // the matrix and its packed copy.
   std::shared_ptr<const void> pack(const LinearSource& source, DType dtype, std::int64_t& bytes);
 
-  // y = x W^T + b
-  void multiply(const Tensor& y, const Tensor& x, const Linear& w);
-  // h += gate * (x W^T + b); gate may be empty
-  void multiply_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate);
+  // y = x W^T + b, or if `add` y += gate * (x W^T + b), where gate may be empty.
+  void run(const Tensor& y, const Tensor& x, const Linear& w, const Tensor& gate, bool add);
 
  private:
   class Primitives;
+  void pack_panels(float* target, const LinearSource& source) const;
+
   int threads_;
+  const VectorKernels* table_;
   std::unique_ptr<Primitives> primitives_;
   Memory staging_;  // where matrices are read to, until the first product
   std::int64_t staging_bytes_ = 0;

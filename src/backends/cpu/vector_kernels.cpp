@@ -4,6 +4,7 @@
 #include "backends/cpu/vector_kernels.h"
 
 #include "backends/cpu/attention.h"
+#include "backends/cpu/product.h"
 #include "backends/cpu/simd.h"
 
 namespace nervus::NERVUS_TARGET {
@@ -163,6 +164,8 @@ void split_rope(const Tensor& q, const KeyValues& cache, const Tensor& slots, co
 
 extern const VectorKernels table;
 const VectorKernels table{.name = NERVUS_TARGET_NAME,
+                          .panel = panel,
+                          .multiply = multiply,
                           .rms_norm = rms_norm,
                           .split_rope = split_rope,
                           .attention_scratch = attention_scratch,

@@ -8,10 +8,23 @@
 
 namespace nervus {
 
+// y = x W^T + b, or y += gate * (x W^T + b), all f32. W lies in panels of VectorKernels::panel outputs, the last one
+// filled up with zeros: [ceil(N / panel), K, panel].
+struct PanelProduct {
+  const Tensor& y;
+  const Tensor& x;
+  const float* panels;
+  const float* bias;  // may be null
+  const float* gate;  // may be null
+  bool add;
+};
+
 // Arguments as in kernels.h. `threads` changes the time only, never the values: work is divided by rows
 // (and heads), and a row's arithmetic does not depend on other rows or on its place.
 struct VectorKernels {
   const char* name;  // of the instruction set
+  std::int64_t panel;
+  void (*multiply)(const PanelProduct& product, int threads);
   void (*rms_norm)(const Tensor& y, const Tensor& h, const Norm& norm, int threads);
   void (*split_rope)(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv,
                      const Heads& heads, const Rope& rope, int threads);

@@ -1,0 +1,62 @@
+// y = x W^T + b and h += gate * (x W^T + b) in float32, for vector_kernels.cpp alone: the linears of processors on
+// which oneDNN's sums depend on the number of rows and threads.
+//
+// W lies in panels of `panel` outputs, [N / panel, K, panel]. A block of rows x a panel is held in registers over
+// `depth` inputs; threads divide the panels. Sums go up along K, whatever the row's place. Reference:
+// tests/reference/kernels.cpp.
+#pragma once
+
+#include "backends/cpu/simd.h"
+
+namespace nervus::NERVUS_TARGET {
+namespace {
+
+constexpr int panel = 2 * lanes;
+constexpr std::int64_t depth = 512;
+
+// Rows [row, row + rows) x outputs [output, output + panel) x inputs [first, first + count).
+template <int rows>
+void multiply_block(const PanelProduct& p, std::int64_t row, std::int64_t output, std::int64_t first,
+                    std::int64_t count) {
+  const std::int64_t inputs = p.x.columns;
+  const std::int64_t outputs = p.y.columns;
+  const float* x = static_cast<const float*>(p.x.data) + row * inputs + first;
+  const float* weight = p.panels + output * inputs + first * panel;
+  Floats total[rows][2] = {};
+  for (std::int64_t k = 0; k < count; ++k) {
+    const Floats low = load(weight + k * panel);
+    const Floats high = load(weight + k * panel + lanes);
+    for (int r = 0; r < rows; ++r) {
+      total[r][0] += x[r * inputs + k] * low;
+      total[r][1] += x[r * inputs + k] * high;
+    }
+  }
+  for (int v = 0; v < 2 && output + v * lanes < outputs; ++v) {
+    const std::int64_t column = output + v * lanes;
+    for (int r = 0; r < rows; ++r) {
+      float* y = static_cast<float*>(p.y.data) + (row + r) * outputs;
+      Floats sum = total[r][v];
+      if (first == 0 && p.bias) sum += load_at(p.bias, column, outputs);
+      if (p.gate) sum *= load_at(p.gate, column, outputs);
+      if (p.add || first > 0) sum += load_at(y, column, outputs);
+      store_at(y, sum, column, outputs);
+    }
+  }
+}
+
+void multiply(const PanelProduct& p, int threads) {
+  const std::int64_t inputs = p.x.columns;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (std::int64_t output = 0; output < p.y.columns; output += panel) {
+    for (std::int64_t first = 0; first < inputs; first += depth) {
+      const std::int64_t count = inputs - first < depth ? inputs - first : depth;
+      std::int64_t row = 0;
+      for (; row + 6 <= p.y.rows; row += 6) multiply_block<6>(p, row, output, first, count);
+      for (; row + 3 <= p.y.rows; row += 3) multiply_block<3>(p, row, output, first, count);
+      for (; row < p.y.rows; ++row) multiply_block<1>(p, row, output, first, count);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nervus::NERVUS_TARGET
