@@ -1,7 +1,6 @@
 #include "checkpoint/checkpoint.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "core/check.h"
@@ -156,8 +155,6 @@ std::string Checkpoint::digest() const {
   }
   return hash.hexadecimal();
 }
-
-Json Checkpoint::config() const { return read_json(directory_ / "config.json"); }
 
 Fields Checkpoint::config_fields() const { return Fields::read(directory_ / "config.json"); }
 

@@ -34,9 +34,7 @@ class Checkpoint {
   // type, shape, and four windows of up to 256 bytes spread over its data. The same for one file or many.
   std::string digest() const;
   const std::filesystem::path& directory() const { return directory_; }
-  // config.json, parsed. Throws Error(io) if there is none, Error(checkpoint) if it is not a JSON object.
-  Json config() const;
-  // The same as fields.
+  // config.json. Throws Error(io) if there is none, Error(checkpoint) if it is not a JSON object.
   Fields config_fields() const;
 
  private:

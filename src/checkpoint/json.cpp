@@ -233,10 +233,6 @@ std::vector<double> Fields::numbers(std::string_view name) const {
   return elements<double>(*this, name, "a number", [](const Json& value) { return value.is_number(); });
 }
 
-std::vector<std::string> Fields::texts(std::string_view name) const {
-  return elements<std::string>(*this, name, "a string", [](const Json& value) { return value.is_string(); });
-}
-
 Fields Fields::object(std::string_view name) const {
   const Json* value = find(name);
   if (value == nullptr || !value->is_object()) refuse(name, "an object");

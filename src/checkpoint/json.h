@@ -55,7 +55,6 @@ class Fields {
   std::string text_or(std::string_view name, std::string fallback) const;
   std::vector<std::int64_t> integers(std::string_view name, std::int64_t min, std::int64_t max = no_limit) const;
   std::vector<double> numbers(std::string_view name) const;
-  std::vector<std::string> texts(std::string_view name) const;
   Fields object(std::string_view name) const;
   // The value as it is; a missing field is an error.
   const Json& value(std::string_view name) const;

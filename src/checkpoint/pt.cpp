@@ -4,7 +4,8 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <memory>
+#include <optional>
+#include <span>
 
 #include "checkpoint/file.h"
 #include "checkpoint/layout.h"
@@ -32,54 +33,73 @@ constexpr std::array<StorageName, 10> storages{{{"torch.FloatStorage", DType::f3
                                                 {"torch.CharStorage", DType::i8},
                                                 {"torch.ByteStorage", DType::u8},
                                                 {"torch.BoolStorage", DType::boolean}}};
-constexpr std::string_view rebuild_tensor = "torch._utils._rebuild_tensor_v2";
-constexpr std::string_view ordered_dict = "collections.OrderedDict";
 
-struct Value;
-using Item = std::shared_ptr<const Value>;
-
-// What the pickle machine can hold.
-struct Value {
-  enum class Kind { mark, boolean, integer, text, name, tuple, hooks, storage, tensor };
-  Kind kind = Kind::mark;
-  std::int64_t integer = 0;  // an integer; elements of a storage; offset of a tensor in its storage
-  std::string text{};        // a text; a name; the key of a storage
-  DType dtype = DType::f32;  // of a storage
-  std::vector<Item> items;   // of a tuple; a tensor's storage
-  Shape shape, strides;      // of a tensor
+// What the pickle says of a tensor.
+struct SavedTensor {
+  DType dtype = DType::f32;
+  std::string storage;        // the key of its data
+  std::int64_t elements = 0;  // of the storage
+  std::int64_t offset = 0;    // in elements, as the strides
+  Shape shape, strides;
 };
-using Kind = Value::Kind;
 
-// Runs the opcodes (https://docs.python.org/3/library/pickletools.html) that torch.save writes for a tensor.
-class PickleMachine {
+// Reads the pickle of a tensor (opcodes: https://docs.python.org/3/library/pickletools.html). torch.save writes one
+// sentence for every tensor, and this reader knows no other:
+//   _rebuild_tensor_v2(('storage', FloatStorage, '0', 'cpu', elements), offset, shape, strides, False, OrderedDict())
+class PickleReader {
  public:
-  PickleMachine(std::string_view pickle, const std::string& path) : pickle_(pickle), path_(path) {}
+  PickleReader(std::string_view pickle, const std::string& path) : pickle_(pickle), path_(path) {}
 
-  // The tensor that the pickle describes.
-  Item run() {
-    while (true) {
-      const std::size_t place = at_;
-      const auto opcode = static_cast<unsigned char>(take(1)[0]);
-      if (opcode == '.') break;
-      if (!push_constant(opcode) && !combine(opcode)) {
-        fail(ErrorKind::input, path_ + ": the pickle's opcode " + std::to_string(opcode) + " at byte " +
-                                   std::to_string(place) + " is not one that a tensor needs" + advice);
-      }
+  SavedTensor read() {
+    SavedTensor tensor;
+    expect("\x80\2");  // protocol 2
+    expect_name("torch._utils._rebuild_tensor_v2");
+    expect("((");
+    if (text() != "storage") refuse();
+    tensor.dtype = storage_type();
+    tensor.storage = text();
+    text();  // the device
+    tensor.elements = integer();
+    expect("t");
+    skip_memo();
+    expect("Q");  // the tuple stands for a storage
+    tensor.offset = integer();
+    tensor.shape = integers();
+    tensor.strides = integers();
+    if (!accept("\x88") && !accept("\x89")) refuse();  // requires_grad
+    expect_name("collections.OrderedDict");            // hooks
+    for (const char* opcodes : {")R", "t", "R"}) {
+      expect(opcodes);
+      skip_memo();
     }
-    Item result = pop();
-    if (result->kind != Kind::tensor || !stack_.empty()) refuse("a tensor at its end");
-    return result;
+    expect(".");
+    if (at_ != pickle_.size()) refuse();
+    return tensor;
   }
 
  private:
-  [[noreturn]] void refuse(const std::string& expected) const {
-    fail(ErrorKind::input, path_ + ": the pickle, byte " + std::to_string(at_) + ": expected " + expected + advice);
+  [[noreturn]] void refuse() const {
+    fail(ErrorKind::input,
+         path_ + ": holds something else than a tensor, at byte " + std::to_string(at_) + " of its pickle" + advice);
   }
 
   std::string_view take(std::size_t bytes) {
-    if (bytes > pickle_.size() - at_) refuse("more bytes");
+    if (bytes > pickle_.size() - at_) refuse();
     at_ += bytes;
     return pickle_.substr(at_ - bytes, bytes);
+  }
+
+  bool accept(std::string_view opcodes) {
+    if (!pickle_.substr(at_).starts_with(opcodes)) return false;
+    at_ += opcodes.size();
+    return true;
+  }
+  void expect(std::string_view opcodes) {
+    if (!accept(opcodes)) refuse();
+  }
+  // Takes the opcode that would remember the value before it, if there is one: nothing recalls it.
+  void skip_memo() {
+    if (accept("q")) take(1);
   }
 
   template <typename T>
@@ -90,152 +110,65 @@ class PickleMachine {
     return value;
   }
 
-  std::string_view line() {
-    const std::size_t end = pickle_.find('\n', at_);
-    if (end == std::string_view::npos) refuse("the end of a line");
-    const std::string_view text = pickle_.substr(at_, end - at_);
-    at_ = end + 1;
-    return text;
+  std::int64_t integer() {
+    if (accept("K")) return number<std::uint8_t>();
+    if (accept("M")) return number<std::uint16_t>();
+    expect("J");
+    return number<std::int32_t>();
   }
 
-  Item pop() {
-    if (stack_.empty()) refuse("a value on the stack");
-    Item top = std::move(stack_.back());
-    stack_.pop_back();
-    return top;
+  std::string text() {
+    expect("X");
+    std::string value(take(number<std::uint32_t>()));
+    skip_memo();
+    return value;
   }
 
-  bool push(Value value) {
-    stack_.push_back(std::make_shared<const Value>(std::move(value)));
-    return true;
-  }
-  bool push_integer(std::int64_t value) { return push({.kind = Kind::integer, .integer = value}); }
-
-  // Opcodes that push a constant.
-  bool push_constant(unsigned char opcode) {
-    switch (opcode) {
-      case 0x88: return push({.kind = Kind::boolean, .integer = 1});
-      case 0x89: return push({.kind = Kind::boolean, .integer = 0});
-      case 'K': return push_integer(number<std::uint8_t>());
-      case 'M': return push_integer(number<std::uint16_t>());
-      case 'J': return push_integer(number<std::int32_t>());
-      case 'X': return push({.kind = Kind::text, .text = std::string(take(number<std::uint32_t>()))});
-      case 'c': return push_name();
-      case '(': return push({.kind = Kind::mark});
-      case ')': return push({.kind = Kind::tuple});
-      default: return false;
+  // "module.name"
+  std::string name() {
+    expect("c");
+    std::string value;
+    for (const char separator : {'.', '\0'}) {
+      value += take(std::min(pickle_.find('\n', at_), pickle_.size()) - at_);
+      value += separator;
+      expect("\n");
     }
+    skip_memo();
+    value.pop_back();
+    return value;
+  }
+  void expect_name(std::string_view expected) {
+    if (const std::string found = name(); found != expected) refuse_name(found);
+  }
+  [[noreturn]] void refuse_name(const std::string& found) const {
+    fail(ErrorKind::input, path_ + ": its pickle names " + in_quotes(found) + advice);
   }
 
-  // Opcodes that work on the stack and the memo.
-  bool combine(unsigned char opcode) {
-    switch (opcode) {
-      case 0x80: take(1); return true;  // the protocol's number
-      case 'q': return memorise(number<std::uint8_t>());
-      case 'h': return recall(number<std::uint8_t>());
-      case 0x85: return push_tuple(1);
-      case 0x86: return push_tuple(2);
-      case 0x87: return push_tuple(3);
-      case 't': return push_marked_tuple();
-      case 'Q': return push_storage();
-      case 'R': return call();
-      default: return false;
-    }
-  }
-
-  bool push_name() {
-    std::string name(line());
-    name.append(1, '.').append(line());
-    bool known = name == rebuild_tensor || name == ordered_dict;
-    for (const auto& storage : storages) known |= name == storage.name;
-    if (!known) fail(ErrorKind::input, path_ + ": its pickle names " + in_quotes(name) + advice);
-    return push({.kind = Kind::name, .text = std::move(name)});
-  }
-
-  bool memorise(std::uint8_t key) {
-    if (stack_.empty()) refuse("a value on the stack");
-    memo_[key] = stack_.back();
-    return true;
-  }
-
-  bool recall(std::uint8_t key) {
-    if (memo_[key] == nullptr) refuse("a value in the memo");
-    stack_.push_back(memo_[key]);
-    return true;
-  }
-
-  bool push_tuple(std::size_t count) {
-    Value tuple{.kind = Kind::tuple, .items = std::vector<Item>(count)};
-    while (count-- > 0) {
-      tuple.items[count] = pop();
-      for (const Item& item : tuple.items[count]->items) {
-        if (!item->items.empty()) refuse("tuples at most two deep inside each other");
-      }
-    }
-    return push(std::move(tuple));
-  }
-
-  bool push_marked_tuple() {
-    std::size_t mark = stack_.size();
-    while (mark > 0 && stack_[mark - 1]->kind != Kind::mark) --mark;
-    if (mark == 0) refuse("a mark on the stack");
-    push_tuple(stack_.size() - mark);
-    stack_.erase(stack_.end() - 2);
-    return true;
-  }
-
-  // ('storage', torch.FloatStorage, '0', 'cpu', 6)
-  bool push_storage() {
-    const Item id = pop();
-    if (!is_tuple(id, {Kind::text, Kind::name, Kind::text, Kind::text, Kind::integer})) refuse("a storage");
+  DType storage_type() {
+    const std::string found = name();
     for (const auto& storage : storages) {
-      if (id->items[1]->text != storage.name) continue;
-      return push({.kind = Kind::storage,
-                   .integer = id->items[4]->integer,
-                   .text = id->items[2]->text,
-                   .dtype = storage.dtype});
+      if (found == storage.name) return storage.dtype;
     }
-    refuse("a storage");
+    refuse_name(found);
   }
 
-  // collections.OrderedDict()
-  // torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks)
-  bool call() {
-    const Item arguments = pop(), function = pop();
-    const auto& items = arguments->items;
-    if (function->kind != Kind::name) refuse("a function");
-    if (function->text == ordered_dict && is_tuple(arguments, {})) return push({.kind = Kind::hooks});
-    if (function->text != rebuild_tensor ||
-        !is_tuple(arguments, {Kind::storage, Kind::integer, Kind::tuple, Kind::tuple, Kind::boolean, Kind::hooks})) {
-      refuse("the arguments of a tensor");
-    }
-    return push({.kind = Kind::tensor,
-                 .integer = items[1]->integer,
-                 .items = {items[0]},
-                 .shape = integers(items[2]),
-                 .strides = integers(items[3])});
-  }
-
-  Shape integers(const Item& tuple) const {
-    Shape values;
-    if (tuple->items.size() > longest_rank) refuse("a shape of at most 64 extents");
-    for (const Item& item : tuple->items) {
-      if (item->kind != Kind::integer || item->integer < 0) refuse("shape and strides of integers from 0 on");
-      values.push_back(item->integer);
-    }
+  // A tuple of integers from 0 on: (), one to three of them and an opcode for their number, or a mark and any number.
+  std::vector<std::int64_t> integers() {
+    std::vector<std::int64_t> values;
+    if (accept(")")) return values;
+    const bool marked = accept("(");
+    constexpr std::string_view ends[3] = {"\x85", "\x86", "\x87"};
+    do {
+      values.push_back(integer());
+      if (values.back() < 0 || values.size() > (marked ? longest_rank : 3)) refuse();
+    } while (!accept(marked ? "t" : ends[values.size() - 1]));
+    skip_memo();
     return values;
-  }
-
-  static bool is_tuple(const Item& item, std::initializer_list<Kind> kinds) {
-    return item->kind == Kind::tuple && std::equal(item->items.begin(), item->items.end(), kinds.begin(), kinds.end(),
-                                                   [](const Item& a, Kind kind) { return a->kind == kind; });
   }
 
   std::string_view pickle_;
   const std::string& path_;
   std::size_t at_ = 0;
-  std::vector<Item> stack_;
-  std::array<Item, 256> memo_;
 };
 
 std::string read_entry(const File& file, const ZipEntry& entry) {
@@ -277,25 +210,24 @@ Array read_pt(const std::filesystem::path& path) {
                                std::to_string(pickle_entry.bytes) + advice);
   }
   const std::string pickle = read_entry(file, pickle_entry);
-  const Item tensor = PickleMachine(pickle, file.path()).run();
-  const Value& storage = *tensor->items[0];
-  const auto data = entries.find(root + "data/" + storage.text);
-  if (data == entries.end())
-    fail(ErrorKind::input, file.path() + ": its storage " + in_quotes(storage.text) + " is missing");
-  if (checked_bytes({storage.integer}, storage.dtype) != data->second.bytes) {
-    fail(ErrorKind::input, file.path() + ": expected " + std::to_string(storage.integer) + " " +
-                               name_of(storage.dtype) + " in its storage, found " +
-                               plural(static_cast<long long>(data->second.bytes), "byte"));
+  const SavedTensor tensor = PickleReader(pickle, file.path()).read();
+  const auto data = entries.find(root + "data/" + tensor.storage);
+  if (data == entries.end()) {
+    fail(ErrorKind::input, file.path() + ": its storage " + in_quotes(tensor.storage) + " is missing");
+  }
+  if (checked_bytes({tensor.elements}, tensor.dtype) != data->second.bytes) {
+    fail(ErrorKind::input, file.path() + ": expected " + std::to_string(tensor.elements) + " " + name_of(tensor.dtype) +
+                               " in its storage, found " + plural(static_cast<long long>(data->second.bytes), "byte"));
   }
   const std::string bytes = read_entry(file, data->second);
   std::optional<Array> array;
-  if (tensor->shape.size() == tensor->strides.size() && tensor->integer >= 0) {
-    array = gather(std::as_bytes(std::span(bytes)), storage.dtype, tensor->shape, tensor->strides, tensor->integer);
+  if (tensor.shape.size() == tensor.strides.size() && tensor.offset >= 0) {
+    array = gather(std::as_bytes(std::span(bytes)), tensor.dtype, tensor.shape, tensor.strides, tensor.offset);
   }
   if (!array) {
-    fail(ErrorKind::input, file.path() + ": a tensor " + to_string(tensor->shape) + " with strides " +
-                               to_string(tensor->strides) + " at offset " + std::to_string(tensor->integer) +
-                               " does not fit a storage of " + plural(storage.integer, "element") +
+    fail(ErrorKind::input, file.path() + ": a tensor " + to_string(tensor.shape) + " with strides " +
+                               to_string(tensor.strides) + " at offset " + std::to_string(tensor.offset) +
+                               " does not fit a storage of " + plural(tensor.elements, "element") +
                                ": save tensor.contiguous()");
   }
   return *std::move(array);

@@ -28,6 +28,9 @@ TEST_CASE("tensors saved by PyTorch are read exactly") {
   check_array(read_pt(data / "bool.pt"), DType::boolean, {3}, {1, 0, 1});
   check_array(read_pt(data / "i64.pt"), DType::i64, {3}, {1, -2, 1099511627776.0f});
   check_array(read_pt(data / "scalar.pt"), DType::f64, {}, {7.5f});
+  check_array(read_pt(data / "six_extents.pt"), DType::u8, {1, 1, 2, 1, 1, 1}, {1, 2});
+  // Its count, 113, is the opcode that remembers a value.
+  CHECK(read_pt(data / "count_113.pt").to_float() == std::vector<float>(113, 1.0f));
   check_array(read_pt(data / "empty.pt"), DType::f32, {0, 4}, {});
 }
 

@@ -44,15 +44,17 @@ std::string number(std::int32_t value) { return "J" + bytes_of(value); }
 // The pickle of a tensor, parts of which may be replaced.
 struct Pickle {
   std::string storage = "torch\nFloatStorage\n";
+  std::string key = text("0");
   std::int32_t elements = 6;
   std::int32_t offset = 0;
   std::string shape = number(2) + number(3) + "\x86";
   std::string strides = number(3) + number(1) + "\x86";
   std::string function = "ctorch._utils\n_rebuild_tensor_v2\n";
+  std::string end = "R.";
 
   operator std::string() const {
-    return "\x80\2" + function + "((" + text("storage") + "c" + storage + text("0") + text("cpu") + number(elements) +
-           "tQ" + number(offset) + shape + strides + "\x89" + "ccollections\nOrderedDict\n)RtR.";
+    return "\x80\2" + function + "((" + text("storage") + "c" + storage + key + text("cpu") + number(elements) + "tQ" +
+           number(offset) + shape + strides + "\x89" + "ccollections\nOrderedDict\n)Rt" + end;
   }
 };
 
@@ -150,7 +152,7 @@ const std::vector<BrokenFile> files = {
      "torch.save(tensor.detach().cpu(), path)"},
     {"a.pt", zip({{"a/data.pkl", Pickle()}}), "a.pt: its storage '0' is missing"},
     {"a.pt", data("dictionary.pt"),
-     "a.pt: the pickle's opcode 125 at byte 2 is not one that a tensor needs: save one plain tensor, "
+     "a.pt: holds something else than a tensor, at byte 2 of its pickle: save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"},
     {"a.pt", data("parameter.pt"),
      "a.pt: its pickle names 'torch._utils._rebuild_parameter': save one plain tensor, "
@@ -166,46 +168,55 @@ struct BrokenPickle {
 
 const std::vector<BrokenPickle> pickles = {
     {"",
-     "a.pt: the pickle, byte 0: expected more bytes: save one plain tensor, torch.save(tensor.detach().cpu(), path)"},
+     "a.pt: holds something else than a tensor, at byte 0 of its pickle: save one plain tensor, "
+     "torch.save(tensor.detach().cpu(), path)"},
     {".",
-     "a.pt: the pickle, byte 1: expected a value on the stack: save one plain tensor, "
+     "a.pt: holds something else than a tensor, at byte 0 of its pickle: save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"},
-    {"(.",
-     "a.pt: the pickle, byte 2: expected a tensor at its end: save one plain tensor, torch.save(tensor.detach().cpu(), "
-     "path)"},
-    {"cos\nsystem\n(" + text("id") + "tR.",
+    {"\x80\2",
+     "a.pt: holds something else than a tensor, at byte 2 of its pickle: save one plain tensor, "
+     "torch.save(tensor.detach().cpu(), path)"},
+    {"\x80\4",
+     "a.pt: holds something else than a tensor, at byte 0 of its pickle: save one plain tensor, "
+     "torch.save(tensor.detach().cpu(), path)"},
+    {"\x80\2}",
+     "a.pt: holds something else than a tensor, at byte 2 of its pickle: save one plain tensor, "
+     "torch.save(tensor.detach().cpu(), path)"},
+    {"\x80\2"
+     "cos\nsystem\n(" +
+         text("id") + "tR.",
      "a.pt: its pickle names 'os.system': save one plain tensor, torch.save(tensor.detach().cpu(), path)"},
-    {"c",
-     "a.pt: the pickle, byte 1: expected the end of a line: save one plain tensor, torch.save(tensor.detach().cpu(), "
-     "path)"},
-    {"cposix\nsystem",
-     "a.pt: the pickle, byte 7: expected the end of a line: save one plain tensor, torch.save(tensor.detach().cpu(), "
-     "path)"},
-    {"X\xff\xff\xff\xff"
-     "a",
-     "a.pt: the pickle, byte 5: expected more bytes: save one plain tensor, torch.save(tensor.detach().cpu(), path)"},
-    {"t",
-     "a.pt: the pickle, byte 1: expected a mark on the stack: save one plain tensor, torch.save(tensor.detach().cpu(), "
-     "path)"},
-    {"h\7",
-     "a.pt: the pickle, byte 2: expected a value in the memo: save one plain tensor, torch.save(tensor.detach().cpu(), "
-     "path)"},
-    {"q\1",
-     "a.pt: the pickle, byte 2: expected a value on the stack: save one plain tensor, "
+    {"\x80\2"
+     "c",
+     "a.pt: holds something else than a tensor, at byte 3 of its pickle: save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"},
-    {")R",
-     "a.pt: the pickle, byte 2: expected a value on the stack: save one plain tensor, "
+    {"\x80\2"
+     "cposix\nsystem",
+     "a.pt: holds something else than a tensor, at byte 15 of its pickle: save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"},
-    {")Q",
-     "a.pt: the pickle, byte 2: expected a storage: save one plain tensor, torch.save(tensor.detach().cpu(), path)"},
-    {")" + std::string(5, '\x85'),
-     "a.pt: the pickle, byte 4: expected tuples at most two deep inside each other: save one plain tensor, "
+    {Pickle{.function = "ccollections\nOrderedDict\n"},
+     "a.pt: its pickle names 'collections.OrderedDict': save one plain tensor, torch.save(tensor.detach().cpu(), "
+     "path)"},
+    {Pickle{.function = text("torch._utils._rebuild_tensor_v2")},
+     "a.pt: holds something else than a tensor, at byte 2 of its pickle: save one plain tensor, "
+     "torch.save(tensor.detach().cpu(), path)"},
+    {Pickle{.function = "ctorch._utils\n_rebuild_tensor_v3\n"},
+     "a.pt: its pickle names 'torch._utils._rebuild_tensor_v3': save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"},
     {Pickle{.storage = "torch\nComplexFloatStorage\n"},
      "a.pt: its pickle names 'torch.ComplexFloatStorage': save one plain tensor, torch.save(tensor.detach().cpu(), "
      "path)"},
     {Pickle{.storage = "collections\nOrderedDict\n"},
-     "a.pt: the pickle, byte 95: expected a storage: save one plain tensor, torch.save(tensor.detach().cpu(), path)"},
+     "a.pt: its pickle names 'collections.OrderedDict': save one plain tensor, torch.save(tensor.detach().cpu(), "
+     "path)"},
+    {Pickle{.key = "X\xff\xff\xff\xff"},
+     "a.pt: holds something else than a tensor, at byte 74 of its pickle: save one plain tensor, "
+     "torch.save(tensor.detach().cpu(), path)"},
+    {Pickle{.key = text("1")}, "a.pt: its storage '1' is missing"},
+    {Pickle{.key = text("../../0")}, "a.pt: its storage '../../0' is missing"},
+    {Pickle{.key = number(0)},
+     "a.pt: holds something else than a tensor, at byte 69 of its pickle: save one plain tensor, "
+     "torch.save(tensor.detach().cpu(), path)"},
     {Pickle{.elements = 7}, "a.pt: expected 7 f32 in its storage, found 24 bytes"},
     {Pickle{.elements = -1}, "a.pt: expected -1 f32 in its storage, found 24 bytes"},
     {Pickle{.elements = 0x7fffffff}, "a.pt: expected 2147483647 f32 in its storage, found 24 bytes"},
@@ -221,31 +232,38 @@ const std::vector<BrokenPickle> pickles = {
     {Pickle{.shape = number(6) + "\x85"},
      "a.pt: a tensor [6] with strides [3, 1] at offset 0 does not fit a storage of 6 elements: save "
      "tensor.contiguous()"},
+    {Pickle{.shape = number(2) + number(3) + "\x87"},
+     "a.pt: holds something else than a tensor, at byte 105 of its pickle: save one plain tensor, "
+     "torch.save(tensor.detach().cpu(), path)"},
     {Pickle{.shape = number(-2) + number(-3) + "\x86"},
-     "a.pt: the pickle, byte 147: expected shape and strides of integers from 0 on: save one plain tensor, "
+     "a.pt: holds something else than a tensor, at byte 100 of its pickle: save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"},
     {Pickle{.shape = number(0x7fffffff) + number(0x7fffffff) + "\x86"},
      "a.pt: a tensor [2147483647, 2147483647] with strides [3, 1] at offset 0 does not fit a storage of 6 elements: "
      "save tensor.contiguous()"},
+    {Pickle{.shape = "(" + std::string(130, 'K') + "t"},
+     "a.pt: holds something else than a tensor, at byte 226 of its pickle: save one plain tensor, "
+     "torch.save(tensor.detach().cpu(), path)"},
     {Pickle{.strides = number(0x7fffffff) + number(0x7fffffff) + "\x86"},
      "a.pt: a tensor [2, 3] with strides [2147483647, 2147483647] at offset 0 does not fit a storage of 6 elements: "
      "save tensor.contiguous()"},
     {Pickle{.strides = number(-3) + number(1) + "\x86"},
-     "a.pt: the pickle, byte 147: expected shape and strides of integers from 0 on: save one plain tensor, "
+     "a.pt: holds something else than a tensor, at byte 111 of its pickle: save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"},
     {Pickle{.strides = number(0) + text("1") + "\x86"},
-     "a.pt: the pickle, byte 148: expected shape and strides of integers from 0 on: save one plain tensor, "
+     "a.pt: holds something else than a tensor, at byte 111 of its pickle: save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"},
-    {Pickle{.function = "ccollections\nOrderedDict\n"},
-     "a.pt: the pickle, byte 139: expected the arguments of a tensor: save one plain tensor, "
+    {Pickle{.strides = "("},
+     "a.pt: holds something else than a tensor, at byte 107 of its pickle: save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"},
-    {Pickle{.function = text("torch._utils._rebuild_tensor_v2")},
-     "a.pt: the pickle, byte 150: expected a function: save one plain tensor, torch.save(tensor.detach().cpu(), path)"},
-    {Pickle{.shape = "(" + std::string(65, ')') + "t"},
-     "a.pt: the pickle, byte 203: expected a shape of at most 64 extents: save one plain tensor, "
+    {Pickle{.end = "R"},
+     "a.pt: holds something else than a tensor, at byte 147 of its pickle: save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"},
-    {"\x88" + std::string(Pickle()),
-     "a.pt: the pickle, byte 149: expected a tensor at its end: save one plain tensor, "
+    {Pickle{.end = "R.."},
+     "a.pt: holds something else than a tensor, at byte 148 of its pickle: save one plain tensor, "
+     "torch.save(tensor.detach().cpu(), path)"},
+    {Pickle{.end = "h\1."},
+     "a.pt: holds something else than a tensor, at byte 146 of its pickle: save one plain tensor, "
      "torch.save(tensor.detach().cpu(), path)"}};
 
 void check_refused(const TemporaryDirectory& directory, const std::filesystem::path& path, const std::string& message) {
