@@ -1,0 +1,53 @@
+// What the tests of this room share.
+#pragma once
+
+#include <string>
+
+#include "checkpoint/support.h"
+#include "nervus/policy.h"
+#include "nervus/tools.h"
+
+namespace nervus::test {
+
+inline std::string golden(const std::string& name) { return NERVUS_SOURCE_DIR "/tests/goldens/" + name; }
+
+inline Inputs golden_inputs(const std::string& name) { return Inputs::load(golden(name) + "/inputs.safetensors"); }
+
+// Limits that just fit the inputs.
+inline Limits limits_of(const Inputs& inputs) {
+  return {.batch = inputs.images.shape[0],
+          .views = inputs.images.shape[1],
+          .patches = inputs.images.shape[2],
+          .text_tokens = inputs.tokens.shape[1]};
+}
+
+inline Policy load_golden(const std::string& name, Precision precision, int threads, Limits limits) {
+  return Policy::load(golden(name), {.precision = precision, .threads = threads, .steps = {4}, .limits = limits});
+}
+
+// A tiny synthetic checkpoint, made once for all tests of the process.
+inline const std::filesystem::path& tiny() {
+  static const TemporaryDirectory directory;
+  static const std::filesystem::path path = [] {
+    synthesise(directory / "tiny", {.preset = "tiny", .seed = 1});
+    return directory / "tiny";
+  }();
+  return path;
+}
+
+// Row [index] of the first axis, which stays with extent 1.
+inline Array sample(const Array& array, std::int64_t index) {
+  Shape shape = array.shape;
+  const std::size_t bytes = array.bytes.size() / static_cast<std::size_t>(shape[0]);
+  shape[0] = 1;
+  Array row(array.dtype, shape);
+  std::copy_n(array.bytes.begin() + static_cast<std::ptrdiff_t>(index * bytes), bytes, row.bytes.begin());
+  return row;
+}
+
+inline Inputs sample(const Inputs& inputs, std::int64_t index) {
+  return {sample(inputs.images, index),     sample(inputs.image_mask, index), sample(inputs.tokens, index),
+          sample(inputs.token_mask, index), sample(inputs.state, index),      sample(inputs.noise, index)};
+}
+
+}  // namespace nervus::test
