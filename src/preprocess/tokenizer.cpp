@@ -1,14 +1,10 @@
 #include "preprocess/tokenizer.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
-#include "checkpoint/json.h"
 #include "core/check.h"
-#include "preprocess/tokenizer_bpe.h"
-#include "preprocess/tokenizer_file.h"
-#include "preprocess/tokenizer_pattern.h"
+#include "preprocess/tokenizer_parts.h"
 #include "preprocess/unicode.h"
 
 namespace nervus {
@@ -26,67 +22,41 @@ void require_utf8(std::string_view text, const std::string& what) {
 }  // namespace
 
 struct Tokenizer::Parts {
-  struct Added {
-    std::string text;
-    std::int32_t token;
-  };
-
-  explicit Parts(TokenizerFile file)
-      : pairs(std::move(file.pairs)),
-        pattern(file.pattern, std::move(file.pattern_source)),
-        nfc(file.nfc),
-        vocabulary_size(static_cast<std::size_t>(file.vocabulary_size)) {
-    for (auto& [text, token] : file.added) added[static_cast<unsigned char>(text[0])].push_back({text, token});
-    for (auto& group : added) std::ranges::sort(group, std::ranges::greater{}, [](auto& a) { return a.text.size(); });
-  }
-
-  // The longest added token at the beginning of `text`, null if there is none.
-  const Added* find_added(std::string_view text) const {
-    const auto& group = added[static_cast<unsigned char>(text[0])];
-    const auto found = std::ranges::find_if(group, [&](const Added& each) { return text.starts_with(each.text); });
-    return found == group.end() ? nullptr : &*found;
-  }
+  explicit Parts(TokenizerFile checked) : file(std::move(checked)), pattern(file.pattern, file.pattern_source) {}
 
   // Appends the tokens of text without added tokens.
   void encode(std::string_view text, std::vector<std::int32_t>& tokens) const {
-    const std::string normal = nfc ? to_nfc(text) : std::string(text);
-    for (const std::string_view word : pattern.split(normal)) pairs.encode(word, tokens);
+    const std::string normal = file.nfc ? to_nfc(text) : std::string(text);
+    for (const std::string_view word : pattern.split(normal)) file.pairs.encode(word, tokens);
   }
 
-  BytePairs pairs;
+  TokenizerFile file;
   SplitPattern pattern;
-  bool nfc;
-  std::size_t vocabulary_size;
-  std::array<std::vector<Added>, 256> added;  // by first byte, longest first
 };
 
-Tokenizer::Tokenizer(std::unique_ptr<const Parts> parts) : parts_(std::move(parts)) {}
-Tokenizer::~Tokenizer() = default;
-Tokenizer::Tokenizer(Tokenizer&& other) noexcept = default;
-Tokenizer& Tokenizer::operator=(Tokenizer&& other) noexcept = default;
-
 Tokenizer Tokenizer::load(const std::filesystem::path& directory) {
-  return Tokenizer(std::make_unique<const Parts>(read_tokenizer(directory)));
+  return Tokenizer(std::make_shared<const Parts>(read_tokenizer(directory)));
 }
 
 Tokenizer Tokenizer::parse(std::string_view json, const std::string& file) {
-  return Tokenizer(std::make_unique<const Parts>(parse_tokenizer(Fields::parse(json, file))));
+  return Tokenizer(std::make_shared<const Parts>(parse_tokenizer(Fields::parse(json, file))));
 }
 
-std::size_t Tokenizer::vocabulary_size() const { return parts_->vocabulary_size; }
+std::size_t Tokenizer::vocabulary_size() const { return static_cast<std::size_t>(parts_->file.vocabulary_size); }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
   require_utf8(text, "text");
   std::vector<std::int32_t> tokens;
   std::size_t start = 0;  // of the stretch since the last added token
   for (std::size_t offset = 0; offset < text.size();) {
-    const Parts::Added* added = parts_->find_added(text.substr(offset));
-    if (!added) {
+    const auto begins = [rest = text.substr(offset)](const AddedToken& token) { return rest.starts_with(token.text); };
+    const auto added = std::ranges::find_if(parts_->file.added, begins);
+    if (added == parts_->file.added.end()) {
       ++offset;
       continue;
     }
     parts_->encode(text.substr(start, offset - start), tokens);
-    tokens.push_back(added->token);
+    tokens.push_back(added->id);
     offset += added->text.size();
     start = offset;
   }

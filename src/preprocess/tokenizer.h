@@ -12,9 +12,7 @@
 
 namespace nervus {
 
-class Fields;
-
-// Encoding is const and may be done by many threads at once.
+// Encoding is const and may be done by many threads at once. Copies share what was loaded.
 class Tokenizer {
  public:
   // tokenizer.json, or vocab.json and merges.txt (with the added tokens of tokenizer_config.json, if it is there).
@@ -23,10 +21,6 @@ class Tokenizer {
   // The same of the bytes of a tokenizer.json; `file` is named in errors.
   static Tokenizer parse(std::string_view json, const std::string& file);
 
-  ~Tokenizer();
-  Tokenizer(Tokenizer&& other) noexcept;
-  Tokenizer& operator=(Tokenizer&& other) noexcept;
-
   // Token ids of UTF-8 text, none added before or behind. Throws Error(input) if it is not UTF-8.
   std::vector<std::int32_t> encode(std::string_view text) const;
   // One more than the largest id: the rows that an embedding table needs.
@@ -34,8 +28,8 @@ class Tokenizer {
 
  private:
   struct Parts;
-  explicit Tokenizer(std::unique_ptr<const Parts> parts);
-  std::unique_ptr<const Parts> parts_;
+  explicit Tokenizer(std::shared_ptr<const Parts> parts) : parts_(std::move(parts)) {}
+  std::shared_ptr<const Parts> parts_;
 };
 
 // Right padding of a prompt: Qwen2.5's <|endoftext|>. Padding is never looked up, so a smaller table does not mind.

@@ -1,8 +1,8 @@
-#include "preprocess/tokenizer_bpe.h"
-
 #include <functional>
 #include <queue>
 #include <tuple>
+
+#include "preprocess/tokenizer_parts.h"
 
 namespace nervus {
 namespace {
@@ -17,6 +17,7 @@ struct Candidate {
   std::size_t position;  // of the left one
   std::int32_t left;
   std::int32_t right;
+  std::int32_t merged;
 
   bool operator>(const Candidate& other) const {
     return std::tie(rank, position) > std::tie(other.rank, other.position);
@@ -36,11 +37,6 @@ bool BytePairs::add_merge(std::int32_t left, std::int32_t right, std::int32_t me
   return merges_.try_emplace(pair_key(left, right), static_cast<std::int32_t>(merges_.size()), merged).second;
 }
 
-const BytePairs::Merge* BytePairs::find(std::int32_t left, std::int32_t right) const {
-  const auto found = merges_.find(pair_key(left, right));
-  return found == merges_.end() ? nullptr : &found->second;
-}
-
 void BytePairs::encode(std::string_view word, std::vector<std::int32_t>& tokens) const {
   const std::size_t end = word.size();
   std::vector<Symbol> symbols(end);
@@ -51,7 +47,9 @@ void BytePairs::encode(std::string_view word, std::vector<std::int32_t>& tokens)
     const Symbol& left = symbols[position];
     if (left.next >= end) return;
     const std::int32_t right = symbols[left.next].token;
-    if (const Merge* merge = find(left.token, right)) queue.push({merge->rank, position, left.token, right});
+    const auto merge = merges_.find(pair_key(left.token, right));
+    if (merge == merges_.end()) return;
+    queue.push({merge->second.rank, position, left.token, right, merge->second.merged});
   };
   for (std::size_t i = 0; i < end; ++i) consider(i);
 
@@ -60,7 +58,7 @@ void BytePairs::encode(std::string_view word, std::vector<std::int32_t>& tokens)
     queue.pop();
     Symbol& left = symbols[best.position];
     if (left.token != best.left || left.next >= end || symbols[left.next].token != best.right) continue;
-    left.token = find(best.left, best.right)->merged;
+    left.token = best.merged;
     symbols[left.next].token = -1;
     left.next = symbols[left.next].next;
     if (left.next < end) symbols[left.next].previous = best.position;

@@ -1,19 +1,18 @@
-#include "preprocess/tokenizer_file.h"
-
-#include <array>
+#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <string_view>
 
 #include "checkpoint/file.h"
 #include "core/check.h"
 #include "preprocess/tokenizer.h"
+#include "preprocess/tokenizer_parts.h"
 
 namespace nervus {
 namespace {
 
 constexpr std::int64_t largest_id = std::numeric_limits<std::int32_t>::max() - 1;
 constexpr std::uint64_t largest_merges_file = std::uint64_t{64} << 20;
+constexpr const char* qwen = ", as in Qwen2.5's tokenizer";
 constexpr std::string_view qwen_pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
@@ -31,20 +30,20 @@ std::array<std::string, 256> byte_symbols() {
   return symbols;
 }
 
-// Collects tokens. `where` begins messages: file and field.
+[[noreturn]] void refuse(const std::string& message) { fail(ErrorKind::checkpoint, message); }
+
+// Collects tokens. `where` is the beginning of messages, file and field.
 class Vocabulary {
  public:
   // All tokens of an object, which must outlive this.
   void add(const Json& tokens, const std::string& where);
-  // `where` is called for the place of a wrong merge.
-  template <typename Where>
-  void add_merge(std::string_view left, std::string_view right, const Where& where);
-  // "left right"
-  template <typename Where>
-  void add_merge(std::string_view line, const Where& where);
+  // "left right"; `where` is called if it is wrong.
+  void add_merge(std::string_view line, const auto& where);
+  void add_merge(std::string_view left, std::string_view right, const auto& where);
   // A token with properties as tokenizer.json writes them.
   void add_added(const Fields& fields, std::int64_t id);
   void add_added(const std::string& text, std::int64_t id, const std::string& where);
+  TokenizerFile finish(std::string pattern, std::string pattern_source, bool nfc);
 
   TokenizerFile file;
 
@@ -59,22 +58,21 @@ class Vocabulary {
 void Vocabulary::add(std::string_view text, std::int64_t id, const std::string& where) {
   const auto [owner, is_new] = texts_.emplace(static_cast<std::int32_t>(id), text);
   if (!is_new) {
-    fail(ErrorKind::checkpoint, where + ": token " + in_quotes(text) +
-                                    ": expected an id that no other token has, found " + std::to_string(id) +
-                                    ", the id of " + in_quotes(owner->second));
+    refuse(where + ": token " + in_quotes(text) + ": expected an id that no other token has, found " +
+           std::to_string(id) + ", the id of " + in_quotes(owner->second));
   }
   ids_.emplace(text, static_cast<std::int32_t>(id));
   file.vocabulary_size = std::max(file.vocabulary_size, id + 1);
 }
 
 void Vocabulary::add(const Json& tokens, const std::string& where) {
-  if (!tokens.is_object()) fail(ErrorKind::checkpoint, where + ": expected an object of tokens and their ids");
+  if (!tokens.is_object()) refuse(where + ": expected an object of tokens and their ids");
   ids_.reserve(tokens.size());
   texts_.reserve(tokens.size());
   for (const auto& [text, id] : tokens.get_ref<const Json::object_t&>()) {
     if (!id.is_number_integer() || id < 0 || id > largest_id) {
-      fail(ErrorKind::checkpoint, where + ": token " + in_quotes(text) + ": expected an id from 0 to " +
-                                      std::to_string(largest_id) + ", found " + id.dump().substr(0, 60));
+      refuse(where + ": token " + in_quotes(text) + ": expected an id from 0 to " + std::to_string(largest_id) +
+             ", found " + id.dump().substr(0, 60));
     }
     add(text, id.get<std::int64_t>(), where);
   }
@@ -82,64 +80,66 @@ void Vocabulary::add(const Json& tokens, const std::string& where) {
   for (int byte = 0; byte < 256; ++byte) {
     const auto found = ids_.find(symbols[byte]);
     if (found == ids_.end()) {
-      fail(ErrorKind::checkpoint, where + ": expected a token for each of the 256 bytes, found none for byte " +
-                                      std::to_string(byte) + ", which is written " + in_quotes(symbols[byte]));
+      refuse(where + ": expected a token for each of the 256 bytes, found none for byte " + std::to_string(byte) +
+             ", which is written " + in_quotes(symbols[byte]));
     }
     file.pairs.set_byte(byte, found->second);
   }
 }
 
-template <typename Where>
-void Vocabulary::add_merge(std::string_view left, std::string_view right, const Where& where) {
-  const auto token = [&](std::string_view text) {
-    const auto found = ids_.find(text);
-    if (found != ids_.end()) return found->second;
-    fail(ErrorKind::checkpoint, where() + ": expected two tokens that make a third, found " + in_quotes(left) +
-                                    " and " + in_quotes(right) + ", but the vocabulary has no " + in_quotes(text));
-  };
-  const std::int32_t first = token(left);
-  const std::int32_t second = token(right);
-  const std::string both = std::string(left).append(right);
-  const auto next = texts_.find(last_merged_ + 1);  // ids rise with rank in most vocabularies: spares a search
-  last_merged_ = next != texts_.end() && next->second == both ? next->first : token(both);
-  if (!file.pairs.add_merge(first, second, last_merged_)) {
-    fail(ErrorKind::checkpoint, where() + ": expected every merge once, found " + in_quotes(left) + " and " +
-                                    in_quotes(right) + " a second time");
-  }
+void Vocabulary::add_merge(std::string_view line, const auto& where) {
+  const auto space = line.find(' ');
+  if (space == line.npos) refuse(where() + ": expected two tokens with a space between them, found " + in_quotes(line));
+  add_merge(line.substr(0, space), line.substr(space + 1), where);
 }
 
-template <typename Where>
-void Vocabulary::add_merge(std::string_view line, const Where& where) {
-  const auto space = line.find(' ');
-  if (space == std::string_view::npos) {
-    fail(ErrorKind::checkpoint, where() + ": expected two tokens with a space between them, found " + in_quotes(line));
+void Vocabulary::add_merge(std::string_view left, std::string_view right, const auto& where) {
+  const auto both = [&] { return in_quotes(left) + " and " + in_quotes(right); };
+  const auto id = [&](std::string_view text) {
+    const auto found = ids_.find(text);
+    if (found != ids_.end()) return found->second;
+    refuse(where() + ": expected two tokens that make a third, found " + both() + ", but the vocabulary has no " +
+           in_quotes(text));
+  };
+  const std::int32_t first = id(left);
+  const std::int32_t second = id(right);
+  const std::string merged = std::string(left).append(right);
+  const auto next = texts_.find(last_merged_ + 1);  // ids rise with rank in most vocabularies: spares a search
+  last_merged_ = next != texts_.end() && next->second == merged ? next->first : id(merged);
+  if (!file.pairs.add_merge(first, second, last_merged_)) {
+    refuse(where() + ": expected every merge once, found " + both() + " a second time");
   }
-  add_merge(line.substr(0, space), line.substr(space + 1), where);
 }
 
 void Vocabulary::add_added(const Fields& fields, std::int64_t id) {
   for (const char* property : {"single_word", "lstrip", "rstrip", "normalized"}) {
-    if (fields.boolean_or(property, false)) fields.refuse(property, "false, as in Qwen2.5's tokenizer");
+    if (fields.boolean_or(property, false)) fields.refuse(property, std::string("false") + qwen);
   }
   if (fields.text("content").empty()) fields.refuse("content", "the text of a token");
   add_added(fields.text("content"), id, fields.where("content"));
 }
 
 void Vocabulary::add_added(const std::string& text, std::int64_t id, const std::string& where) {
-  const auto place = file.added.emplace(text, static_cast<std::int32_t>(id)).first;
-  const auto known = ids_.emplace(place->first, place->second).first;
-  if (known->second != id) {
-    fail(ErrorKind::checkpoint, where + ": token " + in_quotes(text) + ": expected the id it has elsewhere, " +
-                                    std::to_string(known->second) + ", found " + std::to_string(id));
+  const AddedToken& token = file.added.emplace_back(text, static_cast<std::int32_t>(id));
+  const auto known = ids_.find(text);
+  if (known == ids_.end()) add(token.text, id, where);
+  else if (known->second != id) {
+    refuse(where + ": token " + in_quotes(text) + ": expected the id it has elsewhere, " +
+           std::to_string(known->second) + ", found " + std::to_string(id));
   }
-  if (known->first.data() == place->first.data()) add(place->first, id, where);
+}
+
+TokenizerFile Vocabulary::finish(std::string pattern, std::string pattern_source, bool nfc) {
+  file.pattern = std::move(pattern);
+  file.pattern_source = std::move(pattern_source);
+  file.nfc = nfc;
+  std::ranges::sort(file.added, std::ranges::greater{}, [](const AddedToken& token) { return token.text.size(); });
+  return std::move(file);
 }
 
 // Refuses a field that is there, not null, and not `expected`.
 void require(const Fields& fields, std::string_view name, const Json& expected) {
-  if (fields.has(name) && fields.value(name) != expected) {
-    fields.refuse(name, expected.dump() + ", as in Qwen2.5's tokenizer");
-  }
+  if (fields.has(name) && fields.value(name) != expected) fields.refuse(name, expected.dump() + qwen);
 }
 
 // The object of that name, whose type must be `type`.
@@ -163,7 +163,7 @@ std::string place(const Fields& fields, const std::string& name, std::size_t ind
 Fields split_pattern(const Fields& json) {
   const Fields sequence = component(json, "pre_tokenizer", "Sequence");
   const auto& steps = array(sequence, "pretokenizers");
-  if (steps.size() != 2) sequence.refuse("pretokenizers", "Split and ByteLevel, as in Qwen2.5's tokenizer");
+  if (steps.size() != 2) sequence.refuse("pretokenizers", std::string("Split and ByteLevel") + qwen);
   const Fields split(steps[0], place(sequence, "pretokenizers", 0));
   require(split, "type", "Split");
   require(split, "behavior", "Isolated");
@@ -196,8 +196,8 @@ void add_configured_tokens(const std::filesystem::path& path, Vocabulary& vocabu
   }
   const Fields tokens = config.object("added_tokens_decoder");
   for (const std::string& name : tokens.names()) {
-    const bool is_id = name.size() < 10 && name.find_first_not_of("0123456789") == std::string::npos;
-    if (name.empty() || !is_id) fail(ErrorKind::checkpoint, tokens.where(name) + ": expected an id as its name");
+    const bool is_id = !name.empty() && name.size() < 10 && name.find_first_not_of("0123456789") == name.npos;
+    if (!is_id) refuse(tokens.where(name) + ": expected an id as its name");
     vocabulary.add_added(tokens.object(name), std::stoi(name));
   }
 }
@@ -219,30 +219,22 @@ TokenizerFile parse_tokenizer(const Fields& json) {
   for (std::size_t i = 0; i < merges.size(); ++i) {
     const Json& merge = merges[i];
     const auto where = [&] { return place(model, "merges", i); };
-    if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+    if (merge.is_string()) vocabulary.add_merge(merge.get_ref<const std::string&>(), where);
+    else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
       vocabulary.add_merge(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>(), where);
-    } else {
-      vocabulary.add_merge(merge.is_string() ? merge.get<std::string>() : merge.dump(), where);
-    }
+    } else refuse(where() + ": expected two tokens, found " + merge.dump().substr(0, 60));
   }
-  if (json.has("added_tokens")) {
-    const auto& added = array(json, "added_tokens");
-    for (std::size_t i = 0; i < added.size(); ++i) {
-      const Fields fields(added[i], place(json, "added_tokens", i));
-      vocabulary.add_added(fields, fields.integer("id", 0, largest_id));
-    }
+  const std::size_t added = json.has("added_tokens") ? array(json, "added_tokens").size() : 0;
+  for (std::size_t i = 0; i < added; ++i) {
+    const Fields fields(array(json, "added_tokens")[i], place(json, "added_tokens", i));
+    vocabulary.add_added(fields, fields.integer("id", 0, largest_id));
   }
-  TokenizerFile file = std::move(vocabulary.file);
-  file.pattern = pattern.text("Regex");
-  file.pattern_source = pattern.where("Regex");
-  file.nfc = json.has("normalizer");
-  return file;
+  return vocabulary.finish(pattern.text("Regex"), pattern.where("Regex"), json.has("normalizer"));
 }
 
 TokenizerFile read_tokenizer(const std::filesystem::path& directory) {
-  if (std::filesystem::exists(directory / "tokenizer.json")) {
-    return parse_tokenizer(Fields::read(directory / "tokenizer.json"));
-  }
+  const auto whole = directory / "tokenizer.json";
+  if (std::filesystem::exists(whole)) return parse_tokenizer(Fields::read(whole));
   const auto path = directory / "vocab.json";
   if (!std::filesystem::exists(path)) {
     fail(ErrorKind::io, directory.string() + ": expected the Qwen2.5 tokenizer, tokenizer.json or vocab.json and " +
@@ -253,40 +245,29 @@ TokenizerFile read_tokenizer(const std::filesystem::path& directory) {
   vocabulary.add(tokens, path.string());
   add_merges(directory / "merges.txt", vocabulary);
   add_configured_tokens(directory / "tokenizer_config.json", vocabulary);
-  TokenizerFile file = std::move(vocabulary.file);
-  file.pattern = qwen_pattern;
-  file.pattern_source = path.string();
-  return file;
+  return vocabulary.finish(std::string(qwen_pattern), path.string(), true);
 }
 
 void write_byte_tokenizer(const std::filesystem::path& directory, std::int64_t vocabulary_size) {
   check(vocabulary_size >= 256, "a byte tokenizer has 256 tokens");
   constexpr std::array<std::string_view, 16> pairs{"Ġ t",  "h e", "Ġt he", "i n", "in g", "o n",  "r e", "u t",
                                                    "p ut", "a n", "an d",  "b o", "bo x", "bo s", "c k", "i ck"};
-  const auto symbols = byte_symbols();
-  Json tokens = Json::object();
-  Json merges = Json::array();
-  Json added = Json::array();
-  for (int byte = 0; byte < 256; ++byte) tokens[symbols[byte]] = byte;
-  if (vocabulary_size > 256) added.push_back({{"id", 256}, {"content", "<|endoftext|>"}, {"special", true}});
+  Json file = Json::parse(R"({"version": "1.0", "normalizer": {"type": "NFC"}, "added_tokens": [
+      {"id": 256, "content": "<|endoftext|>", "single_word": false, "lstrip": false, "rstrip": false,
+       "normalized": false, "special": true}],
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+      {"type": "Split", "pattern": {"Regex": ""}, "behavior": "Isolated", "invert": false},
+      {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false}]},
+    "model": {"type": "BPE", "vocab": {}, "merges": []}})");
+  file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = qwen_pattern;
+  if (vocabulary_size == 256) file["added_tokens"].clear();
+  Json& tokens = file["model"]["vocab"];
+  for (int byte = 0; const std::string& symbol : byte_symbols()) tokens[symbol] = byte++;
   for (std::int64_t i = 0; i < std::min<std::int64_t>(pairs.size(), vocabulary_size - 257); ++i) {
-    std::string merged(pairs[i]);
-    merges.push_back(merged);
-    tokens[merged.erase(merged.find(' '), 1)] = 257 + i;
+    std::string merge(pairs[i]);
+    file["model"]["merges"].push_back(merge);
+    tokens[merge.erase(merge.find(' '), 1)] = 257 + i;
   }
-  for (Json& token : added) {
-    for (const char* property : {"single_word", "lstrip", "rstrip", "normalized"}) token[property] = false;
-  }
-  const Json bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
-  const Json split{
-      {"type", "Split"}, {"pattern", {{"Regex", qwen_pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-  const Json file{{"version", "1.0"},
-                  {"added_tokens", added},
-                  {"normalizer", {{"type", "NFC"}}},
-                  {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", Json::array({split, bytes})}}},
-                  {"post_processor", bytes},
-                  {"decoder", bytes},
-                  {"model", {{"type", "BPE"}, {"vocab", tokens}, {"merges", merges}}}};
   const std::string text = file.dump(1) + "\n";
   OutputFile out(directory / "tokenizer.json");
   out.write(text.data(), text.size());

@@ -15,7 +15,7 @@
 #include "checkpoint/json.h"
 #include "checkpoint/support.h"
 #include "nervus/error.h"
-#include "preprocess/tokenizer_pattern.h"
+#include "preprocess/tokenizer_parts.h"
 #include "preprocess/unicode.h"
 
 using namespace nervus;
@@ -252,8 +252,8 @@ TEST_CASE("tokenizer: broken files are refused with words") {
       {"no merges", "field 'model.merges': expected a value, but it is missing", "/model/merges", {}},
       {"merge of one", "field 'model.merges[3]': expected two tokens with a space between them, found 'in'",
        "/model/merges/3", "in"},
-      {"merge of numbers", "field 'model.merges[3]': expected two tokens with a space between them, found '[1,2]'",
-       "/model/merges/3", Json::array({1, 2})},
+      {"merge of numbers", "field 'model.merges[3]': expected two tokens, found [1,2]", "/model/merges/3",
+       Json::array({1, 2})},
       {"merge of three", "field 'model.merges[3]" + pair + "'i' and 'n g', but the vocabulary has no 'n g'",
        "/model/merges/3", "i n g"},
       {"unknown part", "field 'model.merges[0]" + pair + "'qu' and 'i', but the vocabulary has no 'qu'",
