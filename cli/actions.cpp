@@ -106,7 +106,8 @@ std::map<std::string, Array> arrays_of_json(const std::filesystem::path& path) {
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    refuse(path, error.what());
+    const std::string what = error.what();  // "[json.exception.parse_error.101] ..."
+    refuse(path, what.starts_with("[json") ? what.substr(what.find("] ") + 2) : what);
   }
   return arrays;
 }

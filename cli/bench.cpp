@@ -96,6 +96,15 @@ std::string without_numbers(const std::string& name) {
   return out;
 }
 
+// What tells linears of one stage apart: behind the layer's '*', or the last two words.
+std::string shortened(const std::string& name) {
+  const std::size_t layer = name.rfind(".*.");
+  if (layer != std::string::npos) return name.substr(layer + 3);
+  const std::size_t last = name.rfind('.');
+  const std::size_t before = last == std::string::npos || last == 0 ? last : name.rfind('.', last - 1);
+  return before == std::string::npos ? name : name.substr(before + 1);
+}
+
 std::vector<LinearGroup> profile_linears(Policy& policy, int steps, const BenchOptions& options) {
   const Inputs inputs =
       options.inputs.empty() ? random_inputs(policy.info(), options.seed) : Inputs::load(options.inputs);
@@ -115,6 +124,8 @@ std::vector<LinearGroup> profile_linears(Policy& policy, int steps, const BenchO
     group->sum.flops += record.flops;
     group->sum.bytes += record.bytes;
   }
+  std::sort(groups.begin(), groups.end(),
+            [](const LinearGroup& a, const LinearGroup& b) { return a.sum.milliseconds > b.sum.milliseconds; });
   return groups;
 }
 
@@ -147,9 +158,9 @@ Json report_linears(int steps, const std::vector<LinearGroup>& groups, double pe
   OpRecord all;
   for (const auto& [stage, name, sum] : groups) {
     const double rate = sum.milliseconds > 0 ? sum.flops / sum.milliseconds * 1e3 : 0;
-    table.add({name, stage, std::to_string(sum.rows), std::to_string(sum.inputs), std::to_string(sum.outputs),
-               std::to_string(sum.calls), duration(sum.milliseconds), scaled(rate, "FLOP/s"),
-               number(100 * rate / peak, 3) + " %"});
+    table.add({shortened(name), stage, std::to_string(sum.rows), std::to_string(sum.inputs),
+               std::to_string(sum.outputs), std::to_string(sum.calls), duration(sum.milliseconds),
+               scaled(rate, "FLOP/s"), number(100 * rate / peak, 3) + " %"});
     out.push_back({{"name", name},
                    {"stage", stage},
                    {"rows", sum.rows},

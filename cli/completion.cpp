@@ -116,7 +116,8 @@ std::string zsh_script(const std::vector<Verb>& verbs) {
       static constexpr std::array actions = {"", ":value: ", ":directory:_files -/", ":file:_files", "", ""};
       std::string action = actions[static_cast<std::size_t>(entry.kind)];
       if (entry.kind == Kind::words) action = ":value:(" + entry.words + ")";
-      if (entry.kind == Kind::camera) action = std::string(":camera:(") + cameras + ")";
+      if (entry.kind == Kind::camera)
+        action = std::string(":camera:{ if compset -P \"*=\"; then _files; else compadd -S \"\" ") + cameras + "; fi }";
       cases += " \\\n      '" +
                (entry.positional ? "*" + action : "*" + entry.name + "[" + plain(entry.text) + "]" + action) + "'";
     }

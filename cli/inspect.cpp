@@ -37,7 +37,7 @@ void print_names(const std::string& what, const std::vector<std::string>& names,
 
 void print(const CheckpointReport& report, const std::string& precision, const Output& output) {
   output.text(report.family + (report.variants.empty() ? "" : ": " + listed(report.variants)));
-  Table sizes({"size", ""});
+  Table sizes({"size", ""}, {1});
   for (const auto& [what, value] : report.sizes) sizes.add({what, value});
   Table parts({"part", "tensors", "parameters"});
   for (const PartReport& part : report.parts)
@@ -78,7 +78,7 @@ Command add_inspect(CLI::App& verb, const Output& output) {
   add_steps(verb, *options);
   add_device(verb, *options);
   verb.footer(
-      "Work is in floating-point operations of one call with all views, full text and the largest of --steps.\n"
+      "Work is in floating-point operations of one call with all views, full text and the first of --steps.\n"
       "Exit code 4 if a required tensor is missing or has another shape; the report is printed all the same.\n"
       "\nExample:\n  nervus inspect lingbot-vla-4b --precision bf16\n");
   return [options, &output] { return inspect_checkpoint(*options, output); };

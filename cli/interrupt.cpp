@@ -59,14 +59,18 @@ void watch_interrupts() {
   std::thread([signals] { wait_for(signals); }).detach();
 }
 
+void check_directory_of(const fs::path& target) {
+  std::error_code error;
+  if (!target.has_parent_path() || fs::is_directory(target.parent_path(), error)) return;
+  throw Error(ErrorKind::io,
+              target.string() + ": cannot be written: there is no directory " + target.parent_path().string());
+}
+
 Unfinished::Unfinished(fs::path target) : target_(std::move(target)) {
   if (!target_.has_filename()) target_ = target_.parent_path();  // "directory/"
-  const fs::path parent = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
-  std::error_code error;
-  if (!fs::is_directory(parent, error))
-    throw Error(ErrorKind::io, target_.string() + ": cannot be written: there is no directory " + parent.string());
-  path_ =
-      parent / ("." + target_.stem().string() + ".partial-" + std::to_string(getpid()) + target_.extension().string());
+  check_directory_of(target_);
+  path_ = target_.parent_path() /
+          ("." + target_.stem().string() + ".partial-" + std::to_string(getpid()) + target_.extension().string());
   const std::lock_guard lock(registry().mutex);
   registry().paths.insert(path_);
 }

@@ -10,6 +10,9 @@ namespace nervus::cli {
 // (130, 143). Call once, before any other thread is started; signals that the parent ignores stay ignored.
 void watch_interrupts();
 
+// Throws Error(io) if the directory that `target` goes into is not there.
+void check_directory_of(const std::filesystem::path& target);
+
 // An output under a temporary name beside its target; removed again unless it is committed.
 class Unfinished {
  public:

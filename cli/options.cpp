@@ -39,7 +39,8 @@ LoadOptions PolicyOptions::load_options(ProgressFunction progress) const {
 void add_checkpoint(CLI::App& verb, std::string& checkpoint) {
   verb.add_option("--checkpoint", checkpoint,
                   "Checkpoint: config.json with model.safetensors, or with model.safetensors.index.json and its shards")
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->required();
 }
 
 void add_device(CLI::App& verb, PolicyOptions& options) {
@@ -109,10 +110,8 @@ Array read_one_array(const std::filesystem::path& path, const std::string& name)
   if (arrays.size() == 1) return std::move(arrays.begin()->second);
   const auto found = arrays.find(name);
   if (found != arrays.end()) return std::move(found->second);
-  std::vector<std::string> names;
-  for (const auto& [key, array] : arrays) names.push_back(key);
-  throw Error(ErrorKind::input,
-              path.string() + ": expected one array or one named '" + name + "', found " + listed(names));
+  throw Error(ErrorKind::input, path.string() + ": expected one array or one named '" + name + "', found " +
+                                    std::to_string(arrays.size()) + " others");
 }
 
 }  // namespace nervus::cli

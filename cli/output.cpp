@@ -208,6 +208,7 @@ std::string nearest(const std::string& word, const std::vector<std::string>& can
   std::size_t least = std::max<std::size_t>(1, std::min<std::size_t>(word.size(), 60) / 3) + 1;
   if (word.size() > 60) return best;
   for (const std::string& candidate : candidates) {
+    if (word.size() > 3 && candidate.starts_with(word)) return candidate;
     const std::size_t far = distance(word, candidate);
     if (far < least) {
       least = far;

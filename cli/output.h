@@ -62,7 +62,8 @@ double shortest(float value);
 // Without line breaks and control characters, so that it stays one line on a terminal.
 std::string one_line(const std::string& text);
 
-// The candidate that `word` probably meant: the nearest within a third of its letters; "" if none is near.
+// The candidate that `word` probably meant: one that it begins, or the nearest within a third of its letters; ""
+// if none is near.
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
 
 // Writes a whole file or none. Throws Error(io).

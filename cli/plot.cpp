@@ -11,7 +11,7 @@ namespace {
 constexpr double page_width = 1160;
 constexpr double margin = 36;
 constexpr std::array palette = {"#2563eb", "#ea580c", "#059669", "#7c3aed", "#db2777", "#0891b2"};
-constexpr std::array dashes = {"", "6 3", "1.5 2.5", "8 3 1.5 3"};
+constexpr std::array dashes = {"5 3", "1.5 2.5", "8 3 1.5 3"};
 
 // Dimensions that share a heading and a colour.
 struct Group {
@@ -69,9 +69,11 @@ std::string line(double x1, double y1, double x2, double y2, const std::string& 
          style + "\"/>\n";
 }
 
+// The first result in its group's colour; others thin, dark and dashed above it.
 std::string stroke(const std::string& colour, std::size_t result) {
-  const std::string dash = dashes[result % dashes.size()];
-  return "stroke=\"" + colour + "\"" + (dash.empty() ? "" : " stroke-dasharray=\"" + dash + "\"");
+  if (result == 0) return "stroke=\"" + colour + "\" stroke-width=\"1.8\"";
+  return "stroke=\"#0f172a\" stroke-width=\"1.1\" stroke-dasharray=\"" +
+         std::string(dashes[(result - 1) % dashes.size()]) + "\"";
 }
 
 // The least step of 1, 2 or 5 times a power of ten that makes at most `ticks` intervals.
@@ -176,7 +178,7 @@ class Picture {
       for (std::int64_t s = 0; s < result.chunk.steps; ++s)
         for (std::size_t d = first; d < last; ++d) see(value(result, s, d));
     for (std::size_t d = first; d < std::min(last, plot_.state.size()); ++d) see(plot_.state[d]);
-    return low <= high ? axis_of(low, high, layout_.compact ? 3 : 4) : Axis{};
+    return low <= high ? axis_of(low, high, layout_.compact ? 5 : 4) : Axis{};
   }
 
   static double value(const Result& result, std::int64_t step, std::size_t dimension) {
@@ -194,7 +196,7 @@ class Picture {
         ".ytick{font-size:9.5px;fill:#94a3b8;text-anchor:end}.xtick{font-size:9.5px;fill:#94a3b8;"
         "text-anchor:middle}.caption{font-size:11px;fill:#64748b;text-anchor:middle}"
         ".legend{font-size:12px;fill:#334155}.grid{stroke:#e8edf3;stroke-width:1}"
-        ".zero{stroke:#c3cdd9;stroke-width:1}.curve{fill:none;stroke-width:1.8;stroke-linejoin:round;"
+        ".zero{stroke:#c3cdd9;stroke-width:1}.curve{fill:none;stroke-linejoin:round;"
         "stroke-linecap:round}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n";
     out += words(margin, 42, "title", plot_.title) + words(margin, 63, "subtitle", plot_.subtitle);
     return out + legend();

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "cli/actions.h"
+#include "cli/interrupt.h"
 #include "cli/observation.h"
 #include "cli/options.h"
 #include "cli/plot.h"
@@ -45,6 +46,8 @@ void check_usage(const RunOptions& options) {
     refuse("--robot goes with an observation: the actions of --inputs stay in the model's units");
   if (options.robot.empty() && !(options.norm_stats.empty() && options.normalization.empty()))
     refuse("--norm-stats and --normalization need --robot, which says whose joints they are");
+  for (const std::string& file : {options.out, options.plot})
+    if (!file.empty()) check_directory_of(file);
   if (!options.out.empty()) check_action_path(options.out, std::max<std::size_t>(1, options.policy.steps.size()));
   if (!options.plot.empty() && !options.plot.ends_with(".svg"))
     refuse("--plot: " + options.plot + ": expected a name ending in .svg");
@@ -131,25 +134,26 @@ void print_timing(const std::vector<Result>& results, const Output& output) {
   output.table(table);
 }
 
-std::string noise_words(const RunOptions& options, const Source& source) {
-  if (!options.noise.empty()) return "noise of " + options.noise;
-  if (source.inputs && source.inputs->noise.count() > 0) return "noise of " + options.inputs;
-  return "seed " + std::to_string(options.seed);
+// The file that the noise came from; empty where the seed made it.
+std::string noise_file(const RunOptions& options, const Source& source) {
+  if (!options.noise.empty()) return options.noise;
+  return source.inputs && source.inputs->noise.count() > 0 ? options.inputs : "";
 }
 
-Json document_of(const RunOptions& options, const PolicyInfo& info, const std::string& noise) {
+Json document_of(const RunOptions& options, const PolicyInfo& info, const std::string& noise,
+                 const std::vector<Result>& results, bool with_values) {
   Json document = {{"nervus", version()},   {"checkpoint", options.policy.checkpoint}, {"family", info.family},
                    {"device", info.device}, {"precision", name_of(info.precision)},    {"robot", options.robot}};
-  if (noise.starts_with("seed ")) document["seed"] = options.seed;
-  else document["noise"] = noise.substr(9);
+  if (noise.empty()) document["seed"] = options.seed;
+  else document["noise"] = noise;
+  for (const Result& result : results) document["results"].push_back(to_json(result, with_values));
   return document;
 }
 
 int run(const RunOptions& options, const Output& output) {
   check_usage(options);
-  Source source = read_source(options);
-  Array noise = read_noise(options);
-  if (source.inputs && noise.count() > 0) source.inputs->noise = noise;
+  const Source source = read_source(options);
+  const Array noise = read_noise(options);
   Policy policy = Policy::load(options.policy.checkpoint, load_options(options, source, output));
   std::vector<Result> results;
   for (const int steps : policy.info().steps) {
@@ -160,30 +164,27 @@ int run(const RunOptions& options, const Output& output) {
   }
 
   const PolicyInfo& info = policy.info();
-  const std::string origin = noise_words(options, source);
-  Json document = document_of(options, info, origin);
-  const auto add_results = [&](Json to, bool values) {
-    for (const Result& result : results) to["results"].push_back(to_json(result, values));
-    return to;
-  };
+  const std::string noise_path = noise_file(options, source);
   const ActionChunk& chunk = results.front().chunk;
-  const std::string about = info.family + ", " + name_of(info.precision) + ", " + info.device + ", " + origin;
-  output.text(about + ": " + std::to_string(chunk.steps) + " steps of " + std::to_string(chunk.dimensions) + " values");
+  const std::string about = info.family + ", " + name_of(info.precision) + ", " +
+                            (noise_path.empty() ? "seed " + std::to_string(options.seed)
+                                                : "noise of " + std::filesystem::path(noise_path).filename().string()) +
+                            ": " + std::to_string(chunk.steps) + " steps of " + std::to_string(chunk.dimensions) +
+                            " values";
+  output.text(about + ", on " + info.device);
   if (options.out.empty() && options.plot.empty())
     for (const Result& result : results) print_chunk(result, source.observation.state, output);
   print_timing(results, output);
   if (!options.out.empty()) {
-    write_actions(options.out, results, add_results(document, true));
+    write_actions(options.out, results, document_of(options, info, noise_path, results, true));
     output.text("\nactions: " + options.out);
-    document["out"] = options.out;
   }
   if (!options.plot.empty()) {
-    write_text(options.plot, to_svg({options.robot.empty() ? "Actions" : "Actions of " + options.robot,
-                                     options.policy.checkpoint + ": " + about, results, source.observation.state}));
+    write_text(options.plot, to_svg({options.robot.empty() ? "Actions" : "Actions of " + options.robot, about, results,
+                                     source.observation.state}));
     output.text("plot:    " + options.plot);
-    document["plot"] = options.plot;
   }
-  output.document(add_results(document, options.out.empty()));
+  output.document(document_of(options, info, noise_path, results, options.out.empty()));
   return 0;
 }
 

@@ -1,0 +1,176 @@
+// Every verb on the reference cases and on a small synthetic checkpoint.
+#include <doctest/doctest.h>
+
+#include "cli/program.h"
+
+using nervus::test::interrupted;
+using nervus::test::Outcome;
+using nervus::test::program;
+using nervus::test::read_file;
+using nervus::test::scratch;
+using nlohmann::json;
+
+namespace {
+
+const std::string observation =
+    "--robot aloha --norm-stats $examples/aloha/norm_stats.json --state $examples/aloha/state.json "
+    "--prompt 'pick up the red cube' --image cam_high=$examples/aloha/cam_high.png "
+    "--image cam_left_wrist=$examples/aloha/cam_left_wrist.png ";
+
+Outcome done(const Outcome& outcome) {
+  INFO(outcome.out, outcome.err);
+  CHECK(outcome.code == 0);
+  return outcome;
+}
+
+}  // namespace
+
+TEST_CASE("help, version and exit codes") {
+  const Outcome help = done(program("--help"));
+  for (const char* word : {"run", "verify", "inspect", "bench", "compare", "doctor", "synth", "completion", "130"})
+    CHECK(help.out.find(word) != std::string::npos);
+  CHECK(done(program("--version")).out.starts_with("nervus 0.1.0 ("));
+  for (const char* verb : {"run", "verify", "inspect", "bench", "compare", "doctor", "synth", "completion"}) {
+    const Outcome text = done(program(std::string(verb) + " --help"));
+    CHECK(text.out.find("--json") != std::string::npos);
+    CHECK(text.out.find("Example:\n") != std::string::npos);
+    for (std::size_t begin = 0; begin < text.out.size();) {
+      const std::size_t end = text.out.find('\n', begin);
+      CHECK_MESSAGE(end - begin <= 120, text.out.substr(begin, end - begin));
+      begin = end + 1;
+    }
+  }
+}
+
+TEST_CASE("run: an observation to actions and a plot") {
+  const Outcome text = done(program("run --checkpoint tiny --steps 2 --quiet " + observation));
+  CHECK(text.err.empty());
+  CHECK(text.out.find("left_waist [rad]") != std::string::npos);
+  CHECK(text.out.find("seed 0") != std::string::npos);
+  CHECK(text.out.find("denoise") != std::string::npos);
+
+  const json document =
+      done(program("run --checkpoint tiny --steps 2 3 --json --seed 7 " + observation + "--out a.json --plot a.svg"))
+          .json();
+  CHECK(document["seed"] == 7);
+  CHECK(document["robot"] == "aloha");
+  REQUIRE(document["results"].size() == 2);
+  CHECK(document["results"][1]["name"] == "actions.3");
+  CHECK(document["results"][1]["shape"] == json({50, 14}));
+  CHECK(document["results"][0]["units"][6] == "fraction open");
+  CHECK_FALSE(document["results"][0].contains("values"));
+  const json file = json::parse(read_file(scratch() / "a.json"));
+  CHECK(file["results"][0]["values"].size() == 50);
+  CHECK(file["results"][0]["values"][49].size() == 14);
+
+  const std::string plot = read_file(scratch() / "a.svg");
+  CHECK(plot.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
+  for (const char* word :
+       {">Left<", ">Right<", ">forearm roll<", ">rad<", ">state now<", ">3 steps<", "left_gripper [fraction open]"})
+    CHECK_MESSAGE(plot.find(word) != std::string::npos, word);
+  CHECK(plot.find("nan") == std::string::npos);
+}
+
+TEST_CASE("run: tensors to actions") {
+  const std::string base = "run --checkpoint $goldens/base --inputs $goldens/base/inputs.safetensors --precision f32 ";
+  const json found = done(program(base + "--steps 10 25 --json --plot b.svg")).json();
+  CHECK(found["results"][0]["shape"] == json({1, 50, 75}));
+  CHECK(found["noise"] == read_file("/dev/null") + NERVUS_SOURCE_DIR "/tests/goldens/base/inputs.safetensors");
+  CHECK(read_file(scratch() / "b.svg").find(">action_74<") != std::string::npos);
+  done(program(base + "--steps 10 25 --out b.safetensors"));
+  const std::string expected =
+      "compare b.safetensors $goldens/base/expected.safetensors --names actions.10 actions.25 ";
+  CHECK(done(program(expected + "--tolerance 1e-4")).out.find("pass") != std::string::npos);
+  CHECK(program(expected).code == 1);
+}
+
+TEST_CASE("run: bitwise equal on every run and number of threads, in every file format") {
+  for (const std::string precision : {"f32", "bf16"}) {
+    const std::string run =
+        "run --checkpoint tiny --steps 2 --seed 3 --quiet --precision " + precision + " " + observation;
+    done(program(run + "--threads 1 --out one.safetensors"));
+    done(program(run + "--threads 2 --out two.safetensors"));
+    done(program(run + "--threads 3 --out three.json"));
+    done(program(run + "--out again.csv"));
+    CHECK(read_file(scratch() / "one.safetensors") == read_file(scratch() / "two.safetensors"));
+    for (const char* other : {"two.safetensors", "three.json", "again.csv"}) {
+      const Outcome same = done(program(std::string("compare one.safetensors ") + other));
+      CHECK(same.out.find("identical") != std::string::npos);
+    }
+  }
+  done(program("run --checkpoint tiny --steps 2 --seed 4 --quiet --out four.npy " + observation));
+  CHECK(program("compare four.npy one.safetensors").code == 1);
+}
+
+TEST_CASE("verify: every reference case in both precisions") {
+  for (const std::string name : {"base", "depth", "causal", "gated_batch"}) {
+    for (const std::string precision : {"f32", "bf16"}) {
+      const std::string paths =
+          "--checkpoint $goldens/" + name + " --case $goldens/" + name + " --precision " + precision;
+      const json document = done(program("verify --json " + paths)).json();
+      CHECK(document["passed"] == true);
+      CHECK(document["stages"].size() >= 8);
+      CHECK(document["stages"].back()["tolerance"] > 0);
+    }
+  }
+  const Outcome text = done(program("verify --checkpoint $goldens/base --case $goldens/base"));
+  CHECK(text.out.find("prefix.*.key") == std::string::npos);
+  CHECK(text.out.find("(worst layer)") != std::string::npos);
+  CHECK(done(program("verify --all --checkpoint $goldens/base --case $goldens/base")).out.find("prefix.1.value  ") !=
+        std::string::npos);
+  CHECK(program("verify --checkpoint other --case $goldens/base",
+                "cp -r $goldens/base other; cp $goldens/causal/model.safetensors other;")
+            .code == 1);
+}
+
+TEST_CASE("inspect: a whole checkpoint and a broken one") {
+  const json document = done(program("inspect tiny --json")).json();
+  CHECK(document["family"] == "lingbot-vla");
+  CHECK(document["missing"].empty());
+  CHECK(document["work"].size() == 3);
+  CHECK(document["weight_bytes"] > 0);
+  CHECK(done(program("inspect tiny")).out.find("language") != std::string::npos);
+  const Outcome broken = program("inspect broken",
+                                 "mkdir broken; cp tiny/model.safetensors broken; sed 's/\"num_hidden_layers\": "
+                                 "2/\"num_hidden_layers\": 3/' $goldens/base/config.json > broken/config.json;");
+  CHECK(broken.code == 4);
+}
+
+TEST_CASE("bench: latencies and the linears' share of peak") {
+  const json document =
+      done(program("bench --checkpoint $goldens/causal --steps 2 --runs 5 --warmup 1 --json --quiet")).json();
+  const json& latency = document["results"][0]["latency_ms"];
+  for (const char* stage : {"preprocess", "vision", "prefix", "denoise", "postprocess", "total"})
+    CHECK(latency[stage]["p50"] <= latency[stage]["max"]);
+  CHECK(latency["total"]["p95"] > 0);
+  CHECK(document["commit"].is_string());
+  CHECK(document["peak_flops"] > 1e8);
+  REQUIRE(!document["results"][0]["linears"].empty());
+  for (const json& linear : document["results"][0]["linears"]) CHECK(linear["share_of_peak"] > 0);
+  const Outcome text = done(
+      program("bench --checkpoint $goldens/causal --inputs $goldens/causal/inputs.safetensors --steps 2 --runs 2"));
+  CHECK(text.out.find("of peak") != std::string::npos);
+}
+
+TEST_CASE("doctor: the machine, and a checkpoint on it") {
+  const Outcome found = program("doctor --checkpoint tiny --json");
+  CHECK((found.code == 0 || found.code == 5));
+  const json document = found.json();
+  CHECK(document["usable"] == (found.code == 0));
+  CHECK(document["findings"].size() >= 9);
+  CHECK(program("doctor").out.find("cuda") != std::string::npos);
+}
+
+TEST_CASE("synth: the same bytes from the same seed, and nothing left when interrupted") {
+  done(program("synth --preset tiny --seed 1 --threads 1 --out again --json"));
+  done(program("synth --preset tiny --seed 2 --dtype bf16 --outliers --out outliers"));
+  for (const char* file : {"config.json", "model.safetensors", "tokenizer.json", "norm_stats.json"})
+    CHECK(read_file(scratch() / "again" / file) == read_file(scratch() / "tiny" / file));
+  CHECK(done(program("inspect outliers --json")).json()["formats"].contains("bf16"));
+
+  const std::filesystem::path large = scratch() / "interrupted";
+  std::filesystem::create_directories(large);
+  CHECK(interrupted({"synth", "--preset", "lingbot-vla-4b", "--out", (large / "model").string()}, large / ".model") ==
+        130);
+  CHECK(std::filesystem::is_empty(large));
+}
