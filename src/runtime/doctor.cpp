@@ -17,7 +17,7 @@
 namespace nervus {
 namespace {
 
-// Peak of a load of lingbot-vla-4b: 4.2 B parameters, caches, activations and the tensor being converted.
+// Peak of a load of 4.2 B parameters, with caches, activations and the tensor being converted.
 constexpr double need_bf16 = 10.5e9;
 constexpr double need_f32 = 19e9;
 
@@ -98,15 +98,13 @@ Finding format(Precision precision) {
 
 Finding memory() {
   const auto available = static_cast<double>(available_memory());
-  const auto verdict = [&](double need) {
-    return gigabytes(need) + (need <= available ? ", which fits" : ", too much");
+  const auto need = [&](double bytes, const char* precision) {
+    return gigabytes(bytes) + " in " + precision + (bytes <= available ? " (fits)" : " (too much)");
   };
-  Finding finding{"memory", available >= 0.5e9,
-                  gigabytes(available) + " available; lingbot-vla-4b needs " + verdict(need_bf16) + " in bf16, " +
-                      verdict(need_f32) + " in f32",
-                  ""};
+  Finding finding{"memory", available >= 0.5e9, gigabytes(available) + " available", ""};
+  finding.detail += "; 4.2 B parameters need " + need(need_bf16, "bf16") + ", " + need(need_f32, "f32");
   if (available < need_bf16)
-    finding.mend = "free memory or use a larger machine for the 4B model; smaller checkpoints run";
+    finding.mend = "free memory or use a larger machine for 4.2 B parameters; smaller ones run";
   return finding;
 }
 

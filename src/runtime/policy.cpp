@@ -52,12 +52,16 @@ Policy Policy::load(const std::filesystem::path& directory, const LoadOptions& o
 
 ActionChunk Policy::infer(const Observation& observation, const InferOptions& options) {
   StageTimes times;
-  const Inputs inputs = timed(times, "preprocess", [&] { return preprocess(observation); });
+  Inputs inputs = timed(times, "preprocess", [&] { return preprocess(observation); });
+  if (options.noise.count() > 0) inputs.noise = options.noise;
   return implementation_->infer(inputs, options, true, times);
 }
 
 ActionChunk Policy::infer(const Inputs& inputs, const InferOptions& options) {
-  return implementation_->infer(inputs, options, false, {});
+  if (options.noise.count() == 0) return implementation_->infer(inputs, options, false, {});
+  Inputs with_noise = inputs;
+  with_noise.noise = options.noise;
+  return implementation_->infer(with_noise, options, false, {});
 }
 
 Inputs Policy::preprocess(const Observation& observation) const {
