@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backends/cpu/linears.h"
 #include "lab.h"
 
 namespace nervus {
@@ -195,11 +196,26 @@ TEST_CASE("memory is counted, aligned and zero") {
 }
 
 TEST_CASE("the device says what it is") {
-  const auto device = make_cpu_device(Precision::bf16, 3);
-  CHECK(device->activation() == DType::bf16);
+  const auto device = make_cpu_device(Precision::f32, 3);
+  CHECK(device->activation() == DType::f32);
   CHECK(device->description().find("cpu (3 threads, ") == 0);
-  CHECK(device->description().find("oneDNN ") != std::string::npos);
+  CHECK((device->description().find("oneDNN ") != std::string::npos) == Linears::supports(DType::f32));
   CHECK_THROWS_WITH_AS(make_cpu_device(Precision::f32, -1), "threads: expected 0 (all cores) or more, found -1", Error);
+}
+
+// Run a second time with oneDNN told that the processor has no AVX-512.
+TEST_CASE("the device computes in bf16 or says what to do") {
+  if (Linears::supports(DType::bf16)) {
+    CHECK(make_cpu_device(Precision::bf16, 1)->activation() == DType::bf16);
+    return;
+  }
+  try {
+    make_cpu_device(Precision::bf16, 1);
+    FAIL("bf16 was not refused");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::unsupported);
+    CHECK(std::string(error.what()).find("run with --precision f32") != std::string::npos);
+  }
 }
 
 }  // namespace

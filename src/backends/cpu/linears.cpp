@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <compare>
+#include <cstring>
 #include <map>
 #include <oneapi/dnnl/dnnl.hpp>
 
@@ -92,6 +93,7 @@ class ThreadCount {
 class Linears::Primitives {
  public:
   void run(const Tensor& y, const Tensor& x, const Linear& w, const Tensor& gate, Accumulate accumulate) {
+    if (x.rows == 1) return run_row(y, x, w, gate, accumulate);
     const auto& weight = *static_cast<const PackedWeight*>(w.weight.get());
     const Product product{x.rows, w.inputs, w.outputs, x.dtype, y.dtype, static_cast<bool>(w.bias), accumulate};
     Ready& ready = prepare(product, weight.view.get_desc());
@@ -120,6 +122,18 @@ class Linears::Primitives {
     matmul primitive;
     std::unordered_map<int, memory> arguments;  // their data are set at every call
   };
+
+  // One row, computed twice: some versions sum a single row in an order of its own.
+  void run_row(const Tensor& y, const Tensor& x, const Linear& w, const Tensor& gate, Accumulate accumulate) {
+    row_x_.resize(static_cast<std::size_t>(2 * x.bytes()));
+    row_y_.resize(static_cast<std::size_t>(2 * y.bytes()));
+    for (const std::int64_t half : {0, 1}) {
+      std::memcpy(row_x_.data() + half * x.bytes(), x.data, static_cast<std::size_t>(x.bytes()));
+      std::memcpy(row_y_.data() + half * y.bytes(), y.data, static_cast<std::size_t>(y.bytes()));
+    }
+    run({row_y_.data(), y.dtype, 2, y.columns}, {row_x_.data(), x.dtype, 2, x.columns}, w, gate, accumulate);
+    std::memcpy(y.data, row_y_.data(), static_cast<std::size_t>(y.bytes()));
+  }
 
   Ready& prepare(const Product& product, const memory::desc& weight) {
     const auto found = ready_.find(product);
@@ -150,6 +164,8 @@ class Linears::Primitives {
   std::map<Product, Ready> ready_;
   Memory scratch_;
   std::int64_t scratch_bytes_ = 0;
+  std::vector<std::byte> row_x_;
+  std::vector<std::byte> row_y_;
 };
 
 Linears::Linears(int threads, const VectorKernels* table)
