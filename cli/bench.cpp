@@ -108,8 +108,15 @@ std::string shortened(const std::string& name) {
 std::vector<LinearGroup> profile_linears(Policy& policy, int steps, const BenchOptions& options) {
   const Inputs inputs =
       options.inputs.empty() ? random_inputs(policy.info(), options.seed) : Inputs::load(options.inputs);
+  // The same ops in the same order in every call: the fastest of a few is the one least disturbed.
+  std::vector<OpRecord> records = policy.profile(inputs, {.steps = steps, .seed = options.seed});
+  for (int repeat = 1; repeat < std::min(options.runs, 5); ++repeat) {
+    const std::vector<OpRecord> again = policy.profile(inputs, {.steps = steps, .seed = options.seed});
+    for (std::size_t i = 0; i < records.size(); ++i)
+      records[i].milliseconds = std::min(records[i].milliseconds, again.at(i).milliseconds);
+  }
   std::vector<LinearGroup> groups;
-  for (const OpRecord& record : policy.profile(inputs, {.steps = steps, .seed = options.seed})) {
+  for (const OpRecord& record : records) {
     if (record.flops <= 0 || record.name.empty()) continue;
     const std::string name = without_numbers(record.name);
     auto group = std::find_if(groups.begin(), groups.end(), [&](const LinearGroup& g) {
@@ -258,7 +265,7 @@ Command add_bench(CLI::App& verb, const Output& output) {
       ->capture_default_str();
   verb.footer(
       "Latencies are in milliseconds; a percentile is the least sample that so many do not exceed. The linears are\n"
-      "timed one by one in a call of their own; peak is a large square matrix product on the same threads.\n"
+      "timed one by one, the fastest of up to five calls; peak is a large square matrix product on the same threads.\n"
       "\nExample:\n  nervus bench --checkpoint lingbot-vla-4b --precision bf16 --steps 10 --runs 200 --json\n");
   return [options, &output] { return bench(*options, output); };
 }

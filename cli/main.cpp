@@ -39,22 +39,15 @@ std::vector<std::string> verb_names() {
   return names;
 }
 
-const char* kind_name(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::usage: return "usage";
-    case ErrorKind::input: return "input";
-    case ErrorKind::checkpoint: return "checkpoint";
-    case ErrorKind::unsupported: return "unsupported";
-    case ErrorKind::io: return "io";
-    case ErrorKind::numeric: return "numeric";
-    case ErrorKind::internal: break;
-  }
-  return "internal";
-}
+// In the order of ErrorKind.
+constexpr std::array kind_names = {"usage", "input", "checkpoint", "unsupported", "io", "numeric", "internal"};
 
 int report(ErrorKind kind, const std::string& message, bool json) {
   const Output output{.json = json};
-  output.document({{"error", {{"kind", kind_name(kind)}, {"message", message}, {"exit_code", exit_code(kind)}}}});
+  output.document({{"error",
+                    {{"kind", kind_names.at(static_cast<std::size_t>(kind))},
+                     {"message", message},
+                     {"exit_code", exit_code(kind)}}}});
   std::cout.flush();
   std::cerr << "nervus: error: " << one_line(message) << '\n';
   return exit_code(kind);

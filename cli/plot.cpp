@@ -69,10 +69,10 @@ std::string line(double x1, double y1, double x2, double y2, const std::string& 
          style + "\"/>\n";
 }
 
-// The first result in its group's colour; others thin, dark and dashed above it.
+// The first result in its group's colour; others thin, dark and dashed behind it.
 std::string stroke(const std::string& colour, std::size_t result) {
   if (result == 0) return "stroke=\"" + colour + "\" stroke-width=\"1.8\"";
-  return "stroke=\"#0f172a\" stroke-width=\"1.1\" stroke-dasharray=\"" +
+  return "stroke=\"#0f172a\" stroke-width=\"1.2\" stroke-dasharray=\"" +
          std::string(dashes[(result - 1) % dashes.size()]) + "\"";
 }
 
@@ -214,9 +214,9 @@ class Picture {
       x -= 22;
     }
     for (std::size_t i = plot_.results.size() > 1 ? plot_.results.size() : 0; i-- > 0;) {
-      x -= 102;
+      x -= 138;
       out += "<path d=\"M" + px(x) + " 38h28\" class=\"curve\" " + stroke("#475569", i) + "/>\n" +
-             words(x + 36, 42, "legend", std::to_string(plot_.results[i].steps) + " steps");
+             words(x + 36, 42, "legend", std::to_string(plot_.results[i].steps) + " Euler steps");
     }
     return out;
   }
@@ -237,7 +237,7 @@ class Picture {
       out += line(at_x(tick), top, at_x(tick), bottom, "grid");
       if (lowest || !layout_.compact) out += words(at_x(tick), bottom + 13, "xtick", fixed(tick, 0));
     }
-    for (std::size_t i = 0; i < plot_.results.size(); ++i) {
+    for (std::size_t i = plot_.results.size(); i-- > 0;) {
       std::string path;
       for (std::int64_t s = 0; s < plot_.results[i].chunk.steps; ++s)
         path += (s == 0 ? "M" : "L") + fixed(at_x(static_cast<double>(s)), 2) + " " +

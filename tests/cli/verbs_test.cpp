@@ -65,8 +65,8 @@ TEST_CASE("run: an observation to actions and a plot") {
 
   const std::string plot = read_file(scratch() / "a.svg");
   CHECK(plot.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
-  for (const char* word :
-       {">Left<", ">Right<", ">forearm roll<", ">rad<", ">state now<", ">3 steps<", "left_gripper [fraction open]"})
+  for (const char* word : {">Left<", ">Right<", ">forearm roll<", ">rad<", ">state now<", ">3 Euler steps<",
+                           "left_gripper [fraction open]"})
     CHECK_MESSAGE(plot.find(word) != std::string::npos, word);
   CHECK(plot.find("nan") == std::string::npos);
 }
