@@ -1,6 +1,7 @@
 # Writes OUTPUT, a header with the commit of SOURCE: "unknown" outside git, "-dirty" behind it with local changes.
 execute_process(COMMAND git --no-optional-locks describe --always --dirty --abbrev=12 --exclude=*
-  WORKING_DIRECTORY ${SOURCE} OUTPUT_VARIABLE commit ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
+  WORKING_DIRECTORY ${SOURCE} OUTPUT_VARIABLE commit ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE
+  RESULT_VARIABLE failed)
 if(failed OR NOT commit)
   set(commit unknown)
 endif()
