@@ -66,7 +66,7 @@ TEST_CASE("every broken config says which field, what was expected and what was 
        "config.json: field 'vision_config.num_heads': expected heads whose size (1281 / heads) is a multiple of 4, "
        "but it is missing"},
       {R"({"vision_config": {"depth": "two"}})",
-       "config.json: field 'vision_config.depth': expected an integer from 1 to 1048576, found \"two\""},
+       "config.json: field 'vision_config.depth': expected an integer from 1 to 512, found \"two\""},
       {R"({"vision_config": {"depth": 2, "fullatt_block_indexes": [2]}})",
        "config.json: field 'vision_config.fullatt_block_indexes[0]': expected an integer from 0 to 1, found 2"},
       {R"({"vision_config": {"window_size": 14}})",
@@ -76,6 +76,8 @@ TEST_CASE("every broken config says which field, what was expected and what was 
        "config.json: field 'vision_config.in_channels': expected 3 (red, green, blue), found 4"},
       {R"({"vision_config": {"hidden_act": "gelu"}})",
        "config.json: field 'vision_config.hidden_act': expected \"silu\", found \"gelu\""},
+      {R"({"num_hidden_layers": 1000000})",
+       "config.json: field 'num_hidden_layers': expected an integer from 1 to 512, found 1000000"},
       {R"({"hidden_act": "relu"})", "config.json: field 'hidden_act': expected \"silu\", found \"relu\""},
       {R"({"rms_norm_eps": 1e-05})",
        "config.json: field 'rms_norm_eps': expected 1e-06, as the public implementation has it, found 1e-05"},

@@ -100,15 +100,17 @@ TEST_CASE("padding changes nothing: longer limits, more text padding, views that
 
 TEST_CASE("a sample's actions do not depend on its batch") {
   const Inputs inputs = test::golden_inputs("joint_four_views");
-  Policy policy = test::load_golden("joint_four_views", Precision::f32, 2, test::limits_of(inputs));
-  const ActionChunk batch = policy.infer(inputs);
-  REQUIRE(batch.batch == 3);
-  const std::size_t size = batch.values.size() / 3;
-  for (std::int64_t b = 0; b < 3; ++b) {
-    const std::vector<float> alone = policy.infer(test::sample(inputs, b)).values;
-    const std::vector<float> together(batch.values.begin() + static_cast<std::ptrdiff_t>(b * size),
-                                      batch.values.begin() + static_cast<std::ptrdiff_t>((b + 1) * size));
-    CHECK(alone == together);
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    Policy policy = test::load_golden("joint_four_views", precision, 2, test::limits_of(inputs));
+    const ActionChunk batch = policy.infer(inputs);
+    REQUIRE(batch.batch == 3);
+    const std::size_t size = batch.values.size() / 3;
+    for (std::int64_t b = 0; b < 3; ++b) {
+      const std::vector<float> alone = policy.infer(test::sample(inputs, b)).values;
+      const std::vector<float> together(batch.values.begin() + static_cast<std::ptrdiff_t>(b * size),
+                                        batch.values.begin() + static_cast<std::ptrdiff_t>((b + 1) * size));
+      CHECK(alone == together);
+    }
   }
 }
 

@@ -9,6 +9,7 @@ namespace nervus::lingbot {
 namespace {
 
 constexpr std::int64_t largest = 1 << 20;  // of any extent: products of two stay far from overflow
+constexpr std::int64_t most_layers = 512;  // of a stack: the weight table lists the tensors of each
 
 // Sizes from shapes. A size that the config names must agree with the tensors; one it does not name is theirs.
 class Sizes {
@@ -53,7 +54,7 @@ VisionConfig read_vision(const Fields& root_fields, const Sizes& sizes) {
   v.mlp = sizes.extent(block + "mlp.gate_proj.weight", 0, v.mlp);
   if (root_fields.has("vision_config")) {
     const Fields fields = root_fields.object("vision_config");
-    v.depth = size_or(fields, "depth", v.depth);
+    v.depth = fields.integer_or("depth", 1, most_layers, v.depth);
     v.width = size_or(fields, "hidden_size", v.width);
     v.heads = size_or(fields, "num_heads", v.heads);
     v.mlp = size_or(fields, "intermediate_size", v.mlp);
@@ -81,7 +82,8 @@ VisionConfig read_vision(const Fields& root_fields, const Sizes& sizes) {
 
 DecoderConfig read_decoder(const Fields& fields, const Sizes& sizes, const std::string& prefix, DecoderConfig d) {
   const std::string layer = prefix + "layers.0.";
-  d.layers = size_or(fields, "num_hidden_layers", sizes.count(prefix + "layers.", "self_attn.k_proj.weight", d.layers));
+  d.layers = fields.integer_or("num_hidden_layers", 1, most_layers,
+                               sizes.count(prefix + "layers.", "self_attn.k_proj.weight", d.layers));
   d.width = size_or(fields, "hidden_size", sizes.extent(layer + "self_attn.k_proj.weight", 1, d.width));
   d.mlp = size_or(fields, "intermediate_size", sizes.extent(layer + "mlp.gate_proj.weight", 0, d.mlp));
   const std::int64_t q_rows = sizes.extent(layer + "self_attn.q_proj.weight", 0, d.heads * d.head_size);
