@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,6 +24,7 @@ class File {
   const std::string& path() const { return path_; }
   // Reads exactly [offset, offset + bytes). Throws Error(io) if the file ends before, or cannot be read.
   void read(std::uint64_t offset, void* target, std::size_t bytes) const;
+  std::string read(std::uint64_t offset, std::size_t bytes) const;
 
  private:
   std::shared_ptr<const int> descriptor_;  // copies share it; the last one closes it
@@ -36,20 +38,17 @@ class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);
   ~OutputFile();
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
 
-  const std::string& path() const { return path_; }
   void write(const void* data, std::size_t bytes);
   // Gives the file its name, replacing one that was there.
   void finish();
 
  private:
-  [[noreturn]] void refuse() const;
+  void require(bool done) const;
 
   std::string path_;
   std::string temporary_;
-  int descriptor_;
+  std::ofstream stream_;
 };
 
 // The whole of a file of at most `limit` bytes. Throws Error(checkpoint) if it is larger, Error(io) as File does.

@@ -5,20 +5,18 @@
 
 #include "checkpoint/file.h"
 #include "checkpoint/json.h"
-#include "core/check.h"
+#include "core/message.h"
 
 namespace nervus {
 
 std::optional<std::uint64_t> checked_bytes(const Shape& shape, DType dtype) noexcept {
-  std::int64_t bytes = static_cast<std::int64_t>(size_of(dtype));
-  bool overflow = false;
+  if (std::ranges::any_of(shape, [](std::int64_t extent) { return extent < 0; })) return std::nullopt;
+  if (std::ranges::find(shape, 0) != shape.end()) return 0;
+  auto bytes = static_cast<std::int64_t>(size_of(dtype));
   for (const std::int64_t extent : shape) {
-    if (extent < 0) return std::nullopt;
-    if (extent == 0) bytes = 0;
-    overflow |= __builtin_mul_overflow(bytes, extent, &bytes);
+    if (__builtin_mul_overflow(bytes, extent, &bytes)) return std::nullopt;
   }
-  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
-  return overflow ? std::nullopt : std::optional(static_cast<std::uint64_t>(bytes));
+  return static_cast<std::uint64_t>(bytes);
 }
 
 DType dtype_named(const std::string& name, std::string (*spell)(DType), const std::string& source) {
@@ -29,13 +27,13 @@ DType dtype_named(const std::string& name, std::string (*spell)(DType), const st
     if (name == spelling) return static_cast<DType>(i);
     known += (known.empty() ? "" : ", ") + spelling;
   }
-  fail(ErrorKind::checkpoint, source + ": the element type " + in_quotes(name) + " is not supported: expected one of " +
-                                  known + "; save it as one of these");
+  fail(ErrorKind::checkpoint, source, ": the element type ", in_quotes(name), " is not supported: expected one of ",
+       known, "; save it as one of these");
 }
 
 Shape read_shape(const Fields& fields) {
   Shape shape = fields.integers("shape", 0);
-  if (shape.size() > longest_rank) fields.refuse("shape", "at most " + std::to_string(longest_rank) + " extents");
+  if (shape.size() > longest_rank) fields.refuse("shape", concat("at most ", longest_rank, " extents"));
   return shape;
 }
 
@@ -55,21 +53,16 @@ std::optional<Array> gather(std::span<const std::byte> source, DType dtype, cons
   check(shape.size() == strides.size(), "gather: a stride for each extent");
   const auto bytes = checked_bytes(shape, dtype);
   if (!bytes || *bytes > source.size()) return std::nullopt;
-  if (*bytes == 0) return Array(dtype, shape);
-  const auto size = static_cast<std::int64_t>(size_of(dtype));
-  std::int64_t last = offset;
-  bool overflow = false;
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    std::int64_t reach = 0;
-    overflow |= __builtin_mul_overflow(shape[i] - 1, strides[i], &reach) || __builtin_add_overflow(last, reach, &last);
-  }
-  if (overflow || last >= static_cast<std::int64_t>(source.size()) / size) return std::nullopt;
-
   Array array(dtype, shape);
-  if (strides == contiguous_strides(shape, false)) {
-    std::memcpy(array.bytes.data(), source.data() + offset * size, array.bytes.size());
-    return array;
+  if (*bytes == 0) return array;
+  const auto size = static_cast<std::int64_t>(size_of(dtype));
+  std::int64_t room = static_cast<std::int64_t>(source.size()) / size - 1 - offset;  // behind the last element
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] > 1 && strides[i] > room / (shape[i] - 1)) return std::nullopt;
+    room -= (shape[i] - 1) * strides[i];
   }
+  if (room < 0) return std::nullopt;
+
   Shape index(shape.size(), 0);
   std::int64_t place = offset;
   for (std::byte *target = array.bytes.data(), *end = target + array.bytes.size(); target != end; target += size) {

@@ -1,13 +1,12 @@
 #include "checkpoint/npy.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "checkpoint/file.h"
 #include "checkpoint/json.h"
 #include "checkpoint/layout.h"
-#include "core/check.h"
+#include "core/message.h"
 
 namespace nervus {
 namespace {
@@ -41,22 +40,19 @@ std::string read_header(const File& file, std::uint64_t& data_begin) {
   unsigned char start[12] = {};
   file.read(0, start, std::min<std::uint64_t>(sizeof(start), file.size()));
   if (std::memcmp(start, magic.data(), magic.size()) != 0) {
-    fail(ErrorKind::input, file.path() + ": expected a .npy file, found another kind of file");
+    fail(ErrorKind::input, file.path(), ": expected a .npy file, found another kind of file");
   }
   const int version = start[6];
   if (version < 1 || version > 3) {
-    fail(ErrorKind::input, file.path() + ": expected version 1, 2 or 3 of .npy, found " + std::to_string(version));
+    fail(ErrorKind::input, file.path(), ": expected version 1, 2 or 3 of .npy, found ", version);
   }
   std::uint64_t length = start[8] + 256u * start[9];
   if (version > 1) length += (std::uint64_t{start[10]} << 16) + (std::uint64_t{start[11]} << 24);
   data_begin = (version == 1 ? 10 : 12) + length;
   if (data_begin > file.size() || length > longest_header) {
-    fail(ErrorKind::input, file.path() + ": its header claims " + std::to_string(length) + " bytes, but the file has " +
-                               std::to_string(file.size()));
+    fail(ErrorKind::input, file.path(), ": its header claims ", length, " bytes, but the file has ", file.size());
   }
-  std::string header(length, '\0');
-  file.read(data_begin - length, header.data(), header.size());
-  return header;
+  return file.read(data_begin - length, length);
 }
 
 }  // namespace
@@ -69,11 +65,10 @@ Array read_npy(const std::filesystem::path& path) {
     const Fields header = Fields::parse(to_json(text), file.path() + ": header");
     const DType dtype = dtype_named(header.text("descr"), format_descr, file.path());
     const Shape shape = read_shape(header);
-    const auto expected = checked_bytes(shape, dtype);
     const std::uint64_t found = file.size() - data_begin;
-    if (expected != found) {
-      fail(ErrorKind::input, file.path() + ": expected the data of " + to_string(shape) + " " + name_of(dtype) +
-                                 ", found " + plural(static_cast<long long>(found), "byte"));
+    if (checked_bytes(shape, dtype) != found) {
+      fail(ErrorKind::input, file.path(), ": expected the data of ", to_string(shape), " ", name_of(dtype), ", found ",
+           plural(static_cast<long long>(found), "byte"));
     }
     Array array(dtype, shape);
     file.read(data_begin, array.bytes.data(), array.bytes.size());
@@ -83,21 +78,17 @@ Array read_npy(const std::filesystem::path& path) {
 }
 
 void write_npy(const std::filesystem::path& path, const Array& array) {
-  static_assert(std::endian::native == std::endian::little);
   if (array.dtype == DType::bf16) {
-    fail(ErrorKind::input, path.string() + ": a .npy file cannot hold bf16: write f32, or a .safetensors file");
+    fail(ErrorKind::input, path.string(), ": a .npy file cannot hold bf16: write f32, or a .safetensors file");
   }
-  std::string extents;
-  for (const std::int64_t extent : array.shape) extents += (extents.empty() ? "" : ", ") + std::to_string(extent);
-  if (array.shape.size() == 1) extents += ",";
+  std::string extents = to_string(array.shape);  // "[2, 3]"
+  extents = extents.substr(1, extents.size() - 2) + (array.shape.size() == 1 ? "," : "");
   std::string header =
-      "{'descr': '" + format_descr(array.dtype) + "', 'fortran_order': False, 'shape': (" + extents + "), }";
+      concat("{'descr': '", format_descr(array.dtype), "', 'fortran_order': False, 'shape': (", extents, "), }");
   header.append(63 - (10 + header.size()) % 64, ' ') += '\n';  // the data begin at a multiple of 64 bytes
-  const std::uint16_t length = static_cast<std::uint16_t>(header.size());
+  const auto length = static_cast<std::uint16_t>(header.size());
+  header.insert(0, concat(magic, '\1', '\0', static_cast<char>(length & 255), static_cast<char>(length >> 8)));
   OutputFile file(path);
-  file.write(magic.data(), magic.size());
-  file.write("\1\0", 2);
-  file.write(&length, sizeof(length));
   file.write(header.data(), header.size());
   file.write(array.bytes.data(), array.bytes.size());
   file.finish();

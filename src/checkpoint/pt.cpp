@@ -2,37 +2,84 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <span>
 
 #include "checkpoint/file.h"
 #include "checkpoint/layout.h"
-#include "checkpoint/zip.h"
-#include "core/check.h"
+#include "core/message.h"
 
 namespace nervus {
 namespace {
 
 constexpr std::uint64_t longest_pickle = std::uint64_t{16} << 10;
+constexpr std::uint64_t longest_directory = std::uint64_t{1} << 20;
 constexpr const char* advice = ": save one plain tensor, torch.save(tensor.detach().cpu(), path)";
 
-struct StorageName {
-  const char* name;
-  DType dtype;
+// "torch.FloatStorage" and so on, in the order of DType; empty where there is none.
+constexpr std::array<std::string_view, 13> storages = {"Bool", "Byte", "Char",  "", "Short", "Half",  "BFloat16",
+                                                       "",     "Int",  "Float", "", "Long",  "Double"};
+
+// A little-endian number; the bytes must be there.
+template <typename T>
+T number_at(std::string_view bytes, std::size_t offset) {
+  static_assert(std::endian::native == std::endian::little);
+  T value;
+  std::memcpy(&value, bytes.data() + offset, sizeof(T));
+  return value;
+}
+
+// Where the bytes of a stored entry of a zip archive lie.
+struct ZipEntry {
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
 };
 
-constexpr std::array<StorageName, 10> storages{{{"torch.FloatStorage", DType::f32},
-                                                {"torch.HalfStorage", DType::f16},
-                                                {"torch.BFloat16Storage", DType::bf16},
-                                                {"torch.DoubleStorage", DType::f64},
-                                                {"torch.LongStorage", DType::i64},
-                                                {"torch.IntStorage", DType::i32},
-                                                {"torch.ShortStorage", DType::i16},
-                                                {"torch.CharStorage", DType::i8},
-                                                {"torch.ByteStorage", DType::u8},
-                                                {"torch.BoolStorage", DType::boolean}}};
+// The table of contents of a zip archive of less than 4 GiB (APPNOTE.TXT, section 4.3). Entries by name, all within
+// the file. Throws Error(input) if the archive is damaged, or an entry is compressed or encrypted.
+std::map<std::string, ZipEntry> read_zip(const File& file) {
+  const auto require = [&](bool whole) {
+    if (!whole)
+      fail(ErrorKind::input, file.path(), ": the zip archive is damaged or was cut short: copy or save it again");
+  };
+  const auto read = [&](std::uint64_t offset, std::uint64_t bytes) {
+    require(offset <= file.size() && bytes <= file.size() - offset && bytes <= longest_directory);
+    return file.read(offset, bytes);
+  };
+  // The record at the archive's end, in front of a comment, tells where the directory is. A ZIP64 copy is not needed.
+  const std::uint64_t tail_bytes = std::min<std::uint64_t>(file.size(), 22 + 65535);
+  const std::string tail = read(file.size() - tail_bytes, tail_bytes);
+  const std::size_t end = tail.rfind("PK\5\6");
+  require(end != std::string::npos && tail.size() - end >= 20);
+  const std::string directory =
+      read(number_at<std::uint32_t>(tail, end + 16), number_at<std::uint32_t>(tail, end + 12));
+
+  std::map<std::string, ZipEntry> entries;
+  for (std::string_view rest = directory; !rest.empty();) {
+    require(rest.starts_with("PK\1\2") && rest.size() >= 46);
+    const std::size_t name_bytes = number_at<std::uint16_t>(rest, 28);
+    const std::size_t all_bytes =
+        46 + name_bytes + number_at<std::uint16_t>(rest, 30) + number_at<std::uint16_t>(rest, 32);
+    require(rest.size() >= all_bytes);
+    const std::string name(rest.substr(46, name_bytes));
+    const bool encrypted = number_at<std::uint16_t>(rest, 8) & 1;
+    if (encrypted || number_at<std::uint16_t>(rest, 10) != 0) {
+      fail(ErrorKind::input, file.path(), ": the entry ", in_quotes(name),
+           " is compressed or encrypted: expected stored entries, as torch.save writes them");
+    }
+    const std::uint64_t bytes = number_at<std::uint32_t>(rest, 24), local = number_at<std::uint32_t>(rest, 42);
+    const std::string header = read(local, 30);
+    require(header.starts_with("PK\3\4"));
+    const std::uint64_t offset =
+        local + 30 + number_at<std::uint16_t>(header, 26) + number_at<std::uint16_t>(header, 28);
+    require(offset <= file.size() && bytes <= file.size() - offset);
+    require(entries.try_emplace(name, ZipEntry{offset, bytes}).second);
+    rest.remove_prefix(all_bytes);
+  }
+  return entries;
+}
 
 // What the pickle says of a tensor.
 struct SavedTensor {
@@ -52,102 +99,92 @@ class PickleReader {
 
   SavedTensor read() {
     SavedTensor tensor;
-    expect("\x80\2");  // protocol 2
+    require(accept("\x80\2"));  // protocol 2
     expect_name("torch._utils._rebuild_tensor_v2");
-    expect("((");
-    if (text() != "storage") refuse();
+    require(accept("((") && text() == "storage");
     tensor.dtype = storage_type();
     tensor.storage = text();
     text();  // the device
     tensor.elements = integer();
-    expect("t");
+    require(accept("t"));
     skip_memo();
-    expect("Q");  // the tuple stands for a storage
+    require(accept("Q"));  // the tuple stands for a storage
     tensor.offset = integer();
     tensor.shape = integers();
     tensor.strides = integers();
-    if (!accept("\x88") && !accept("\x89")) refuse();  // requires_grad
-    expect_name("collections.OrderedDict");            // hooks
+    require(accept("\x88") || accept("\x89"));  // requires_grad
+    expect_name("collections.OrderedDict");     // hooks
     for (const char* opcodes : {")R", "t", "R"}) {
-      expect(opcodes);
+      require(accept(opcodes));
       skip_memo();
     }
-    expect(".");
-    if (at_ != pickle_.size()) refuse();
+    require(accept(".") && at_ == pickle_.size());
     return tensor;
   }
 
  private:
-  [[noreturn]] void refuse() const {
-    fail(ErrorKind::input,
-         path_ + ": holds something else than a tensor, at byte " + std::to_string(at_) + " of its pickle" + advice);
+  void require(bool understood) const {
+    if (understood) return;
+    fail(ErrorKind::input, path_, ": holds something else than a tensor, at byte ", at_, " of its pickle", advice);
   }
 
   std::string_view take(std::size_t bytes) {
-    if (bytes > pickle_.size() - at_) refuse();
+    require(bytes <= pickle_.size() - at_);
     at_ += bytes;
     return pickle_.substr(at_ - bytes, bytes);
   }
-
+  template <typename T>
+  T number() {
+    return number_at<T>(take(sizeof(T)), 0);
+  }
   bool accept(std::string_view opcodes) {
     if (!pickle_.substr(at_).starts_with(opcodes)) return false;
     at_ += opcodes.size();
     return true;
-  }
-  void expect(std::string_view opcodes) {
-    if (!accept(opcodes)) refuse();
   }
   // Takes the opcode that would remember the value before it, if there is one: nothing recalls it.
   void skip_memo() {
     if (accept("q")) take(1);
   }
 
-  template <typename T>
-  T number() {
-    static_assert(std::endian::native == std::endian::little);
-    T value;
-    std::memcpy(&value, take(sizeof(T)).data(), sizeof(T));
-    return value;
-  }
-
   std::int64_t integer() {
     if (accept("K")) return number<std::uint8_t>();
     if (accept("M")) return number<std::uint16_t>();
-    expect("J");
+    require(accept("J"));
     return number<std::int32_t>();
   }
 
   std::string text() {
-    expect("X");
+    require(accept("X"));
     std::string value(take(number<std::uint32_t>()));
     skip_memo();
     return value;
   }
 
+  std::string_view line() {
+    const std::string_view text = take(std::min(pickle_.find('\n', at_), pickle_.size()) - at_);
+    require(accept("\n"));
+    return text;
+  }
   // "module.name"
   std::string name() {
-    expect("c");
-    std::string value;
-    for (const char separator : {'.', '\0'}) {
-      value += take(std::min(pickle_.find('\n', at_), pickle_.size()) - at_);
-      value += separator;
-      expect("\n");
-    }
+    require(accept("c"));
+    const std::string_view module = line();
+    std::string value = concat(module, ".", line());
     skip_memo();
-    value.pop_back();
     return value;
   }
   void expect_name(std::string_view expected) {
     if (const std::string found = name(); found != expected) refuse_name(found);
   }
   [[noreturn]] void refuse_name(const std::string& found) const {
-    fail(ErrorKind::input, path_ + ": its pickle names " + in_quotes(found) + advice);
+    fail(ErrorKind::input, path_, ": its pickle names ", in_quotes(found), advice);
   }
 
   DType storage_type() {
     const std::string found = name();
-    for (const auto& storage : storages) {
-      if (found == storage.name) return storage.dtype;
+    for (std::size_t i = 0; i < storages.size(); ++i) {
+      if (!storages[i].empty() && found == concat("torch.", storages[i], "Storage")) return static_cast<DType>(i);
     }
     refuse_name(found);
   }
@@ -160,7 +197,7 @@ class PickleReader {
     constexpr std::string_view ends[3] = {"\x85", "\x86", "\x87"};
     do {
       values.push_back(integer());
-      if (values.back() < 0 || values.size() > (marked ? longest_rank : 3)) refuse();
+      require(values.back() >= 0 && values.size() <= (marked ? longest_rank : 3));
     } while (!accept(marked ? "t" : ends[values.size() - 1]));
     skip_memo();
     return values;
@@ -171,65 +208,48 @@ class PickleReader {
   std::size_t at_ = 0;
 };
 
-std::string read_entry(const File& file, const ZipEntry& entry) {
-  std::string text(entry.bytes, '\0');
-  file.read(entry.offset, text.data(), text.size());
-  return text;
-}
-
 // What all entries' names begin with, such as "archive/".
 std::string find_root(const std::map<std::string, ZipEntry>& entries, const std::string& path) {
   for (const auto& [name, entry] : entries) {
     const std::size_t slash = name.find('/');
     if (slash != std::string::npos && name.substr(slash) == "/data.pkl") return name.substr(0, slash + 1);
   }
-  fail(ErrorKind::input, path + ": expected a tensor saved by torch.save, found a zip archive without data.pkl");
+  fail(ErrorKind::input, path, ": expected a tensor saved by torch.save, found a zip archive without data.pkl");
 }
 
 }  // namespace
 
 Array read_pt(const std::filesystem::path& path) {
   const File file = File::open(path);
-  char start[4] = {};
-  file.read(0, start, std::min<std::uint64_t>(sizeof(start), file.size()));
-  if (start[0] == '\x80') {
-    fail(ErrorKind::input,
-         file.path() + ": a pickle in the format before PyTorch 1.6: load it and save it again with torch.save");
-  }
-  if (std::string_view(start, 2) != "PK") {
-    fail(ErrorKind::input, file.path() + ": expected a tensor saved by torch.save, found another kind of file");
-  }
+  const auto require = [&](bool holds, const auto&... otherwise) {
+    if (!holds) fail(ErrorKind::input, file.path(), ": ", otherwise...);
+  };
+  const std::string start = file.read(0, std::min<std::uint64_t>(2, file.size()));
+  require(!start.starts_with('\x80'),
+          "a pickle in the format before PyTorch 1.6: load it and save it again with torch.save");
+  require(start == "PK", "expected a tensor saved by torch.save, found another kind of file");
   const auto entries = read_zip(file);
   const std::string root = find_root(entries, file.path());
-  if (const auto order = entries.find(root + "byteorder"); order != entries.end() && order->second.bytes != 6) {
-    fail(ErrorKind::input, file.path() + ": its bytes are in big-endian order: save it on a little-endian machine");
-  }
-  const ZipEntry& pickle_entry = entries.at(root + "data.pkl");
-  if (pickle_entry.bytes > longest_pickle) {
-    fail(ErrorKind::input, file.path() + ": expected a pickle of at most 16384 bytes, found " +
-                               std::to_string(pickle_entry.bytes) + advice);
-  }
-  const std::string pickle = read_entry(file, pickle_entry);
-  const SavedTensor tensor = PickleReader(pickle, file.path()).read();
+  const auto order = entries.find(root + "byteorder");
+  require(order == entries.end() || order->second.bytes == 6,  // "little"
+          "its bytes are in big-endian order: save it on a little-endian machine");
+  const ZipEntry& words = entries.at(root + "data.pkl");
+  require(words.bytes <= longest_pickle, "expected a pickle of at most ", longest_pickle, " bytes, found ", words.bytes,
+          advice);
+  const SavedTensor tensor = PickleReader(file.read(words.offset, words.bytes), file.path()).read();
   const auto data = entries.find(root + "data/" + tensor.storage);
-  if (data == entries.end()) {
-    fail(ErrorKind::input, file.path() + ": its storage " + in_quotes(tensor.storage) + " is missing");
-  }
-  if (checked_bytes({tensor.elements}, tensor.dtype) != data->second.bytes) {
-    fail(ErrorKind::input, file.path() + ": expected " + std::to_string(tensor.elements) + " " + name_of(tensor.dtype) +
-                               " in its storage, found " + plural(static_cast<long long>(data->second.bytes), "byte"));
-  }
-  const std::string bytes = read_entry(file, data->second);
+  require(data != entries.end(), "its storage ", in_quotes(tensor.storage), " is missing");
+  const auto [offset, bytes] = data->second;
+  require(checked_bytes({tensor.elements}, tensor.dtype) == bytes, "expected ", tensor.elements, " ",
+          name_of(tensor.dtype), " in its storage, found ", plural(static_cast<long long>(bytes), "byte"));
+  const std::string storage = file.read(offset, bytes);
   std::optional<Array> array;
   if (tensor.shape.size() == tensor.strides.size() && tensor.offset >= 0) {
-    array = gather(std::as_bytes(std::span(bytes)), tensor.dtype, tensor.shape, tensor.strides, tensor.offset);
+    array = gather(std::as_bytes(std::span(storage)), tensor.dtype, tensor.shape, tensor.strides, tensor.offset);
   }
-  if (!array) {
-    fail(ErrorKind::input, file.path() + ": a tensor " + to_string(tensor.shape) + " with strides " +
-                               to_string(tensor.strides) + " at offset " + std::to_string(tensor.offset) +
-                               " does not fit a storage of " + plural(tensor.elements, "element") +
-                               ": save tensor.contiguous()");
-  }
+  require(array.has_value(), "a tensor ", to_string(tensor.shape), " with strides ", to_string(tensor.strides),
+          " at offset ", tensor.offset, " does not fit a storage of ", plural(tensor.elements, "element"),
+          ": save tensor.contiguous()");
   return *std::move(array);
 }
 

@@ -44,7 +44,7 @@ class Safetensors {
   // A whole tensor in its own type. Throws Error(input) if there is none of that name.
   Array read(std::string_view name) const;
   // Raw bytes [begin, begin + bytes) of a tensor.
-  void read_bytes(const TensorInfo& tensor, std::uint64_t begin, void* target, std::size_t bytes) const;
+  std::string read_bytes(const TensorInfo& tensor, std::uint64_t begin, std::size_t bytes) const;
 
  private:
   explicit Safetensors(File file) : file_(std::move(file)) {}

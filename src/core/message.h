@@ -1,0 +1,45 @@
+// Messages put together from parts: text as it is, integers in decimal.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "core/check.h"
+
+namespace nervus {
+
+template <typename... Parts>
+std::string concat(const Parts&... parts) {
+  std::string message;
+  const auto add = [&message](const auto& part) {
+    using Part = std::decay_t<decltype(part)>;
+    if constexpr (std::is_integral_v<Part> && !std::is_same_v<Part, char>) message += std::to_string(part);
+    else message += part;
+  };
+  (add(parts), ...);
+  return message;
+}
+
+// Throws Error(kind) with the parts as its message.
+template <typename First, typename Second, typename... Parts>
+[[noreturn]] void fail(ErrorKind kind, const First& first, const Second& second, const Parts&... parts) {
+  fail(kind, concat(first, second, parts...));
+}
+
+// "0a": the lowest bits of a number, four a digit.
+inline std::string hexadecimal(std::uint64_t value, int digits) {
+  std::string text;
+  while (digits-- > 0) text += "0123456789abcdef"[value >> 4 * digits & 15];
+  return text;
+}
+
+// The text as far as `bytes`, less what that would leave of a UTF-8 character, and "..." if anything is left out.
+inline std::string shortened(std::string_view text, std::size_t bytes) {
+  if (text.size() <= bytes) return std::string(text);
+  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80) --bytes;
+  return std::string(text.substr(0, bytes)) + "...";
+}
+
+}  // namespace nervus
