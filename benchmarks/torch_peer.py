@@ -69,14 +69,16 @@ def run_torch(weights, config, inputs, steps):
 
 def run_nervus(program, checkpoint, inputs_path, steps, threads, runs):
     """-> bench's JSON report."""
-    command = [program, "bench", "--checkpoint", checkpoint, "--inputs", inputs_path, "--steps", str(steps), "--threads",
+    command = [program, "bench", "--checkpoint", checkpoint, "--inputs", inputs_path,
+               "--steps", str(steps), "--threads",
                str(threads), "--precision", "bf16", "--warmup", "1", "--runs", str(runs), "--json", "--quiet"]
     return json.loads(subprocess.run([str(part) for part in command], check=True, capture_output=True).stdout)
 
 
 def nervus_actions(program, checkpoint, inputs_path, steps, threads, folder):
     out = folder / "actions.safetensors"
-    command = [program, "run", "--checkpoint", checkpoint, "--inputs", inputs_path, "--steps", str(steps), "--threads",
+    command = [program, "run", "--checkpoint", checkpoint, "--inputs", inputs_path,
+               "--steps", str(steps), "--threads",
                str(threads), "--precision", "bf16", "--out", out, "--quiet"]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     return next(iter(load_file(out).values())).float()
@@ -127,7 +129,8 @@ def main():
                                arguments.threads, folder)
     cosine = torch.nn.functional.cosine_similarity(found.flatten(), expected.flatten(), 0).item()
     result = {
-        "what": f"{arguments.checkpoint.name}, bf16, {arguments.steps} steps, 3 views, {arguments.valid_tokens} text tokens",
+        "what": f"{arguments.checkpoint.name}, bf16, {arguments.steps} steps, 3 views, "
+                f"{arguments.valid_tokens} text tokens",
         "processor": processor(), "threads": arguments.threads, "torch": torch.__version__,
         "torch_ms": torch_times, "nervus_ms": nervus_times,
         "torch_median_ms": statistics.median(torch_times), "nervus_median_ms": statistics.median(nervus_times),
