@@ -1,9 +1,10 @@
 // Every op on every device against its reference: odd sizes and the shapes of the model.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
-#include <numeric>
 
 #include "lab.h"
 
@@ -201,7 +202,12 @@ TEST_CASE("gather_rows converts between formats and repeats rows") {
     for (const DType to : {DType::f32, DType::bf16}) {
       for (const bool indexed : {false, true}) {
         check_against_reference("gather_rows", false, [&](Lab& lab) {
-          const Tensor x = lab.input(from, 9, 75);
+          std::vector<float> numbers = lab.random_values(9 * 75, 1.0f);
+          // Half way between two bf16s, whose even one is below and above; the largest float; no number.
+          const float special[] = {0x1.01p0f, 0x1.03p0f, -0x1.03p0f, 0x1.fffffep127f, std::bit_cast<float>(0x7fffffffu),
+                                   HUGE_VALF, -0.0f};
+          std::copy(std::begin(special), std::end(special), numbers.begin());
+          const Tensor x = lab.input(from, 9, 75, numbers);
           const Tensor index = indexed ? lab.integers(1, 12, {8, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0}) : Tensor{};
           const Tensor y = lab.output(to, indexed ? 12 : 9, 75);
           lab.kernels().gather_rows(y, x, index);
@@ -219,6 +225,25 @@ TEST_CASE("euler_step") {
     lab.kernels().euler_step(x, v, 0.1f);
     return lab.values(x);
   });
+}
+
+TEST_CASE("attention: a value that a row does not see leaves it alone, even a NaN") {
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    for (const Candidate& candidate : candidates(precision)) {
+      const auto device = candidate.make(2);
+      Lab lab(*device, 2);
+      std::vector<float> values = lab.random_values(3 * 40, 1.0f);
+      values[2 * 40 + 5] = std::nanf("");
+      const KeyValues cache{lab.input(lab.activation(), 3, 40, values), lab.input(lab.activation(), 3, 40, values)};
+      const Tensor q = lab.input(lab.activation(), 3, 40);
+      const Tensor y = lab.output(lab.activation(), 3, 40);
+      lab.kernels().attention(y, q, cache, lab.integers(3, 4, {0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0}), {2, 2, 20});
+      const std::vector<float> found = lab.values(y);
+      CAPTURE(candidate.name);
+      CHECK(std::all_of(found.begin(), found.begin() + 80, [](float x) { return std::isfinite(x); }));
+      CHECK(std::isnan(found[2 * 40 + 5]));
+    }
+  }
 }
 
 TEST_CASE("a NaN stays a NaN, in its row alone") {
