@@ -4,10 +4,9 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <string>
 #include <vector>
 
-#include "core/check.h"
+#include "core/message.h"
 
 namespace nervus {
 namespace {
@@ -56,48 +55,27 @@ Filter triangle_filter(int source, int target) {
   return filter;
 }
 
-std::uint8_t to_pixel(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> fraction_bits, 0, 255)); }
-
 std::size_t row_bytes(int width) { return static_cast<std::size_t>(width) * channels; }
 
-Image empty_image(int width, int height) {
-  return {width, height, std::vector<std::uint8_t>(row_bytes(width) * static_cast<std::size_t>(height))};
-}
-
-Image resize_rows(const Image& image, int width) {
-  const Filter filter = triangle_filter(image.width, width);
-  Image result = empty_image(width, image.height);
-  std::uint8_t* target = result.rgb.data();
-  for (int row = 0; row < image.height; ++row) {
-    const std::uint8_t* source = image.rgb.data() + static_cast<std::size_t>(row) * row_bytes(image.width);
+// Resamples the middle axis of `bytes` [outer, source, inner] to `target`.
+std::vector<std::uint8_t> resample(const std::vector<std::uint8_t>& bytes, int source, int target, std::size_t inner) {
+  const Filter filter = triangle_filter(source, target);
+  const std::size_t slab = static_cast<std::size_t>(source) * inner;
+  std::vector<std::uint8_t> result;
+  result.reserve(bytes.size() / slab * static_cast<std::size_t>(target) * inner);
+  std::vector<std::int32_t> sums(inner);
+  for (const std::uint8_t* outer = bytes.data(); outer != bytes.data() + bytes.size(); outer += slab) {
     for (const Tap& tap : filter.taps) {
-      const std::uint8_t* pixel = source + row_bytes(tap.first);
-      const std::int32_t* weights = filter.coefficients.data() + tap.begin;
-      std::array<std::int32_t, channels> sum;
-      sum.fill(1 << (fraction_bits - 1));
-      for (int x = 0; x < tap.count; ++x, pixel += channels) {
-        for (int c = 0; c < channels; ++c) sum[c] += weights[x] * pixel[c];
+      std::fill(sums.begin(), sums.end(), 1 << (fraction_bits - 1));
+      const std::uint8_t* pixel = outer + static_cast<std::size_t>(tap.first) * inner;
+      for (int i = 0; i < tap.count; ++i, pixel += inner) {
+        const std::int32_t weight = filter.coefficients[tap.begin + static_cast<std::size_t>(i)];
+        for (std::size_t x = 0; x < inner; ++x) sums[x] += weight * pixel[x];
       }
-      for (int c = 0; c < channels; ++c) *target++ = to_pixel(sum[c]);
+      for (const std::int32_t sum : sums) {
+        result.push_back(static_cast<std::uint8_t>(std::clamp(sum >> fraction_bits, 0, 255)));
+      }
     }
-  }
-  return result;
-}
-
-Image resize_columns(const Image& image, int height) {
-  const Filter filter = triangle_filter(image.height, height);
-  Image result = empty_image(image.width, height);
-  const std::size_t row = row_bytes(image.width);
-  std::vector<std::int32_t> sums(row);
-  std::uint8_t* target = result.rgb.data();
-  for (const Tap& tap : filter.taps) {
-    std::fill(sums.begin(), sums.end(), 1 << (fraction_bits - 1));
-    for (int y = 0; y < tap.count; ++y) {
-      const std::int32_t weight = filter.coefficients[tap.begin + static_cast<std::size_t>(y)];
-      const std::uint8_t* source = image.rgb.data() + static_cast<std::size_t>(tap.first + y) * row;
-      for (std::size_t x = 0; x < row; ++x) sums[x] += weight * source[x];
-    }
-    for (std::size_t x = 0; x < row; ++x) *target++ = to_pixel(sums[x]);
   }
   return result;
 }
@@ -106,8 +84,8 @@ void require_pixels(const Image& image) {
   const bool whole = image.width > 0 && image.height > 0 &&
                      image.rgb.size() == row_bytes(image.width) * static_cast<std::size_t>(image.height);
   if (whole) return;
-  fail(ErrorKind::input, "image: expected width x height x 3 bytes, found " + std::to_string(image.width) + " x " +
-                             std::to_string(image.height) + " and " + std::to_string(image.rgb.size()) + " bytes");
+  fail(ErrorKind::input, "image: expected width x height x 3 bytes, found ", image.width, " x ", image.height, " and ",
+       image.rgb.size(), " bytes");
 }
 
 // A pixel's 256 possible values in each channel. The processor fuses its two steps into (pixel - 255 mean) /
@@ -128,13 +106,11 @@ std::array<std::array<float, 256>, channels> normalised_levels() {
 
 Image resize_bilinear(const Image& image, int width, int height) {
   require_pixels(image);
-  if (width <= 0 || height <= 0) {
-    fail(ErrorKind::input, "image: cannot be resized to " + std::to_string(width) + " x " + std::to_string(height));
-  }
-  if (image.width == width && image.height == height) return image;
-  if (image.width == width) return resize_columns(image, height);
-  const Image narrowed = resize_rows(image, width);
-  return image.height == height ? narrowed : resize_columns(narrowed, height);
+  if (width <= 0 || height <= 0) fail(ErrorKind::input, "image: cannot be resized to ", width, " x ", height);
+  Image result{width, height, image.rgb};
+  if (image.width != width) result.rgb = resample(result.rgb, image.width, width, channels);
+  if (image.height != height) result.rgb = resample(result.rgb, image.height, height, row_bytes(width));
+  return result;
 }
 
 int patch_values(const PatchGeometry& geometry) {
@@ -144,8 +120,8 @@ int patch_values(const PatchGeometry& geometry) {
 int patch_count(int width, int height, const PatchGeometry& geometry) {
   const int unit = geometry.patch * geometry.merge;
   if (width <= 0 || height <= 0 || width % unit != 0 || height % unit != 0) {
-    fail(ErrorKind::input, "image: expected sides that are multiples of " + std::to_string(unit) + ", found " +
-                               std::to_string(width) + " x " + std::to_string(height) + "; resize it first");
+    fail(ErrorKind::input, "image: expected sides that are multiples of ", unit, ", found ", width, " x ", height,
+         "; resize it first");
   }
   return (width / geometry.patch) * (height / geometry.patch);
 }

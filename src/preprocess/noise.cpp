@@ -43,12 +43,11 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::a
 }
 
 void fill_normal(std::uint64_t seed, std::uint64_t stream, float* out, std::size_t count) {
-  for (std::size_t i = 0; i + 1 < count; i += 2) {
+  for (std::size_t i = 0; i < count; i += 2) {
     const auto [first, second] = normal_pair(seed, stream, i / 2);
     out[i] = first;
-    out[i + 1] = second;
+    if (i + 1 < count) out[i + 1] = second;
   }
-  if (count % 2 == 1) out[count - 1] = normal_pair(seed, stream, count / 2).first;
 }
 
 void fill_synthetic(std::uint64_t seed, std::uint64_t stream, std::uint64_t first_index, float scale, float* out,

@@ -1,8 +1,10 @@
 #include "preprocess/normalize.h"
 
+#include <algorithm>
 #include <array>
 
-#include "core/check.h"
+#include "checkpoint/json.h"
+#include "core/message.h"
 
 namespace nervus {
 namespace {
@@ -11,7 +13,6 @@ constexpr double epsilon = 1e-6;
 
 // A type's name and the statistics that it needs: its offset, and where its scale comes from.
 struct Formula {
-  Normalization type;
   const char* name;
   const char* offset;  // null: none
   const char* scale;   // null: none
@@ -20,88 +21,105 @@ struct Formula {
 
 // In the order of the enumeration.
 constexpr std::array<Formula, 8> formulas = {{
-    {Normalization::identity, "identity", nullptr, nullptr, false},
-    {Normalization::meanstd, "meanstd", "mean", "std", false},
-    {Normalization::std, "std", nullptr, "std", false},
-    {Normalization::bounds_99, "bounds_99", "q01", "q99", true},
-    {Normalization::bounds_99_woclip, "bounds_99_woclip", "q01", "q99", true},
-    {Normalization::bounds_98, "bounds_98", "q02", "q98", true},
-    {Normalization::bounds_98_woclip, "bounds_98_woclip", "q02", "q98", true},
-    {Normalization::minmax, "minmax", "min", "max", true},
+    {"identity", nullptr, nullptr, false},
+    {"meanstd", "mean", "std", false},
+    {"std", nullptr, "std", false},
+    {"bounds_99", "q01", "q99", true},
+    {"bounds_99_woclip", "q01", "q99", true},
+    {"bounds_98", "q02", "q98", true},
+    {"bounds_98_woclip", "q02", "q98", true},
+    {"minmax", "min", "max", true},
 }};
 
-const Formula& formula_of(Normalization type) noexcept { return formulas[static_cast<std::size_t>(type)]; }
-
-// The values of one statistic of one feature, as many as its columns.
-class StatisticsReader {
- public:
-  StatisticsReader(const NormStats& statistics, std::span<const StatisticsColumn> columns, Normalization type)
-      : statistics_(statistics), type_(type) {
-    for (const StatisticsColumn& column : columns) ++lengths_[column.feature];
+// One value of a statistic that `needed_by` needs and of which there must be `count`.
+double find_value(const NormStats& statistics, const StatisticsColumn& column, const char* statistic, std::size_t count,
+                  const char* needed_by) {
+  const auto feature = statistics.features.find(column.feature);
+  if (feature == statistics.features.end()) {
+    std::string found;
+    for (const auto& [name, values] : statistics.features) found += (found.empty() ? "'" : ", '") + name + "'";
+    fail(ErrorKind::checkpoint, statistics.source, ": expected feature '", column.feature, "', found ",
+         found.empty() ? "none" : found);
   }
-
-  double value(const StatisticsColumn& column, const char* statistic) const {
-    const auto feature = statistics_.features.find(column.feature);
-    if (feature == statistics_.features.end()) {
-      std::string found;
-      for (const auto& [name, values] : statistics_.features) found += (found.empty() ? "'" : ", '") + name + "'";
-      refuse("expected feature '" + column.feature + "', found " + (found.empty() ? "none" : found));
-    }
-    const auto values = feature->second.find(statistic);
-    if (values == feature->second.end()) {
-      refuse("feature '" + column.feature + "': '" + statistic + "' is missing, which " + name_of(type_) + " needs");
-    }
-    const std::size_t expected = lengths_.at(column.feature);
-    if (values->second.size() != expected) {
-      refuse("feature '" + column.feature + "': '" + statistic + "': expected " +
-             plural(static_cast<long long>(expected), "value") + ", found " + std::to_string(values->second.size()));
-    }
-    return values->second.at(column.index);
+  const std::string source = concat(statistics.source, ": feature '", column.feature, "': '", statistic, "'");
+  const auto values = feature->second.find(statistic);
+  if (values == feature->second.end()) {
+    fail(ErrorKind::checkpoint, source, " is missing, which ", needed_by, " needs");
   }
-
-  [[noreturn]] void refuse(const std::string& what) const {
-    fail(ErrorKind::checkpoint, statistics_.source + ": " + what);
+  if (values->second.size() != count) {
+    fail(ErrorKind::checkpoint, source, ": expected ", plural(static_cast<long long>(count), "value"), ", found ",
+         values->second.size());
   }
+  return values->second.at(column.index);
+}
 
- private:
-  const NormStats& statistics_;
-  Normalization type_;
-  std::map<std::string, std::size_t> lengths_;
-};
+constexpr std::array<const char*, 8> known_statistics = {"mean", "std", "q01", "q99", "q02", "q98", "min", "max"};
+
+FeatureStatistics read_feature(const Fields& fields) {
+  FeatureStatistics result;
+  std::size_t length = 0;
+  for (const char* name : known_statistics) {
+    if (!fields.has(name)) continue;
+    const std::size_t found = (result[name] = fields.numbers(name)).size();
+    if (found == 0) fields.refuse(name, "a list of numbers");
+    if (length == 0) length = found;
+    if (found == length) continue;
+    fail(ErrorKind::checkpoint, fields.where(name), ": expected ", plural(static_cast<long long>(length), "value"),
+         " like the feature's other statistics, found ", found);
+  }
+  return result;
+}
+
+NormStats read_features(const Fields& document) {
+  NormStats statistics{document.file(), {}};
+  const Fields features = document.object("norm_stats");
+  for (const std::string& name : features.names()) {
+    if (name.starts_with("observation.images")) continue;  // pixels have statistics too, of rank 3; nothing uses them
+    statistics.features.emplace(name, read_feature(features.object(name)));
+  }
+  return statistics;
+}
 
 }  // namespace
 
-Normalization normalization_from_name(std::string_view name) {
-  std::string known;
-  for (const Formula& formula : formulas) {
-    if (name == formula.name) return formula.type;
-    known += (known.empty() ? "" : ", ") + std::string(formula.name);
-  }
-  fail(ErrorKind::usage, "normalisation: expected one of " + known + "; found '" + std::string(name) + "'");
+NormStats read_norm_stats(const std::filesystem::path& path) { return read_features(Fields::read(path)); }
+
+NormStats parse_norm_stats(std::string_view text, const std::string& source) {
+  return read_features(Fields::parse(text, source));
 }
 
-const char* name_of(Normalization type) noexcept { return formula_of(type).name; }
+Normalization normalization_from_name(std::string_view name) {
+  std::string known;
+  for (std::size_t i = 0; i < formulas.size(); ++i) {
+    if (name == formulas[i].name) return static_cast<Normalization>(i);
+    known += (i == 0 ? "" : ", ") + std::string(formulas[i].name);
+  }
+  fail(ErrorKind::usage, "normalisation: expected one of ", known, "; found '", name, "'");
+}
+
+const char* name_of(Normalization type) noexcept { return formulas[static_cast<std::size_t>(type)].name; }
 
 Normalizer::Normalizer(std::size_t dimensions) : offset_(dimensions, 0.0), scale_(dimensions, 1.0) {}
 
 Normalizer::Normalizer(const NormStats& statistics, std::span<const StatisticsColumn> columns, Normalization type)
     : Normalizer(columns.size()) {
-  const Formula& formula = formula_of(type);
+  const Formula& formula = formulas[static_cast<std::size_t>(type)];
   if (formula.scale == nullptr) return;
   if (formula.range) {
     gain_ = 2.0;
     bias_ = -1.0;
   }
-  const StatisticsReader reader(statistics, columns, type);
   for (std::size_t i = 0; i < columns.size(); ++i) {
-    const double scale = reader.value(columns[i], formula.scale);
-    if (formula.offset != nullptr) offset_[i] = reader.value(columns[i], formula.offset);
+    const auto count =
+        static_cast<std::size_t>(std::ranges::count(columns, columns[i].feature, &StatisticsColumn::feature));
+    const auto value = [&](const char* name) { return find_value(statistics, columns[i], name, count, formula.name); };
+    const double scale = value(formula.scale);
+    if (formula.offset != nullptr) offset_[i] = value(formula.offset);
     scale_[i] = (formula.range ? scale - offset_[i] : scale) + epsilon;
     if (scale_[i] > 0.0) continue;
-    reader.refuse("feature '" + columns[i].feature + "': value " + std::to_string(columns[i].index) + ": expected " +
-                  (formula.range ? std::string(formula.offset) + " <= " + formula.scale + ", found " +
-                                       std::to_string(offset_[i]) + " and " + std::to_string(scale)
-                                 : "std >= 0, found " + std::to_string(scale)));
+    fail(ErrorKind::checkpoint, statistics.source, ": feature '", columns[i].feature, "': value ", columns[i].index,
+         ": expected ", formula.range ? concat(formula.offset, " <= ", formula.scale) : "std >= 0", ", found ",
+         formula.range ? std::to_string(offset_[i]) + " and " : "", std::to_string(scale));
   }
 }
 

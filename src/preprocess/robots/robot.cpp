@@ -5,7 +5,7 @@
 #include <cmath>
 #include <initializer_list>
 
-#include "core/check.h"
+#include "core/message.h"
 
 namespace nervus {
 namespace {
@@ -13,20 +13,19 @@ namespace {
 // Two arms of six joints and a gripper, left then right; the statistics keep the twelve joints and the two grippers
 // apart (the public configs/robot_configs/robotwin.yaml).
 Robot two_arms(std::string name, std::initializer_list<const char*> arm_joints) {
-  Robot robot{.name = std::move(name),
-              .joints = {},
-              .units = {},
-              .groups = {{"arm.position", {}}, {"effector.position", {}}},
-              .cameras = {"cam_high", "cam_left_wrist", "cam_right_wrist"}};
+  Robot robot{std::move(name),
+              {},
+              {},
+              {{"arm.position", {}}, {"effector.position", {}}},
+              {"cam_high", "cam_left_wrist", "cam_right_wrist"}};
+  const auto add = [&](JointGroup& group, const std::string& joint, const char* unit) {
+    group.joints.push_back(static_cast<int>(robot.joints.size()));
+    robot.joints.push_back(joint);
+    robot.units.push_back(unit);
+  };
   for (const std::string side : {"left_", "right_"}) {
-    for (const char* joint : arm_joints) {
-      robot.groups[0].joints.push_back(static_cast<int>(robot.joints.size()));
-      robot.joints.push_back(side + joint);
-      robot.units.push_back("rad");
-    }
-    robot.groups[1].joints.push_back(static_cast<int>(robot.joints.size()));
-    robot.joints.push_back(side + "gripper");
-    robot.units.push_back("fraction open");
+    for (const char* joint : arm_joints) add(robot.groups[0], side + joint, "rad");
+    add(robot.groups[1], side + "gripper", "fraction open");
   }
   return robot;
 }
@@ -44,9 +43,10 @@ const std::array<Robot, 2>& robots() {
 // Where each joint's statistics are: in the groups' features below `prefix`, or in the feature `prefix` as a whole.
 std::vector<StatisticsColumn> columns_of(const Robot& robot, const NormStats& statistics, const std::string& prefix) {
   std::vector<StatisticsColumn> columns(robot.joints.size());
-  const bool grouped = std::any_of(robot.groups.begin(), robot.groups.end(), [&](const JointGroup& group) {
+  const auto is_there = [&](const JointGroup& group) {
     return statistics.features.contains(prefix + "." + group.name);
-  });
+  };
+  const bool grouped = std::ranges::any_of(robot.groups, is_there);
   if (!grouped && statistics.features.contains(prefix)) {
     for (std::size_t i = 0; i < columns.size(); ++i) columns[i] = {prefix, i};
     return columns;
@@ -62,8 +62,8 @@ std::vector<StatisticsColumn> columns_of(const Robot& robot, const NormStats& st
 void require_room(const char* field, std::int64_t room, const Robot& robot) {
   const auto joints = static_cast<std::int64_t>(robot.joints.size());
   if (room >= joints) return;
-  fail(ErrorKind::checkpoint, "robot '" + robot.name + "' has " + std::to_string(joints) + " joints, but the model's " +
-                                  field + " is " + std::to_string(room));
+  fail(ErrorKind::checkpoint, "robot '", robot.name, "' has ", joints, " joints, but the model's ", field, " is ",
+       room);
 }
 
 }  // namespace
@@ -74,7 +74,7 @@ const Robot& find_robot(std::string_view name) {
     if (robot.name == name) return robot;
     known += (known.empty() ? "" : ", ") + robot.name;
   }
-  fail(ErrorKind::usage, "robot: expected one of " + known + "; found '" + std::string(name) + "'");
+  fail(ErrorKind::usage, "robot: expected one of ", known, "; found '", name, "'");
 }
 
 std::vector<std::string> robot_names() {
@@ -94,14 +94,13 @@ JointTransform::JointTransform(const Robot& robot, const NormStats& statistics, 
 std::vector<float> JointTransform::state_to_model(std::span<const float> state, std::int64_t max_state_dim) const {
   require_room("max_state_dim", max_state_dim, *robot_);
   if (state.size() != dimensions()) {
-    fail(ErrorKind::input, "state: expected " + std::to_string(dimensions()) + " values for robot '" + robot_->name +
-                               "' (" + robot_->joints.front() + " ... " + robot_->joints.back() + "), found " +
-                               std::to_string(state.size()));
+    fail(ErrorKind::input, "state: expected ", dimensions(), " values for robot '", robot_->name, "' (",
+         robot_->joints.front(), " ... ", robot_->joints.back(), "), found ", state.size());
   }
   for (std::size_t i = 0; i < state.size(); ++i) {
     if (std::isfinite(state[i])) continue;
-    fail(ErrorKind::input, "state: value " + std::to_string(i) + " (" + robot_->joints[i] +
-                               "): expected a finite number, found " + (std::isnan(state[i]) ? "nan" : "infinity"));
+    fail(ErrorKind::input, "state: value ", i, " (", robot_->joints[i], "): expected a finite number, found ",
+         std::isnan(state[i]) ? "nan" : "infinity");
   }
   std::vector<float> result(static_cast<std::size_t>(max_state_dim), 0.0f);
   state_.normalize(state.data(), result.data());
