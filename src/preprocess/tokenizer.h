@@ -12,6 +12,8 @@
 
 namespace nervus {
 
+struct TokenizerParts;
+
 // Encoding is const and may be done by many threads at once. Copies share what was loaded.
 class Tokenizer {
  public:
@@ -27,9 +29,8 @@ class Tokenizer {
   std::size_t vocabulary_size() const;
 
  private:
-  struct Parts;
-  explicit Tokenizer(std::shared_ptr<const Parts> parts) : parts_(std::move(parts)) {}
-  std::shared_ptr<const Parts> parts_;
+  explicit Tokenizer(TokenizerParts parts);
+  std::shared_ptr<const TokenizerParts> parts_;
 };
 
 // Right padding of a prompt: Qwen2.5's <|endoftext|>. Padding is never looked up, so a smaller table does not mind.

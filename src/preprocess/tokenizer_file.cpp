@@ -1,9 +1,12 @@
 #include <algorithm>
+#include <functional>
+#include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "checkpoint/file.h"
-#include "core/check.h"
+#include "core/message.h"
 #include "preprocess/tokenizer.h"
 #include "preprocess/tokenizer_parts.h"
 
@@ -30,123 +33,104 @@ std::array<std::string, 256> byte_symbols() {
   return symbols;
 }
 
-[[noreturn]] void refuse(const std::string& message) { fail(ErrorKind::checkpoint, message); }
+template <typename... Parts>
+[[noreturn]] void refuse(const std::string& where, const Parts&... parts) {
+  fail(ErrorKind::checkpoint, where, parts...);
+}
 
 // Collects tokens. `where` is the beginning of messages, file and field.
 class Vocabulary {
  public:
   // All tokens of an object, which must outlive this.
-  void add(const Json& tokens, const std::string& where);
-  // "left right"; `where` is called if it is wrong.
-  void add_merge(std::string_view line, const auto& where);
-  void add_merge(std::string_view left, std::string_view right, const auto& where);
-  // A token with properties as tokenizer.json writes them.
-  void add_added(const Fields& fields, std::int64_t id);
-  void add_added(const std::string& text, std::int64_t id, const std::string& where);
-  TokenizerFile finish(std::string pattern, std::string pattern_source, bool nfc);
+  Vocabulary(TokenizerParts empty, const Json& tokens, const std::string& where) : parts(std::move(empty)) {
+    if (!tokens.is_object()) refuse(where, ": expected an object of tokens and their ids");
+    ids_.reserve(tokens.size());
+    texts_.reserve(tokens.size());
+    for (const auto& [text, id] : tokens.get_ref<const Json::object_t&>()) {
+      if (!id.is_number_integer() || id < 0 || id > largest_id) {
+        refuse(where, ": token ", in_quotes(text), ": expected an id from 0 to ", largest_id, ", found ",
+               shortened(id.dump(), 60));
+      }
+      add(text, id.get<std::int64_t>(), where);
+    }
+    for (int byte = 0; const std::string& symbol : byte_symbols()) {
+      const auto found = ids_.find(symbol);
+      if (found == ids_.end()) {
+        refuse(where, ": expected a token for each of the 256 bytes, found none for byte ", byte, ", which is written ",
+               in_quotes(symbol));
+      }
+      parts.pairs.set_byte(static_cast<std::size_t>(byte++), found->second);
+    }
+  }
 
-  TokenizerFile file;
+  // `where` is called if it is wrong.
+  void add_merge(std::string_view left, std::string_view right, const auto& where) {
+    const auto both = [&] { return in_quotes(left) + " and " + in_quotes(right); };
+    const auto id = [&](std::string_view text) {
+      const auto found = ids_.find(text);
+      if (found != ids_.end()) return found->second;
+      refuse(where(), ": expected two tokens that make a third, found ", both(), ", but the vocabulary has no ",
+             in_quotes(text));
+    };
+    const std::int32_t first = id(left), second = id(right);
+    const std::string merged = concat(left, right);
+    const auto next = texts_.find(last_merged_ + 1);  // ids rise with rank in most vocabularies: spares a search
+    last_merged_ = next != texts_.end() && next->second == merged ? next->first : id(merged);
+    if (parts.pairs.add_merge(first, second, last_merged_)) return;
+    refuse(where(), ": expected every merge once, found ", both(), " a second time");
+  }
+  // "left right"
+  void add_merge(std::string_view line, const auto& where) {
+    const auto space = line.find(' ');
+    if (space == line.npos) refuse(where(), ": expected two tokens with a space between them, found ", in_quotes(line));
+    add_merge(line.substr(0, space), line.substr(space + 1), where);
+  }
+
+  // A token with properties as tokenizer.json writes them.
+  void add_added(const Fields& fields, std::int64_t id) {
+    for (const char* property : {"single_word", "lstrip", "rstrip", "normalized"}) {
+      if (fields.boolean_or(property, false)) fields.refuse(property, concat("false", qwen));
+    }
+    if (fields.text("content").empty()) fields.refuse("content", "the text of a token");
+    add_added(fields.text("content"), id, fields.where("content"));
+  }
+  void add_added(const std::string& text, std::int64_t id, const std::string& where) {
+    const AddedToken& token = parts.added.emplace_back(text, static_cast<std::int32_t>(id));
+    const auto known = ids_.find(text);
+    if (known == ids_.end()) return add(token.text, id, where);
+    if (known->second == id) return;
+    refuse(where, ": token ", in_quotes(text), ": expected the id it has elsewhere, ", known->second, ", found ", id);
+  }
+
+  TokenizerParts finish() {
+    std::ranges::sort(parts.added, std::greater{}, [](const AddedToken& token) { return token.text.size(); });
+    return std::move(parts);
+  }
+
+  TokenizerParts parts;
 
  private:
-  void add(std::string_view text, std::int64_t id, const std::string& where);
+  void add(std::string_view text, std::int64_t id, const std::string& where) {
+    const auto [owner, is_new] = texts_.emplace(static_cast<std::int32_t>(id), text);
+    if (!is_new) {
+      refuse(where, ": token ", in_quotes(text), ": expected an id that no other token has, found ", id, ", the id of ",
+             in_quotes(owner->second));
+    }
+    ids_.emplace(text, static_cast<std::int32_t>(id));
+    parts.vocabulary_size = std::max(parts.vocabulary_size, id + 1);
+  }
 
   std::unordered_map<std::string_view, std::int32_t> ids_;
   std::unordered_map<std::int32_t, std::string_view> texts_;
   std::int32_t last_merged_ = 0;
 };
 
-void Vocabulary::add(std::string_view text, std::int64_t id, const std::string& where) {
-  const auto [owner, is_new] = texts_.emplace(static_cast<std::int32_t>(id), text);
-  if (!is_new) {
-    refuse(where + ": token " + in_quotes(text) + ": expected an id that no other token has, found " +
-           std::to_string(id) + ", the id of " + in_quotes(owner->second));
+// The fields that decide what a tokenizer does must have these values; one that stands for "off" may be missing.
+void require(const Fields& fields, std::initializer_list<std::pair<const char*, Json>> expected) {
+  for (const auto& [name, value] : expected) {
+    const bool off = value == false || value == "";
+    if (fields.has(name) ? fields.value(name) != value : !off) fields.refuse(name, value.dump() + qwen);
   }
-  ids_.emplace(text, static_cast<std::int32_t>(id));
-  file.vocabulary_size = std::max(file.vocabulary_size, id + 1);
-}
-
-void Vocabulary::add(const Json& tokens, const std::string& where) {
-  if (!tokens.is_object()) refuse(where + ": expected an object of tokens and their ids");
-  ids_.reserve(tokens.size());
-  texts_.reserve(tokens.size());
-  for (const auto& [text, id] : tokens.get_ref<const Json::object_t&>()) {
-    if (!id.is_number_integer() || id < 0 || id > largest_id) {
-      refuse(where + ": token " + in_quotes(text) + ": expected an id from 0 to " + std::to_string(largest_id) +
-             ", found " + id.dump().substr(0, 60));
-    }
-    add(text, id.get<std::int64_t>(), where);
-  }
-  const auto symbols = byte_symbols();
-  for (int byte = 0; byte < 256; ++byte) {
-    const auto found = ids_.find(symbols[byte]);
-    if (found == ids_.end()) {
-      refuse(where + ": expected a token for each of the 256 bytes, found none for byte " + std::to_string(byte) +
-             ", which is written " + in_quotes(symbols[byte]));
-    }
-    file.pairs.set_byte(byte, found->second);
-  }
-}
-
-void Vocabulary::add_merge(std::string_view line, const auto& where) {
-  const auto space = line.find(' ');
-  if (space == line.npos) refuse(where() + ": expected two tokens with a space between them, found " + in_quotes(line));
-  add_merge(line.substr(0, space), line.substr(space + 1), where);
-}
-
-void Vocabulary::add_merge(std::string_view left, std::string_view right, const auto& where) {
-  const auto both = [&] { return in_quotes(left) + " and " + in_quotes(right); };
-  const auto id = [&](std::string_view text) {
-    const auto found = ids_.find(text);
-    if (found != ids_.end()) return found->second;
-    refuse(where() + ": expected two tokens that make a third, found " + both() + ", but the vocabulary has no " +
-           in_quotes(text));
-  };
-  const std::int32_t first = id(left);
-  const std::int32_t second = id(right);
-  const std::string merged = std::string(left).append(right);
-  const auto next = texts_.find(last_merged_ + 1);  // ids rise with rank in most vocabularies: spares a search
-  last_merged_ = next != texts_.end() && next->second == merged ? next->first : id(merged);
-  if (!file.pairs.add_merge(first, second, last_merged_)) {
-    refuse(where() + ": expected every merge once, found " + both() + " a second time");
-  }
-}
-
-void Vocabulary::add_added(const Fields& fields, std::int64_t id) {
-  for (const char* property : {"single_word", "lstrip", "rstrip", "normalized"}) {
-    if (fields.boolean_or(property, false)) fields.refuse(property, std::string("false") + qwen);
-  }
-  if (fields.text("content").empty()) fields.refuse("content", "the text of a token");
-  add_added(fields.text("content"), id, fields.where("content"));
-}
-
-void Vocabulary::add_added(const std::string& text, std::int64_t id, const std::string& where) {
-  const AddedToken& token = file.added.emplace_back(text, static_cast<std::int32_t>(id));
-  const auto known = ids_.find(text);
-  if (known == ids_.end()) add(token.text, id, where);
-  else if (known->second != id) {
-    refuse(where + ": token " + in_quotes(text) + ": expected the id it has elsewhere, " +
-           std::to_string(known->second) + ", found " + std::to_string(id));
-  }
-}
-
-TokenizerFile Vocabulary::finish(std::string pattern, std::string pattern_source, bool nfc) {
-  file.pattern = std::move(pattern);
-  file.pattern_source = std::move(pattern_source);
-  file.nfc = nfc;
-  std::ranges::sort(file.added, std::ranges::greater{}, [](const AddedToken& token) { return token.text.size(); });
-  return std::move(file);
-}
-
-// Refuses a field that is there, not null, and not `expected`.
-void require(const Fields& fields, std::string_view name, const Json& expected) {
-  if (fields.has(name) && fields.value(name) != expected) fields.refuse(name, expected.dump() + qwen);
-}
-
-// The object of that name, whose type must be `type`.
-Fields component(const Fields& fields, std::string_view name, const std::string& type) {
-  Fields found = fields.object(name);
-  if (found.text("type") != type) require(found, "type", type);
-  return found;
 }
 
 const Json::array_t& array(const Fields& fields, std::string_view name) {
@@ -155,36 +139,41 @@ const Json::array_t& array(const Fields& fields, std::string_view name) {
 }
 
 // "tokenizer.json: field 'model.merges[3]'"
-std::string place(const Fields& fields, const std::string& name, std::size_t index) {
-  return fields.where(name + "[" + std::to_string(index) + "]");
+std::string place(const Fields& fields, const char* name, std::size_t index) {
+  return fields.where(concat(name, "[", index, "]"));
 }
 
-// The pattern of pre_tokenizer: a Split by it, and a ByteLevel that only turns bytes into characters.
-Fields split_pattern(const Fields& json) {
-  const Fields sequence = component(json, "pre_tokenizer", "Sequence");
+// Checks all but vocabulary and merges. The pre_tokenizer is a Split by a pattern, and a ByteLevel that only turns
+// bytes into characters.
+TokenizerParts read_components(const Fields& json) {
+  require(json.object("model"), {{"type", "BPE"},
+                                 {"dropout", false},
+                                 {"byte_fallback", false},
+                                 {"ignore_merges", false},
+                                 {"continuing_subword_prefix", ""},
+                                 {"end_of_word_suffix", ""}});
+  if (json.has("normalizer")) require(json.object("normalizer"), {{"type", "NFC"}});
+  if (json.has("post_processor")) require(json.object("post_processor"), {{"type", "ByteLevel"}});  // others add tokens
+  const Fields sequence = json.object("pre_tokenizer");
+  require(sequence, {{"type", "Sequence"}});
   const auto& steps = array(sequence, "pretokenizers");
-  if (steps.size() != 2) sequence.refuse("pretokenizers", std::string("Split and ByteLevel") + qwen);
-  const Fields split(steps[0], place(sequence, "pretokenizers", 0));
-  require(split, "type", "Split");
-  require(split, "behavior", "Isolated");
-  require(split, "invert", false);
-  const Fields bytes(steps[1], place(sequence, "pretokenizers", 1));
-  require(bytes, "type", "ByteLevel");
-  require(bytes, "add_prefix_space", false);
-  require(bytes, "use_regex", false);
-  return split.object("pattern");
+  if (steps.size() != 2) sequence.refuse("pretokenizers", concat("Split and ByteLevel", qwen));
+  const Fields split(steps[0], place(sequence, "pretokenizers", 0)),
+      bytes(steps[1], place(sequence, "pretokenizers", 1));
+  require(split, {{"type", "Split"}, {"behavior", "Isolated"}, {"invert", false}});
+  require(bytes, {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}});
+  const Fields pattern = split.object("pattern");
+  return {.pattern = SplitPattern(pattern.text("Regex"), pattern.where("Regex")), .nfc = json.has("normalizer")};
 }
 
 // merges.txt: a merge a line, behind a line that begins with #version.
 void add_merges(const std::filesystem::path& path, Vocabulary& vocabulary) {
-  const std::string text = read_text(path, largest_merges_file);
-  std::size_t number = 1;
-  for (std::size_t start = 0, end = 0; start < text.size(); start = end + 1, ++number) {
-    end = std::min(text.find('\n', start), text.size());
-    std::string_view line = std::string_view(text).substr(start, end - start);
-    if (line.ends_with('\r')) line.remove_suffix(1);
+  std::istringstream lines(read_text(path, largest_merges_file));
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    if (line.ends_with('\r')) line.pop_back();
     if (line.empty() || line.starts_with("#version")) continue;
-    vocabulary.add_merge(line, [&] { return path.string() + ": line " + std::to_string(number); });
+    vocabulary.add_merge(line, [&] { return concat(path.string(), ": line ", number); });
   }
 }
 
@@ -192,60 +181,52 @@ void add_merges(const std::filesystem::path& path, Vocabulary& vocabulary) {
 void add_configured_tokens(const std::filesystem::path& path, Vocabulary& vocabulary) {
   const Fields config = std::filesystem::exists(path) ? Fields::read(path) : Fields(Json::object(), path.string());
   if (!config.has("added_tokens_decoder")) {
-    return vocabulary.add_added("<|endoftext|>", vocabulary.file.vocabulary_size, path.string());
+    return vocabulary.add_added("<|endoftext|>", vocabulary.parts.vocabulary_size, path.string());
   }
   const Fields tokens = config.object("added_tokens_decoder");
   for (const std::string& name : tokens.names()) {
     const bool is_id = !name.empty() && name.size() < 10 && name.find_first_not_of("0123456789") == name.npos;
-    if (!is_id) refuse(tokens.where(name) + ": expected an id as its name");
+    if (!is_id) refuse(tokens.where(name), ": expected an id as its name");
     vocabulary.add_added(tokens.object(name), std::stoi(name));
   }
 }
 
 }  // namespace
 
-TokenizerFile parse_tokenizer(const Fields& json) {
-  const Fields model = component(json, "model", "BPE");
-  for (const char* name : {"dropout", "byte_fallback", "ignore_merges"}) require(model, name, false);
-  for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) require(model, name, "");
-  if (json.has("normalizer")) component(json, "normalizer", "NFC");
-  if (json.has("post_processor")) component(json, "post_processor", "ByteLevel");  // others add tokens
-  const Fields pattern = split_pattern(json);
-
-  Vocabulary vocabulary;
-  vocabulary.add(model.value("vocab"), model.where("vocab"));
+TokenizerParts parse_tokenizer(const Fields& json) {
+  TokenizerParts components = read_components(json);
+  const Fields model = json.object("model");
+  Vocabulary vocabulary(std::move(components), model.value("vocab"), model.where("vocab"));
   const auto& merges = array(model, "merges");
-  vocabulary.file.pairs.reserve(merges.size());
+  vocabulary.parts.pairs.reserve(merges.size());
   for (std::size_t i = 0; i < merges.size(); ++i) {
     const Json& merge = merges[i];
     const auto where = [&] { return place(model, "merges", i); };
     if (merge.is_string()) vocabulary.add_merge(merge.get_ref<const std::string&>(), where);
     else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
       vocabulary.add_merge(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>(), where);
-    } else refuse(where() + ": expected two tokens, found " + merge.dump().substr(0, 60));
+    } else refuse(where(), ": expected two tokens, found ", shortened(merge.dump(), 60));
   }
-  const std::size_t added = json.has("added_tokens") ? array(json, "added_tokens").size() : 0;
-  for (std::size_t i = 0; i < added; ++i) {
-    const Fields fields(array(json, "added_tokens")[i], place(json, "added_tokens", i));
+  const Json::array_t none, &added = json.has("added_tokens") ? array(json, "added_tokens") : none;
+  for (std::size_t i = 0; i < added.size(); ++i) {
+    const Fields fields(added[i], place(json, "added_tokens", i));
     vocabulary.add_added(fields, fields.integer("id", 0, largest_id));
   }
-  return vocabulary.finish(pattern.text("Regex"), pattern.where("Regex"), json.has("normalizer"));
+  return vocabulary.finish();
 }
 
-TokenizerFile read_tokenizer(const std::filesystem::path& directory) {
-  const auto whole = directory / "tokenizer.json";
+TokenizerParts read_tokenizer(const std::filesystem::path& directory) {
+  const auto whole = directory / "tokenizer.json", path = directory / "vocab.json";
   if (std::filesystem::exists(whole)) return parse_tokenizer(Fields::read(whole));
-  const auto path = directory / "vocab.json";
   if (!std::filesystem::exists(path)) {
-    fail(ErrorKind::io, directory.string() + ": expected the Qwen2.5 tokenizer, tokenizer.json or vocab.json and " +
-                            "merges.txt, found neither; copy it beside the checkpoint");
+    fail(ErrorKind::io, directory.string(), ": expected the Qwen2.5 tokenizer, tokenizer.json or vocab.json and ",
+         "merges.txt, found neither; copy it beside the checkpoint");
   }
   const Json tokens = read_json(path);
-  Vocabulary vocabulary;
-  vocabulary.add(tokens, path.string());
+  Vocabulary vocabulary({.pattern = SplitPattern(qwen_pattern, path.string())}, tokens, path.string());
   add_merges(directory / "merges.txt", vocabulary);
   add_configured_tokens(directory / "tokenizer_config.json", vocabulary);
-  return vocabulary.finish(std::string(qwen_pattern), path.string(), true);
+  return vocabulary.finish();
 }
 
 void write_byte_tokenizer(const std::filesystem::path& directory, std::int64_t vocabulary_size) {

@@ -61,17 +61,16 @@ struct AddedToken {
 };
 
 // A tokenizer's files, checked.
-struct TokenizerFile {
-  BytePairs pairs;
-  std::deque<AddedToken> added;  // longest first
-  std::string pattern;
-  std::string pattern_source;        // "tokenizer.json: field '...'"
-  bool nfc = true;                   // normalise first
+struct TokenizerParts {
+  SplitPattern pattern;
+  bool nfc = true;  // normalise first
+  BytePairs pairs{};
+  std::deque<AddedToken> added{};    // longest first
   std::int64_t vocabulary_size = 0;  // one more than the largest id
 };
 
 // Both throw Error(checkpoint) that names file and field, read_tokenizer also Error(io).
-TokenizerFile read_tokenizer(const std::filesystem::path& directory);
-TokenizerFile parse_tokenizer(const Fields& json);
+TokenizerParts read_tokenizer(const std::filesystem::path& directory);
+TokenizerParts parse_tokenizer(const Fields& json);
 
 }  // namespace nervus
