@@ -88,11 +88,11 @@ LoadOptions load_options(const RunOptions& options, const Source& source, const 
 }
 
 // Joints in another order than the robot's would move the wrong ones.
-void check_joints(const RunOptions& options, const Source& source, const ActionChunk& chunk) {
-  if (options.robot.empty() || source.joints.size() != chunk.names.size()) return;
-  for (std::size_t i = 0; i < source.joints.size(); ++i)
-    if (source.joints[i] != chunk.names[i])
-      throw Error(ErrorKind::input, options.state + ": names[" + std::to_string(i) + "]: expected '" + chunk.names[i] +
+void check_joints(const RunOptions& options, const Source& source, const std::vector<std::string>& joints) {
+  if (source.joints.size() != joints.size()) return;
+  for (std::size_t i = 0; i < joints.size(); ++i)
+    if (source.joints[i] != joints[i])
+      throw Error(ErrorKind::input, options.state + ": names[" + std::to_string(i) + "]: expected '" + joints[i] +
                                         "', which robot '" + options.robot + "' has there, found '" + source.joints[i] +
                                         "'");
 }
@@ -155,12 +155,12 @@ int run(const RunOptions& options, const Output& output) {
   const Source source = read_source(options);
   const Array noise = read_noise(options);
   Policy policy = Policy::load(options.policy.checkpoint, load_options(options, source, output));
+  check_joints(options, source, policy.info().joints);
   std::vector<Result> results;
   for (const int steps : policy.info().steps) {
     const InferOptions infer{.steps = steps, .seed = options.seed, .noise = noise};
     results.push_back({"actions." + std::to_string(steps), steps, source.inputs.has_value(),
                        source.inputs ? policy.infer(*source.inputs, infer) : policy.infer(source.observation, infer)});
-    check_joints(options, source, results.back().chunk);
   }
 
   const PolicyInfo& info = policy.info();

@@ -46,6 +46,7 @@ struct PolicyInfo {
   std::int64_t chunk_steps = 0;       // actions in a chunk
   std::int64_t state_dimensions = 0;  // of an Observation's state
   std::int64_t action_dimensions = 0;
+  std::vector<std::string> joints;   // of a state and an action, in the robot's order; empty without a robot
   std::vector<std::string> cameras;  // names that an Observation may carry, in the model's order
   Limits limits;
   std::int64_t weight_bytes = 0;     // on the device

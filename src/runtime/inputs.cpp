@@ -8,6 +8,8 @@
 namespace nervus {
 namespace {
 
+constexpr std::size_t names_shown = 8;
+
 [[noreturn]] void refuse(const std::string& name, const std::string& expected, const Array& found) {
   fail(ErrorKind::input,
        name + ": expected " + expected + ", found " + name_of(found.dtype) + " " + to_string(found.shape));
@@ -56,7 +58,12 @@ Array take(std::map<std::string, Array>& arrays, const std::string& name, std::s
   const auto found = arrays.find(name);
   if (found == arrays.end()) {
     std::string names;
-    for (const auto& [other, array] : arrays) names += (names.empty() ? "" : ", ") + other;
+    std::size_t listed = 0;
+    for (const auto& [other, array] : arrays) {
+      if (listed++ == names_shown) break;
+      names += (names.empty() ? "" : ", ") + other;
+    }
+    if (arrays.size() > names_shown) names += " and " + std::to_string(arrays.size() - names_shown) + " more";
     fail(ErrorKind::input, "inputs: expected an array named '" + name +
                                "' (images, img_masks, lang_tokens, lang_masks, state and, optionally, noise); found " +
                                (names.empty() ? "none" : names));

@@ -9,8 +9,8 @@
 namespace nervus {
 
 double measure_matrix_rate(const LoadOptions& options) {
-  constexpr std::int64_t rows = 1024, inputs = 2048, outputs = 4096;
-  constexpr int repeats = 12;
+  constexpr std::int64_t rows = 256, inputs = 4096, outputs = 4096;
+  constexpr std::chrono::seconds patience{1};
   const std::unique_ptr<Device> device = open_device(options);
   LinearSource source{.name = "matrix rate", .outputs = outputs, .inputs = inputs};
   source.read_weight = [](DType to, void* target) {
@@ -27,7 +27,8 @@ double measure_matrix_rate(const LoadOptions& options) {
   Ops ops(device->kernels(), workspace, device->activation());
   const Tensor x = ops.encode(host, linear.input);
   double best = 0;
-  for (int i = 0; i < repeats; ++i) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (std::chrono::steady_clock::now() < end) {
     const auto scope = ops.scope();
     const auto start = std::chrono::steady_clock::now();
     const Tensor y = ops.linear(x, linear);

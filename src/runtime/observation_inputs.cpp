@@ -67,6 +67,10 @@ std::int64_t ObservationInputs::action_dimensions() const {
   return joints_ ? static_cast<std::int64_t>(joints_->dimensions()) : shape_.action;
 }
 
+std::vector<std::string> ObservationInputs::joints() const {
+  return joints_ ? joints_->robot().joints : std::vector<std::string>{};
+}
+
 Inputs ObservationInputs::preprocess(const Observation& observation) const {
   Inputs inputs;
   add_images(observation, inputs);

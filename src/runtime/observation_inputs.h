@@ -23,6 +23,7 @@ class ObservationInputs {
 
   std::int64_t state_dimensions() const;
   std::int64_t action_dimensions() const;
+  std::vector<std::string> joints() const;
 
  private:
   void add_images(const Observation& observation, Inputs& inputs) const;

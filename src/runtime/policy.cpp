@@ -17,6 +17,7 @@ struct Policy::Implementation {
             .chunk_steps = shape.chunk,
             .state_dimensions = observations.state_dimensions(),
             .action_dimensions = observations.action_dimensions(),
+            .joints = observations.joints(),
             .cameras = shape.cameras,
             .limits = engine.model().limits(),
             .weight_bytes = engine.weight_bytes(),
