@@ -1,6 +1,5 @@
 #include "preprocess/robots/robot.h"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <initializer_list>
@@ -13,11 +12,10 @@ namespace {
 // Two arms of six joints and a gripper, left then right; the statistics keep the twelve joints and the two grippers
 // apart (the public configs/robot_configs/robotwin.yaml).
 Robot two_arms(std::string name, std::initializer_list<const char*> arm_joints) {
-  Robot robot{std::move(name),
-              {},
-              {},
-              {{"arm.position", {}}, {"effector.position", {}}},
-              {"cam_high", "cam_left_wrist", "cam_right_wrist"}};
+  Robot robot;
+  robot.name = std::move(name);
+  robot.groups = {{"arm.position", {}}, {"effector.position", {}}};
+  robot.cameras = {"cam_high", "cam_left_wrist", "cam_right_wrist"};
   const auto add = [&](JointGroup& group, const std::string& joint, const char* unit) {
     group.joints.push_back(static_cast<int>(robot.joints.size()));
     robot.joints.push_back(joint);
@@ -43,19 +41,15 @@ const std::array<Robot, 2>& robots() {
 // Where each joint's statistics are: in the groups' features below `prefix`, or in the feature `prefix` as a whole.
 std::vector<StatisticsColumn> columns_of(const Robot& robot, const NormStats& statistics, const std::string& prefix) {
   std::vector<StatisticsColumn> columns(robot.joints.size());
-  const auto is_there = [&](const JointGroup& group) {
-    return statistics.features.contains(prefix + "." + group.name);
-  };
-  const bool grouped = std::ranges::any_of(robot.groups, is_there);
-  if (!grouped && statistics.features.contains(prefix)) {
-    for (std::size_t i = 0; i < columns.size(); ++i) columns[i] = {prefix, i};
-    return columns;
-  }
+  bool grouped = !statistics.features.contains(prefix);
   for (const JointGroup& group : robot.groups) {
+    const std::string feature = prefix + "." + group.name;
+    grouped |= statistics.features.contains(feature);
     for (std::size_t i = 0; i < group.joints.size(); ++i) {
-      columns[static_cast<std::size_t>(group.joints[i])] = {prefix + "." + group.name, i};
+      columns[static_cast<std::size_t>(group.joints[i])] = {feature, i};
     }
   }
+  for (std::size_t i = 0; !grouped && i < columns.size(); ++i) columns[i] = {prefix, i};
   return columns;
 }
 
