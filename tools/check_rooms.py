@@ -27,7 +27,7 @@ ALLOWED = {
 }
 CODE = {".h", ".cpp", ".cu", ".cuh"}
 FILE_LINES, KERNEL_LINES, HEADER_LINES = 400, 300, 150
-TOTAL_LINES, TOTAL_WARNING = 8000, 7600
+TOTAL_LINES = 9000                                 # lines of code: neither blank nor comment
 FAMILY_LINES = 2                                  # in families.cpp: its include and its row
 GENERATED = {"build_commit.h"}                     # headers that the build writes
 FORBIDDEN = [
@@ -36,6 +36,7 @@ FORBIDDEN = [
     (re.compile(r"^\s*#\s*if\s+0\b"), "disabled code; delete it"),
 ]
 GETENV = re.compile(r"\b(secure_)?getenv\b")
+NO_CODE = re.compile(r"^\s*(//.*)?$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
@@ -117,7 +118,7 @@ class Checker:
     def check_file(self, file):
         lines = (self.root / file).read_text(encoding="utf-8").splitlines()
         if file.parts[0] != "python":
-            self.total += len(lines)
+            self.total += sum(1 for text in lines if not NO_CODE.match(text))
         self.check_size(file, len(lines))
         self.check_family_names(file, lines)
         for number, text in enumerate(lines, 1):
@@ -137,9 +138,7 @@ class Checker:
                 continue
             self.check_file(file)
         if self.total > TOTAL_LINES:
-            self.error("src, include and cli", self.total, f"{self.total} lines; at most {TOTAL_LINES}")
-        elif self.total > TOTAL_WARNING:
-            self.warn("src, include and cli", self.total, f"{self.total} lines of {TOTAL_LINES}")
+            self.error("src, include and cli", self.total, f"{self.total} lines of code; at most {TOTAL_LINES}")
         return not self.errors
 
 
@@ -149,7 +148,7 @@ def main():
     passed = checker.run()
     for finding in checker.warnings + checker.errors:
         print(finding)
-    print(f"rooms: {checker.total} lines of {TOTAL_LINES}, {len(checker.errors)} errors, "
+    print(f"rooms: {checker.total} lines of code of {TOTAL_LINES}, {len(checker.errors)} errors, "
           f"{len(checker.warnings)} warnings")
     return 0 if passed else 1
 

@@ -40,17 +40,26 @@ struct Array {
   static Array from(const std::vector<T>& values, Shape shape);
 
   std::int64_t count() const { return element_count(shape); }
-  // The elements as T, which must be the C++ type of `dtype` (bf16 and f16 as std::uint16_t).
-  // Throws Error(internal) if the sizes differ.
+  // The elements as T, which must have the size of `dtype` (bf16 and f16 as std::uint16_t, bool as std::uint8_t).
+  // Throws Error(internal) otherwise.
   template <typename T>
-  T* data();
+  T* data() {
+    check_element(sizeof(T));
+    return reinterpret_cast<T*>(bytes.data());
+  }
   template <typename T>
-  const T* data() const;
+  const T* data() const {
+    check_element(sizeof(T));
+    return reinterpret_cast<const T*>(bytes.data());
+  }
 
   // The values converted to float32 (bf16 and f16 widened, integers and bools as numbers).
   std::vector<float> to_float() const;
   // A new array of type f32, f16 or bf16 (round to nearest even) with the same shape.
   Array converted(DType to) const;
+
+ private:
+  void check_element(std::size_t size) const;
 };
 
 }  // namespace nervus

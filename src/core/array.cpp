@@ -82,48 +82,14 @@ Array Array::from(const std::vector<T>& values, Shape extents) {
   return array;
 }
 
-template <typename T>
-T* Array::data() {
-  check(sizeof(T) == size_of(dtype), std::string("Array::data: wrong element size for ") + name_of(dtype));
-  return reinterpret_cast<T*>(bytes.data());
-}
-
-template <typename T>
-const T* Array::data() const {
-  return const_cast<Array*>(this)->data<T>();
-}
-
 template Array Array::from(const std::vector<float>&, Shape);
 template Array Array::from(const std::vector<std::int64_t>&, Shape);
 template Array Array::from(const std::vector<std::int32_t>&, Shape);
 template Array Array::from(const std::vector<std::uint8_t>&, Shape);
 
-template std::byte* Array::data();
-template const std::byte* Array::data() const;
-template std::uint8_t* Array::data();
-template const std::uint8_t* Array::data() const;
-template std::int8_t* Array::data();
-template const std::int8_t* Array::data() const;
-template std::uint16_t* Array::data();
-template const std::uint16_t* Array::data() const;
-template std::int16_t* Array::data();
-template const std::int16_t* Array::data() const;
-template std::uint32_t* Array::data();
-template const std::uint32_t* Array::data() const;
-template std::int32_t* Array::data();
-template const std::int32_t* Array::data() const;
-template float* Array::data();
-template const float* Array::data() const;
-template double* Array::data();
-template const double* Array::data() const;
-template std::int64_t* Array::data();
-template const std::int64_t* Array::data() const;
-template std::uint64_t* Array::data();
-template const std::uint64_t* Array::data() const;
-template BFloat16* Array::data();
-template const BFloat16* Array::data() const;
-template Float16* Array::data();
-template const Float16* Array::data() const;
+void Array::check_element(std::size_t size) const {
+  check(size == size_of(dtype), std::string("Array::data: an element of ") + name_of(dtype) + "'s size");
+}
 
 std::vector<float> Array::to_float() const {
   std::vector<float> out(static_cast<std::size_t>(count()));
