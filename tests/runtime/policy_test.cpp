@@ -98,6 +98,17 @@ TEST_CASE("padding changes nothing: longer limits, more text padding, views that
   }
 }
 
+TEST_CASE("a call without any view or token still runs, on the state alone") {
+  Inputs inputs = test::golden_inputs("causal");
+  Policy policy = test::load_golden("causal", Precision::f32, 2, test::limits_of(inputs));
+  const std::vector<float> with = policy.infer(inputs).values;
+  inputs.image_mask = Array(DType::boolean, inputs.image_mask.shape);
+  inputs.token_mask = Array(DType::boolean, inputs.token_mask.shape);
+  const std::vector<float> without = policy.infer(inputs).values;
+  for (const float value : without) REQUIRE(std::isfinite(value));
+  CHECK(without != with);
+}
+
 TEST_CASE("a sample's actions do not depend on its batch") {
   const Inputs inputs = test::golden_inputs("joint_four_views");
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
