@@ -58,8 +58,8 @@ def stages():
         floor = 1e3 * flops / peak
         rows.append([stage, f"{p50:.1f} ms", f"{p99:.1f} ms", f"{flops / 1e9:.0f} GFLOP" if flops else "",
                      f"{floor:.0f} ms" if flops else "", f"{100 * floor / p50:.0f} %" if flops else ""])
-    return (f"Matrix rate of the two cores in bf16: {peak / 1e9:.0f} GFLOP/s (oneDNN's best large product, same run).\n\n" +
-            table(["stage", "p50", "p99", "linears", "floor at that rate", "share"], rows))
+    return (f"Matrix rate of the two cores in bf16: {peak / 1e9:.0f} GFLOP/s (oneDNN's best large product, same run)."
+            "\n\n" + table(["stage", "p50", "p99", "linears", "floor at that rate", "share"], rows))
 
 
 def linears():
@@ -74,7 +74,8 @@ def linears():
 
 
 def attention():
-    rows = [[row["shape"], row["precision"], f"{row['p50_ms']:.2f} ms", f"{row['flops'] / row['p50_ms'] / 1e6:.0f} GFLOP/s"]
+    rows = [[row["shape"], row["precision"], f"{row['p50_ms']:.2f} ms",
+             f"{row['flops'] / row['p50_ms'] / 1e6:.0f} GFLOP/s"]
             for row in load("cpu_ops.json") if row["op"] == "attention"]
     return table(["attention", "format", "p50", "rate"], rows)
 
@@ -93,7 +94,8 @@ def main():
             stale.append(path.name)
             if "--check" not in sys.argv:
                 path.write_text(text)
-    print("report: " + (", ".join(stale) + (" are stale" if "--check" in sys.argv else " written") if stale else "up to date"))
+    verdict = "stale" if "--check" in sys.argv else "written"
+    print(f"report: {', '.join(stale)}: {verdict}" if stale else "report: up to date")
     return 1 if stale and "--check" in sys.argv else 0
 
 

@@ -1,7 +1,8 @@
-// Messages put together from parts: text as it is, integers in decimal.
+// Messages put together from parts: text as it is, numbers in decimal.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -15,7 +16,7 @@ std::string concat(const Parts&... parts) {
   std::string message;
   const auto add = [&message](const auto& part) {
     using Part = std::decay_t<decltype(part)>;
-    if constexpr (std::is_integral_v<Part> && !std::is_same_v<Part, char>) message += std::to_string(part);
+    if constexpr (std::is_arithmetic_v<Part> && !std::is_same_v<Part, char>) message += std::to_string(part);
     else message += part;
   };
   (add(parts), ...);
@@ -26,6 +27,14 @@ std::string concat(const Parts&... parts) {
 template <typename First, typename Second, typename... Parts>
 [[noreturn]] void fail(ErrorKind kind, const First& first, const Second& second, const Parts&... parts) {
   fail(kind, concat(first, second, parts...));
+}
+
+// "cam_high, cam_left_wrist": the parts of a list, or what `part` makes of its elements.
+template <typename List, typename Part = std::identity>
+std::string joined(const List& list, Part&& part = {}) {
+  std::string text;
+  for (const auto& element : list) text += concat(text.empty() ? "" : ", ", std::invoke(part, element));
+  return text;
 }
 
 // "0a": the lowest bits of a number, four a digit.

@@ -1,5 +1,6 @@
 #include "models/families.h"
 
+#include "core/message.h"
 #include "models/lingbot/lingbot.h"
 
 namespace nervus {
@@ -12,13 +13,12 @@ const std::vector<Family>& families() {
 }
 
 const Family& family_of(const Fields& config, const Checkpoint* tensors) {
-  std::string known;
   for (const Family& family : families()) {
     if (family.recognises(config, tensors)) return family;
-    known += (known.empty() ? "" : ", ") + family.name;
   }
-  fail(ErrorKind::checkpoint, config.file() + ": no known model family; expected one of: " + known +
-                                  " (the field 'type' and the tensors' names tell)");
+  fail(ErrorKind::checkpoint, config.file(),
+       ": no known model family; expected one of: ", joined(families(), &Family::name),
+       " (the field 'type' and the tensors' names tell)");
 }
 
 std::vector<std::string> missing_tensors(const Checkpoint& checkpoint, const ModelDescription& description) {

@@ -89,12 +89,11 @@ NormStats parse_norm_stats(std::string_view text, const std::string& source) {
 }
 
 Normalization normalization_from_name(std::string_view name) {
-  std::string known;
   for (std::size_t i = 0; i < formulas.size(); ++i) {
     if (name == formulas[i].name) return static_cast<Normalization>(i);
-    known += (i == 0 ? "" : ", ") + std::string(formulas[i].name);
   }
-  fail(ErrorKind::usage, "normalisation: expected one of ", known, "; found '", name, "'");
+  fail(ErrorKind::usage, "normalisation: expected one of ", joined(formulas, [](const auto& f) { return f.name; }),
+       "; found '", name, "'");
 }
 
 const char* name_of(Normalization type) noexcept { return formulas[static_cast<std::size_t>(type)].name; }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "backends/planning_device.h"
+#include "core/message.h"
 #include "preprocess/noise.h"
 #include "runtime/inputs.h"
 
@@ -15,8 +16,7 @@ constexpr std::size_t faults_shown = 5;
 std::int64_t limit_or(std::int64_t value, std::int64_t fallback, std::int64_t largest, const char* name) {
   if (value == 0) value = fallback;
   if (value < 1 || value > largest) {
-    fail(ErrorKind::usage, std::string("limit '") + name + "': expected 1 to " + std::to_string(largest) + ", found " +
-                               std::to_string(value));
+    fail(ErrorKind::usage, "limit '", name, "': expected 1 to ", largest, ", found ", value);
   }
   return value;
 }
@@ -25,13 +25,13 @@ std::int64_t limit_or(std::int64_t value, std::int64_t fallback, std::int64_t la
 
 std::unique_ptr<Device> open_device(const LoadOptions& options) {
   if (options.threads < 0 || options.threads > 1024) {
-    fail(ErrorKind::usage, "threads: expected 0 (all cores) to 1024, found " + std::to_string(options.threads));
+    fail(ErrorKind::usage, "threads: expected 0 (all cores) to 1024, found ", options.threads);
   }
   if (options.device == "cpu") return make_cpu_device(options.precision, options.threads);
   if (options.device.starts_with("cuda")) {
-    fail(ErrorKind::unsupported, "device '" + options.device + "': this build has no CUDA; use --device cpu");
+    fail(ErrorKind::unsupported, "device '", options.device, "': this build has no CUDA; use --device cpu");
   }
-  fail(ErrorKind::usage, "device '" + options.device + "': expected cpu");
+  fail(ErrorKind::usage, "device '", options.device, "': expected cpu");
 }
 
 Limits complete_limits(const Limits& limits, const ModelShape& shape) {
@@ -46,7 +46,7 @@ std::vector<int> complete_steps(const std::vector<int>& steps, const ModelShape&
   std::vector<int> complete;
   for (const int count : steps) {
     if (count < 1 || count > 1000) {
-      fail(ErrorKind::usage, "steps: expected 1 to 1000, found " + std::to_string(count));
+      fail(ErrorKind::usage, "steps: expected 1 to 1000, found ", count);
     }
     if (std::find(complete.begin(), complete.end(), count) == complete.end()) complete.push_back(count);
   }
@@ -113,10 +113,8 @@ std::size_t Engine::schedule_of(int steps) const {
   if (steps == 0) return 0;
   const auto found = std::find(steps_.begin(), steps_.end(), steps);
   if (found != steps_.end()) return static_cast<std::size_t>(found - steps_.begin());
-  std::string loaded;
-  for (const int count : steps_) loaded += (loaded.empty() ? "" : ", ") + std::to_string(count);
-  fail(ErrorKind::usage, "steps: expected one of those that the policy was loaded for (" + loaded + "), found " +
-                             std::to_string(steps) + ": add it to LoadOptions::steps");
+  fail(ErrorKind::usage, "steps: expected one of those that the policy was loaded for (", joined(steps_), "), found ",
+       steps, ": add it to LoadOptions::steps");
 }
 
 void Engine::upload(const Inputs& inputs, std::uint64_t seed) {
@@ -149,10 +147,9 @@ Array Engine::actions() {
   for (std::int64_t i = 0; i < actions.count(); ++i) {
     if (std::isfinite(values[i])) continue;
     const std::int64_t row = i / shape.action;
-    fail(ErrorKind::numeric, "actions[" + std::to_string(row / shape.chunk) + ", " + std::to_string(row % shape.chunk) +
-                                 ", " + std::to_string(i % shape.action) + "]: expected a finite value, found " +
-                                 std::to_string(values[i]) +
-                                 ": the weights or inputs overflow; try --precision f32, or check the checkpoint");
+    fail(ErrorKind::numeric, "actions[", row / shape.chunk, ", ", row % shape.chunk, ", ", i % shape.action,
+         "]: expected a finite value, found ", values[i],
+         ": the weights or inputs overflow; try --precision f32, or check the checkpoint");
   }
   return actions;
 }

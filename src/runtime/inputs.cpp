@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/message.h"
 #include "nervus/array_file.h"
 
 namespace nervus {
@@ -11,8 +12,7 @@ namespace {
 constexpr std::size_t names_shown = 8;
 
 [[noreturn]] void refuse(const std::string& name, const std::string& expected, const Array& found) {
-  fail(ErrorKind::input,
-       name + ": expected " + expected + ", found " + name_of(found.dtype) + " " + to_string(found.shape));
+  fail(ErrorKind::input, name, ": expected ", expected, ", found ", name_of(found.dtype), " ", to_string(found.shape));
 }
 
 bool is_mask(const Array& a) { return a.dtype == DType::boolean || a.dtype == DType::u8; }
@@ -25,15 +25,14 @@ void check_float(const std::string& name, const Array& array, const Shape& shape
   const std::vector<float> values = array.to_float();
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i])) continue;
-    fail(ErrorKind::input,
-         name + ": expected finite values, found " + std::to_string(values[i]) + " at element " + std::to_string(i));
+    fail(ErrorKind::input, name, ": expected finite values, found ", values[i], " at element ", i);
   }
 }
 
 void check_limit(const std::string& name, const char* what, std::int64_t found, std::int64_t limit) {
   if (found >= 1 && found <= limit) return;
-  fail(ErrorKind::input, name + ": expected 1 to " + std::to_string(limit) + " " + what + ", found " +
-                             std::to_string(found) + ": the policy was loaded with these limits (LoadOptions::limits)");
+  fail(ErrorKind::input, name, ": expected 1 to ", limit, " ", what, ", found ", found,
+       ": the policy was loaded with these limits (LoadOptions::limits)");
 }
 
 std::vector<std::uint8_t> mask_of(const Array& array) {
@@ -64,9 +63,9 @@ Array take(std::map<std::string, Array>& arrays, const std::string& name, std::s
       names += (names.empty() ? "" : ", ") + other;
     }
     if (arrays.size() > names_shown) names += " and " + std::to_string(arrays.size() - names_shown) + " more";
-    fail(ErrorKind::input, "inputs: expected an array named '" + name +
-                               "' (images, img_masks, lang_tokens, lang_masks, state and, optionally, noise); found " +
-                               (names.empty() ? "none" : names));
+    fail(ErrorKind::input, "inputs: expected an array named '", name,
+         "' (images, img_masks, lang_tokens, lang_masks, state and, optionally, noise); found ",
+         (names.empty() ? "none" : names));
   }
   Array array = std::move(found->second);
   if (array.shape.size() + 1 == rank) array.shape.insert(array.shape.begin(), 1);

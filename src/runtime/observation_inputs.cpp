@@ -3,24 +3,19 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/message.h"
 #include "preprocess/image.h"
 
 namespace nervus {
 namespace {
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
 
 std::optional<JointTransform> joint_transform(const Checkpoint& checkpoint, const LoadOptions& options) {
   if (options.robot.empty()) {
     if (!options.norm_stats.empty()) {
       fail(ErrorKind::usage,
            "norm_stats: expected a robot to go with it, found none: name the robot whose joints the "
-           "statistics describe (" +
-               joined(robot_names()) + ")");
+           "statistics describe (",
+           joined(robot_names()), ")");
     }
     return std::nullopt;
   }
@@ -30,8 +25,8 @@ std::optional<JointTransform> joint_transform(const Checkpoint& checkpoint, cons
   if (type == Normalization::identity) return JointTransform(robot);
   const std::filesystem::path beside = checkpoint.directory() / "norm_stats.json";
   if (options.norm_stats.empty() && !std::filesystem::exists(beside)) {
-    fail(ErrorKind::usage, "robot '" + options.robot + "': expected normalisation statistics, found no " +
-                               beside.string() + ": name the file, or choose the normalisation 'identity'");
+    fail(ErrorKind::usage, "robot '", options.robot, "': expected normalisation statistics, found no ", beside.string(),
+         ": name the file, or choose the normalisation 'identity'");
   }
   return JointTransform(robot, read_norm_stats(options.norm_stats.empty() ? beside : options.norm_stats), type);
 }
@@ -42,9 +37,8 @@ std::optional<Tokenizer> find_tokenizer(const std::filesystem::path& directory, 
   }
   Tokenizer tokenizer = Tokenizer::load(directory);
   if (static_cast<std::int64_t>(tokenizer.vocabulary_size()) > vocabulary) {
-    fail(ErrorKind::checkpoint, directory.string() + ": expected a tokenizer of at most " + std::to_string(vocabulary) +
-                                    " tokens (vocab_size), found " + std::to_string(tokenizer.vocabulary_size()) +
-                                    ": it belongs to another checkpoint");
+    fail(ErrorKind::checkpoint, directory.string(), ": expected a tokenizer of at most ", vocabulary,
+         " tokens (vocab_size), found ", tokenizer.vocabulary_size(), ": it belongs to another checkpoint");
   }
   return tokenizer;
 }
@@ -82,11 +76,11 @@ Inputs ObservationInputs::preprocess(const Observation& observation) const {
 void ObservationInputs::add_images(const Observation& observation, Inputs& inputs) const {
   for (const auto& [name, image] : observation.images) {
     if (std::find(shape_.cameras.begin(), shape_.cameras.end(), name) == shape_.cameras.end()) {
-      fail(ErrorKind::input, "camera '" + name + "': expected one of " + joined(shape_.cameras));
+      fail(ErrorKind::input, "camera '", name, "': expected one of ", joined(shape_.cameras));
     }
   }
   if (observation.images.empty()) {
-    fail(ErrorKind::input, "images: expected at least one of " + joined(shape_.cameras) + ", found none");
+    fail(ErrorKind::input, "images: expected at least one of ", joined(shape_.cameras), ", found none");
   }
   const PatchGeometry geometry{static_cast<int>(shape_.patch_side), static_cast<int>(shape_.merge), 2};
   const int side = static_cast<int>(shape_.image_side);
@@ -100,9 +94,8 @@ void ObservationInputs::add_images(const Observation& observation, Inputs& input
     const Image& image = found->second;
     if (image.width < 1 || image.height < 1 ||
         image.rgb.size() != std::size_t{3} * static_cast<std::size_t>(image.width) * image.height) {
-      fail(ErrorKind::input, "camera '" + found->first + "': expected width x height x 3 bytes, found " +
-                                 std::to_string(image.width) + " x " + std::to_string(image.height) + " and " +
-                                 std::to_string(image.rgb.size()) + " bytes");
+      fail(ErrorKind::input, "camera '", found->first, "': expected width x height x 3 bytes, found ", image.width,
+           " x ", image.height, " and ", image.rgb.size(), " bytes");
     }
     float* out = inputs.images.data<float>() + v * patches * shape_.patch_values;
     extract_patches(resize_bilinear(image, side, side), geometry, out);
@@ -115,13 +108,11 @@ void ObservationInputs::add_state(const Observation& observation, Inputs& inputs
   if (joints_) {
     state = joints_->state_to_model(observation.state, shape_.state);
   } else if (state.empty() || static_cast<std::int64_t>(state.size()) > shape_.state) {
-    fail(ErrorKind::input,
-         "state: expected 1 to " + std::to_string(shape_.state) + " values, found " + std::to_string(state.size()));
+    fail(ErrorKind::input, "state: expected 1 to ", shape_.state, " values, found ", state.size());
   }
   for (std::size_t i = 0; i < state.size(); ++i) {
     if (!std::isfinite(state[i])) {
-      fail(ErrorKind::input,
-           "state[" + std::to_string(i) + "]: expected a finite value, found " + std::to_string(state[i]));
+      fail(ErrorKind::input, "state[", i, "]: expected a finite value, found ", state[i]);
     }
   }
   state.resize(shape_.state, 0.0f);
@@ -130,9 +121,9 @@ void ObservationInputs::add_state(const Observation& observation, Inputs& inputs
 
 void ObservationInputs::add_prompt(const Observation& observation, Inputs& inputs) const {
   if (!tokenizer_) {
-    fail(ErrorKind::checkpoint, directory_ +
-                                    ": expected tokenizer.json, or vocab.json and merges.txt, found neither: "
-                                    "copy Qwen2.5's into the checkpoint's directory to use instructions");
+    fail(ErrorKind::checkpoint, directory_,
+         ": expected tokenizer.json, or vocab.json and merges.txt, found neither: "
+         "copy Qwen2.5's into the checkpoint's directory to use instructions");
   }
   const Prompt prompt = encode_prompt(*tokenizer_, observation.prompt, text_tokens_);
   inputs.tokens = Array::from(prompt.tokens, {1, text_tokens_});
@@ -153,8 +144,8 @@ ActionChunk ObservationInputs::postprocess(const Array& actions, bool robot_unit
   }
   for (std::size_t i = 0; i < chunk.values.size(); ++i) {
     if (std::isfinite(chunk.values[i])) continue;
-    fail(ErrorKind::numeric, "action '" + chunk.names[i % chunk.dimensions] + "': expected a finite value, found " +
-                                 std::to_string(chunk.values[i]) + ": check the normalisation statistics");
+    fail(ErrorKind::numeric, "action '", chunk.names[i % chunk.dimensions], "': expected a finite value, found ",
+         chunk.values[i], ": check the normalisation statistics");
   }
   return chunk;
 }

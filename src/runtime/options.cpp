@@ -1,6 +1,7 @@
 #include "nervus/options.h"
 
 #include "core/check.h"
+#include "core/message.h"
 #include "nervus/policy.h"
 
 namespace nervus {
@@ -8,7 +9,7 @@ namespace nervus {
 Precision precision_from(const std::string& name) {
   if (name == "f32") return Precision::f32;
   if (name == "bf16") return Precision::bf16;
-  fail(ErrorKind::usage, "precision: expected f32 or bf16, found '" + name + "'");
+  fail(ErrorKind::usage, "precision: expected f32 or bf16, found '", name, "'");
 }
 
 const char* name_of(Precision precision) noexcept { return precision == Precision::f32 ? "f32" : "bf16"; }

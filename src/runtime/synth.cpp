@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "checkpoint/safetensors.h"
+#include "core/message.h"
 #include "models/families.h"
 #include "nervus/tools.h"
 #include "preprocess/noise.h"
@@ -96,16 +97,14 @@ DType weight_type(const std::string& name) {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     if (name == name_of(dtype)) return dtype;
   }
-  fail(ErrorKind::usage, "dtype: expected f32, f16 or bf16, found '" + name + "'");
+  fail(ErrorKind::usage, "dtype: expected f32, f16 or bf16, found '", name, "'");
 }
 
 const Family& family_with_preset(const std::string& preset) {
   for (const Family& family : families()) {
     if (!family.preset(preset).empty()) return family;
   }
-  std::string known;
-  for (const std::string& name : synth_presets()) known += (known.empty() ? "" : ", ") + name;
-  fail(ErrorKind::usage, "preset: expected one of " + known + ", found '" + preset + "'");
+  fail(ErrorKind::usage, "preset: expected one of ", joined(synth_presets()), ", found '", preset, "'");
 }
 
 // One chunk of values for each thread at a time, written in order.
@@ -136,7 +135,7 @@ void write_text(const std::filesystem::path& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary);
   file << text;
   file.close();
-  if (!file) fail(ErrorKind::io, path.string() + ": cannot be written");
+  if (!file) fail(ErrorKind::io, path.string(), ": cannot be written");
 }
 
 // Statistics of a robot of two arms, in radians and gripper openings.
@@ -174,11 +173,11 @@ void synthesise(const std::filesystem::path& directory, const SynthOptions& opti
   const std::vector<TensorSpec> table = family.describe(fields, nullptr).tensors;
   std::error_code failure;
   std::filesystem::create_directories(directory, failure);
-  if (failure) fail(ErrorKind::io, directory.string() + ": cannot be created: " + failure.message());
+  if (failure) fail(ErrorKind::io, directory.string(), ": cannot be created: ", failure.message());
   for (const char* name : {"config.json", "model.safetensors", "tokenizer.json", "norm_stats.json"}) {
     if (!std::filesystem::exists(directory / name)) continue;
-    fail(ErrorKind::usage, directory.string() + ": expected a directory without a checkpoint, found " + name +
-                               ": choose another, or remove it");
+    fail(ErrorKind::usage, directory.string(), ": expected a directory without a checkpoint, found ", name,
+         ": choose another, or remove it");
   }
   std::vector<TensorDeclaration> declarations;
   std::int64_t total = 0, done = 0;

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "core/check.h"
+#include "core/message.h"
 #include "nervus/array_file.h"
 #include "nervus/policy.h"
 #include "nervus/tools.h"
@@ -64,9 +65,9 @@ StageError judge(const std::string& name, const Arrays& found, const Arrays& exp
   const Array& wanted = expected.at(name);
   const auto trace = found.find(name);
   if (trace == found.end() || trace->second.shape != wanted.shape) {
-    fail(ErrorKind::input, "expected.safetensors: tensor '" + name + "': expected one that this checkpoint has (" +
-                               (trace == found.end() ? "no such stage" : to_string(trace->second.shape)) + "), found " +
-                               to_string(wanted.shape));
+    fail(ErrorKind::input, "expected.safetensors: tensor '", name, "': expected one that this checkpoint has (",
+         (trace == found.end() ? "no such stage" : to_string(trace->second.shape)), "), found ",
+         to_string(wanted.shape));
   }
   const auto valid = expected.find("prefix.valid");
   const bool padded = name.starts_with("prefix.") && name != "prefix.valid" && valid != expected.end();
@@ -104,8 +105,8 @@ VerifyReport verify(const std::filesystem::path& directory, const std::filesyste
   LoadOptions complete = options;
   complete.steps = step_counts(expected);
   if (inputs.images.shape.size() != 4 || inputs.tokens.shape.size() != 2 || inputs.noise.bytes.empty()) {
-    fail(ErrorKind::input,
-         (case_directory / "inputs.safetensors").string() + ": expected a case with noise, found none");
+    fail(ErrorKind::input, (case_directory / "inputs.safetensors").string(),
+         ": expected a case with noise, found none");
   }
   complete.limits = {.batch = inputs.images.shape[0],
                      .views = inputs.images.shape[1],
@@ -122,8 +123,8 @@ VerifyReport verify(const std::filesystem::path& directory, const std::filesyste
                    [](const std::string& a, const std::string& b) { return rank_of(a) < rank_of(b); });
   for (const std::string& name : names) report.stages.push_back(judge(name, found, expected, options.precision));
   if (report.stages.empty()) {
-    fail(ErrorKind::input,
-         (case_directory / "expected.safetensors").string() + ": expected stages such as actions.10, found none");
+    fail(ErrorKind::input, (case_directory / "expected.safetensors").string(),
+         ": expected stages such as actions.10, found none");
   }
   return report;
 }

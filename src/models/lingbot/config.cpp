@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/message.h"
 #include "models/lingbot/names.h"
 
 namespace nervus::lingbot {
@@ -23,8 +24,8 @@ class Sizes {
     const TensorInfo* tensor = tensors_ == nullptr ? nullptr : tensors_->find(name);
     if (tensor == nullptr) return fallback;
     if (axis >= tensor->shape.size() || tensor->shape[axis] < 1 || tensor->shape[axis] > largest) {
-      fail(ErrorKind::checkpoint, tensors_->source(name) + ": expected axis " + std::to_string(axis) + " of 1 to " +
-                                      std::to_string(largest) + ", found shape " + to_string(tensor->shape));
+      fail(ErrorKind::checkpoint, tensors_->source(name), ": expected axis ", axis, " of 1 to ", largest,
+           ", found shape ", to_string(tensor->shape));
     }
     return tensor->shape[axis];
   }
@@ -74,8 +75,8 @@ VisionConfig read_vision(const Fields& root_fields, const Sizes& sizes) {
     }
     if (v.channels != 3) fields.refuse("in_channels", "3 (red, green, blue)");
   } else if (v.width % v.heads != 0 || v.head_size() % 4 != 0) {
-    fail(ErrorKind::checkpoint, root_fields.file() + ": field 'vision_config': expected it, since a width of " +
-                                    std::to_string(v.width) + " does not divide into 16 heads; found none");
+    fail(ErrorKind::checkpoint, root_fields.file(), ": field 'vision_config': expected it, since a width of ", v.width,
+         " does not divide into 16 heads; found none");
   }
   return v;
 }
@@ -89,8 +90,8 @@ DecoderConfig read_decoder(const Fields& fields, const Sizes& sizes, const std::
   const std::int64_t q_rows = sizes.extent(layer + "self_attn.q_proj.weight", 0, d.heads * d.head_size);
   d.heads = size_or(fields, "num_attention_heads", std::max<std::int64_t>(1, q_rows / d.head_size));
   if (q_rows % d.heads != 0) {
-    fail(ErrorKind::checkpoint, fields.where("num_attention_heads") + ": expected a divisor of q_proj's " +
-                                    std::to_string(q_rows) + " rows, found " + std::to_string(d.heads));
+    fail(ErrorKind::checkpoint, fields.where("num_attention_heads"), ": expected a divisor of q_proj's ", q_rows,
+         " rows, found ", d.heads);
   }
   d.head_size = q_rows / d.heads;
   if (sizes.has(layer + "self_attn.q_proj.weight") == false && fields.has("num_attention_heads")) {
@@ -99,12 +100,11 @@ DecoderConfig read_decoder(const Fields& fields, const Sizes& sizes, const std::
   const std::int64_t k_rows = sizes.extent(layer + "self_attn.k_proj.weight", 0, d.kv_heads * d.head_size);
   d.kv_heads = size_or(fields, "num_key_value_heads", std::max<std::int64_t>(1, k_rows / d.head_size));
   if (d.heads % d.kv_heads != 0) {
-    fail(ErrorKind::checkpoint, fields.where("num_key_value_heads") + ": expected a divisor of " +
-                                    std::to_string(d.heads) + " query heads, found " + std::to_string(d.kv_heads));
+    fail(ErrorKind::checkpoint, fields.where("num_key_value_heads"), ": expected a divisor of ", d.heads,
+         " query heads, found ", d.kv_heads);
   }
   if (d.head_size % 2 != 0) {
-    fail(ErrorKind::checkpoint,
-         fields.where("head_dim") + ": expected an even size, found " + std::to_string(d.head_size));
+    fail(ErrorKind::checkpoint, fields.where("head_dim"), ": expected an even size, found ", d.head_size);
   }
   if (fields.text_or("hidden_act", "silu") != "silu") fields.refuse("hidden_act", "\"silu\"");
   const double eps = fields.number_or("rms_norm_eps", 1e-6);
@@ -149,9 +149,9 @@ void read_queries(const Fields& fields, const Sizes& sizes, bool tensors, Config
   c.query_tokens = align.integer("num_task_tokens", 1, 4096);
   const std::string name = root + "depth_align_embs";
   if (tensors && !sizes.has(name)) {
-    fail(ErrorKind::checkpoint, align.where("mode") + ": \"query\" needs the tensor '" + name +
-                                    "', found none: the depth queries cannot be invented; export the checkpoint again "
-                                    "with them, or remove align_params if the model was trained without");
+    fail(ErrorKind::checkpoint, align.where("mode"), ": \"query\" needs the tensor '", name,
+         "', found none: the depth queries cannot be invented; export the checkpoint again "
+         "with them, or remove align_params if the model was trained without");
   }
   c.query_rows = sizes.extent(name, 0, c.query_tokens * 8);
   if (c.query_rows % c.query_tokens != 0) {
@@ -192,13 +192,10 @@ Config read_config(const Fields& fields, const Checkpoint* tensors) {
   read_queries(fields, sizes, tensors != nullptr, c);
   if (c.expert.layers != c.language.layers || c.expert.kv_heads != c.language.kv_heads ||
       c.expert.head_size != c.language.head_size) {
-    fail(ErrorKind::checkpoint, fields.where("qwen_expert_config") +
-                                    ": expected the language model's layers, key/value heads and head size (" +
-                                    std::to_string(c.language.layers) + ", " + std::to_string(c.language.kv_heads) +
-                                    ", " + std::to_string(c.language.head_size) +
-                                    "), since the expert attends to its cache; found " +
-                                    std::to_string(c.expert.layers) + ", " + std::to_string(c.expert.kv_heads) + ", " +
-                                    std::to_string(c.expert.head_size));
+    fail(ErrorKind::checkpoint, fields.where("qwen_expert_config"),
+         ": expected the language model's layers, key/value heads and head size (", c.language.layers, ", ",
+         c.language.kv_heads, ", ", c.language.head_size, "), since the expert attends to its cache; found ",
+         c.expert.layers, ", ", c.expert.kv_heads, ", ", c.expert.head_size);
   }
   return c;
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/message.h"
+
 namespace nervus::lingbot {
 namespace {
 
@@ -158,9 +160,8 @@ ViewGeometry view_geometry(const VisionConfig& config, std::int64_t patches) {
   ViewGeometry geometry;
   geometry.grid = std::llround(std::sqrt(static_cast<double>(patches)));
   if (geometry.grid * geometry.grid != patches || geometry.grid % config.merge != 0 || patches == 0) {
-    fail(ErrorKind::input, "images: expected a square number of patches a view, a multiple of " +
-                               std::to_string(config.merge) + " a side (such as 256), found " +
-                               std::to_string(patches));
+    fail(ErrorKind::input, "images: expected a square number of patches a view, a multiple of ", config.merge,
+         " a side (such as 256), found ", patches);
   }
   const std::int64_t cells = geometry.grid / config.merge;
   const std::int64_t side = config.window / config.merge / config.patch;  // merged tokens of a window's side

@@ -63,12 +63,10 @@ void require_room(const char* field, std::int64_t room, const Robot& robot) {
 }  // namespace
 
 const Robot& find_robot(std::string_view name) {
-  std::string known;
   for (const Robot& robot : robots()) {
     if (robot.name == name) return robot;
-    known += (known.empty() ? "" : ", ") + robot.name;
   }
-  fail(ErrorKind::usage, "robot: expected one of ", known, "; found '", name, "'");
+  fail(ErrorKind::usage, "robot: expected one of ", joined(robots(), &Robot::name), "; found '", name, "'");
 }
 
 std::vector<std::string> robot_names() {
