@@ -21,19 +21,10 @@ std::string float_text(float value) {
   return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
 }
 
-// A field of a .csv: quoted where it must be.
-std::string quoted(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + "\"";
-}
-
 std::string csv_of(const Result& result) {
   const ActionChunk& chunk = result.chunk;
   std::string out = result.batched ? "batch,step" : "step";
-  for (std::int64_t d = 0; d < chunk.dimensions; ++d)
-    out += "," + quoted(dimension_name(chunk, static_cast<std::size_t>(d)));
+  for (std::int64_t d = 0; d < chunk.dimensions; ++d) out += "," + dimension_name(chunk, static_cast<std::size_t>(d));
   out += '\n';
   const float* value = chunk.values.data();
   for (std::int64_t b = 0; b < chunk.batch; ++b)

@@ -27,12 +27,6 @@ struct BenchOptions {
 // A stage's milliseconds over the runs, in the order of the stages.
 using Samples = std::vector<std::pair<std::string, std::vector<double>>>;
 
-// Linears of one kind in one stage: all layers' `mlp.down_proj`, say.
-struct LinearGroup {
-  std::string stage, name;
-  OpRecord sum;
-};
-
 // The least sample that at least `share` of all do not exceed. `sorted` is not empty.
 double percentile(const std::vector<double>& sorted, double share) {
   const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(sorted.size())));
@@ -105,7 +99,15 @@ std::string shortened(const std::string& name) {
   return before == std::string::npos ? name : name.substr(before + 1);
 }
 
-std::vector<LinearGroup> profile_linears(Policy& policy, int steps, const BenchOptions& options) {
+void add(OpRecord& sum, const OpRecord& record) {
+  sum.calls += record.calls;
+  sum.milliseconds += record.milliseconds;
+  sum.flops += record.flops;
+  sum.bytes += record.bytes;
+}
+
+// The linears of each kind in each stage, all layers' `mlp.down_proj` for one, slowest first.
+std::vector<OpRecord> profile_linears(Policy& policy, int steps, const BenchOptions& options) {
   const Inputs inputs =
       options.inputs.empty() ? random_inputs(policy.info(), options.seed) : Inputs::load(options.inputs);
   // The same ops in the same order in every call: the fastest of a few is the one least disturbed.
@@ -115,24 +117,18 @@ std::vector<LinearGroup> profile_linears(Policy& policy, int steps, const BenchO
     for (std::size_t i = 0; i < records.size(); ++i)
       records[i].milliseconds = std::min(records[i].milliseconds, again.at(i).milliseconds);
   }
-  std::vector<LinearGroup> groups;
-  for (const OpRecord& record : records) {
+  std::vector<OpRecord> groups;
+  for (OpRecord& record : records) {
     if (record.flops <= 0 || record.name.empty()) continue;
-    const std::string name = without_numbers(record.name);
-    auto group = std::find_if(groups.begin(), groups.end(), [&](const LinearGroup& g) {
-      return g.stage == record.stage && g.name == name && g.sum.rows == record.rows;
+    record.name = without_numbers(record.name);
+    const auto group = std::find_if(groups.begin(), groups.end(), [&](const OpRecord& g) {
+      return g.stage == record.stage && g.name == record.name && g.rows == record.rows;
     });
-    if (group == groups.end()) {
-      groups.push_back({record.stage, name, record});
-      continue;
-    }
-    group->sum.calls += record.calls;
-    group->sum.milliseconds += record.milliseconds;
-    group->sum.flops += record.flops;
-    group->sum.bytes += record.bytes;
+    if (group == groups.end()) groups.push_back(record);
+    else add(*group, record);
   }
   std::sort(groups.begin(), groups.end(),
-            [](const LinearGroup& a, const LinearGroup& b) { return a.sum.milliseconds > b.sum.milliseconds; });
+            [](const OpRecord& a, const OpRecord& b) { return a.milliseconds > b.milliseconds; });
   return groups;
 }
 
@@ -159,32 +155,29 @@ Json report_latency(int steps, const Samples& samples, const Output& output) {
   return out;
 }
 
-Json report_linears(int steps, const std::vector<LinearGroup>& groups, double peak, const Output& output) {
+Json report_linears(int steps, const std::vector<OpRecord>& groups, double peak, const Output& output) {
   Json out = Json::array();
   Table table({"linear", "stage", "rows", "in", "out", "calls", "time", "rate", "of peak"}, {1});
   OpRecord all;
-  for (const auto& [stage, name, sum] : groups) {
-    const double rate = sum.milliseconds > 0 ? sum.flops / sum.milliseconds * 1e3 : 0;
-    table.add({shortened(name), stage, std::to_string(sum.rows), std::to_string(sum.inputs),
-               std::to_string(sum.outputs), std::to_string(sum.calls), duration(sum.milliseconds),
-               scaled(rate, "FLOP/s"), number(100 * rate / peak, 3) + " %"});
-    out.push_back({{"name", name},
-                   {"stage", stage},
-                   {"rows", sum.rows},
-                   {"inputs", sum.inputs},
-                   {"outputs", sum.outputs},
-                   {"calls", sum.calls},
-                   {"ms", sum.milliseconds},
-                   {"flops", sum.flops},
-                   {"bytes", sum.bytes},
-                   {"share_of_peak", rate / peak}});
-    all.milliseconds += sum.milliseconds;
-    all.flops += sum.flops;
+  const auto print = [&](std::vector<std::string> cells, const OpRecord& record, Style style) {
+    const double rate = record.milliseconds > 0 ? record.flops / record.milliseconds * 1e3 : 0;
+    for (const std::string& cell :
+         {duration(record.milliseconds), scaled(rate, "FLOP/s"), number(100 * rate / peak, 3) + " %"})
+      cells.push_back(cell);
+    table.add(cells, style);
+    return rate / peak;
+  };
+  for (const OpRecord& sum : groups) {
+    Json entry = {{"name", sum.name},       {"stage", sum.stage},     {"rows", sum.rows},
+                  {"inputs", sum.inputs},   {"outputs", sum.outputs}, {"calls", sum.calls},
+                  {"ms", sum.milliseconds}, {"flops", sum.flops},     {"bytes", sum.bytes}};
+    std::vector<std::string> cells = {shortened(sum.name), sum.stage};
+    for (const char* field : {"rows", "inputs", "outputs", "calls"}) cells.push_back(entry[field].dump());
+    entry["share_of_peak"] = print(cells, sum, Style::plain);
+    out.push_back(entry);
+    add(all, sum);
   }
-  const double rate = all.milliseconds > 0 ? all.flops / all.milliseconds * 1e3 : 0;
-  table.add({"all", "", "", "", "", "", duration(all.milliseconds), scaled(rate, "FLOP/s"),
-             number(100 * rate / peak, 3) + " %"},
-            Style::strong);
+  print({"all", "", "", "", "", ""}, all, Style::strong);
   output.text("\nlinears of one call with " + std::to_string(steps) + " steps; peak: " + scaled(peak, "FLOP/s"));
   output.table(table);
   return out;
@@ -245,24 +238,15 @@ int bench(const BenchOptions& options, const Output& output) {
 Command add_bench(CLI::App& verb, const Output& output) {
   const auto options = std::make_shared<BenchOptions>();
   add_checkpoint(verb, options->policy.checkpoint);
-  verb.add_option("--inputs", options->inputs,
-                  "Tensors of the call, as of 'nervus run', with new noise in each run (default: all random, as large "
-                  "as the checkpoint's limits, new in each run)")
-      ->type_name("PATH");
+  add_option(verb, "--inputs", options->inputs, "PATH",
+             "Tensors of the call, as of 'nervus run', with new noise in each run (default: all random, as large as "
+             "the checkpoint's limits, new in each run)");
   add_steps(verb, options->policy);
   add_device(verb, options->policy);
-  verb.add_option("--warmup", options->warmup, "Runs before the measured ones")
-      ->type_name("N")
-      ->check(integer_between(0, 1000000))
-      ->capture_default_str();
-  verb.add_option("--runs", options->runs, "Measured runs")
-      ->type_name("N")
-      ->check(integer_between(1, 1000000))
-      ->capture_default_str();
-  verb.add_option("--seed", options->seed, "Seed of the first run's random inputs; the next runs count on")
-      ->type_name("N")
-      ->check(natural())
-      ->capture_default_str();
+  add_option(verb, "--warmup", options->warmup, "N", "Runs before the measured ones")
+      .check(integer_between(0, 1000000));
+  add_option(verb, "--runs", options->runs, "N", "Measured runs").check(integer_between(1, 1000000));
+  add_seed(verb, options->seed, "Seed of the first run's random inputs; the next runs count on");
   verb.footer(
       "Latencies are in milliseconds; a percentile is the least sample that so many do not exceed. The linears are\n"
       "timed one by one, the fastest of up to five calls; peak is a large square matrix product on the same threads.\n"

@@ -124,10 +124,7 @@ int compare(const CompareOptions& options, const Output& output) {
     document["arrays"].push_back(entry);
   }
   document["passed"] = passed;
-  output.table(table);
-  output.text(passed ? output.styled(Style::good, "equal within the tolerance")
-                     : output.styled(Style::bad, "DIFFERENT"));
-  output.document(document);
+  output.verdict(table, document, passed, passed ? "equal within the tolerance" : "DIFFERENT");
   return passed ? 0 : 1;
 }
 
@@ -135,20 +132,20 @@ int compare(const CompareOptions& options, const Output& output) {
 
 Command add_compare(CLI::App& verb, const Output& output) {
   const auto options = std::make_shared<CompareOptions>();
-  verb.add_option("A", options->a, "Found: .safetensors, .npy, .pt, or actions in .json or .csv")
-      ->type_name("PATH")
-      ->required();
-  verb.add_option("B", options->b, "Expected: likewise")->type_name("PATH")->required();
-  verb.add_option("--tolerance", options->tolerance, "Largest difference by --metric; 0: every bit must be the same")
-      ->type_name("X")
-      ->check(number_from(0))
-      ->capture_default_str();
-  accept_only(
-      *verb.add_option("--metric", options->metric, "max: largest |a - b| over the largest |b|; cosine: 1 - cosine")
-           ->capture_default_str(),
-      {"max", "cosine"});
-  verb.add_option("--names", options->names, "Compare these arrays alone (default: all of both files)")
-      ->type_name("NAME...");
+  add_option(verb, "A", options->a, "PATH", "Found: .safetensors, .npy, .pt, or actions in .json or .csv").required();
+  add_option(verb, "B", options->b, "PATH", "Expected: likewise").required();
+  add_option(verb, "--tolerance", options->tolerance, "X",
+             "Largest difference by --metric; 0: every bit must be the same")
+      .check(CLI::Validator(
+          [](const std::string& text) {
+            double value = 0;
+            const bool good = CLI::detail::lexical_cast(text, value) && std::isfinite(value) && value >= 0;
+            return good ? std::string() : "expected a number not below 0, found '" + text + "'";
+          },
+          ""));
+  add_option(verb, "--metric", options->metric, "max|cosine",
+             "max: largest |a - b| over the largest |b|; cosine: 1 - cosine");
+  add_option(verb, "--names", options->names, "NAME...", "Compare these arrays alone (default: all of both files)");
   verb.footer(
       "Types must be the same, and shapes but for leading extents of one; .json and .csv hold f32. Exit code 1 if\n"
       "anything differs beyond the tolerance or is in one file alone.\n"

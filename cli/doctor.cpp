@@ -51,10 +51,8 @@ int doctor(const std::string& checkpoint, const Output& output) {
   const bool usable =
       std::all_of(findings.begin(), findings.end(), [](const Finding& finding) { return finding.good; });
   document["usable"] = usable;
-  output.table(table);
-  output.text(usable ? output.styled(Style::good, "nervus can be used here")
-                     : output.styled(Style::bad, "nervus cannot be used here until this is mended"));
-  output.document(document);
+  output.verdict(table, document, usable,
+                 usable ? "nervus can be used here" : "nervus cannot be used here until this is mended");
   return usable ? 0 : exit_code(ErrorKind::unsupported);
 }
 
@@ -62,8 +60,8 @@ int doctor(const std::string& checkpoint, const Output& output) {
 
 Command add_doctor(CLI::App& verb, const Output& output) {
   const auto checkpoint = std::make_shared<std::string>();
-  verb.add_option("--checkpoint", *checkpoint, "Also say whether this checkpoint is whole and fits into memory")
-      ->type_name("DIR");
+  add_option(verb, "--checkpoint", *checkpoint, "DIR",
+             "Also say whether this checkpoint is whole and fits into memory");
   verb.footer("Exit code 5 if something stands in the way.\n\nExample:\n  nervus doctor --checkpoint lingbot-vla-4b\n");
   return [checkpoint, &output] { return doctor(*checkpoint, output); };
 }

@@ -74,7 +74,7 @@ int inspect_checkpoint(const PolicyOptions& options, const Output& output) {
 
 Command add_inspect(CLI::App& verb, const Output& output) {
   const auto options = std::make_shared<PolicyOptions>();
-  verb.add_option("DIR", options->checkpoint, "Checkpoint directory")->type_name("DIR")->required();
+  add_option(verb, "DIR", options->checkpoint, "DIR", "Checkpoint directory").required();
   add_steps(verb, *options);
   add_device(verb, *options);
   verb.footer(

@@ -53,11 +53,6 @@ int report(ErrorKind kind, const std::string& message, bool json) {
   return exit_code(kind);
 }
 
-std::string did_you_mean(const std::string& word, const std::vector<std::string>& known) {
-  const std::string near = nearest(word, known);
-  return near.empty() ? "" : ": did you mean '" + near + "'?";
-}
-
 // Refuses options that the verb does not have, before others are found missing.
 void check_options(const CLI::App& verb, const std::vector<std::string>& arguments) {
   std::vector<std::string> known;

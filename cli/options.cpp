@@ -2,25 +2,13 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
+#include <limits>
 
 #include "cli/output.h"
 #include "nervus/array_file.h"
 #include "nervus/error.h"
 
 namespace nervus::cli {
-namespace {
-
-// The whole text as a T, or nothing.
-template <typename T>
-bool parse(const std::string& text, T& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
-CLI::Validator silent(std::function<std::string(std::string&)> check) { return CLI::Validator(std::move(check), ""); }
-
-}  // namespace
 
 LoadOptions PolicyOptions::load_options(ProgressFunction progress) const {
   for (std::size_t i = 0; i < steps.size(); ++i)
@@ -37,72 +25,59 @@ LoadOptions PolicyOptions::load_options(ProgressFunction progress) const {
 }
 
 void add_checkpoint(CLI::App& verb, std::string& checkpoint) {
-  verb.add_option("--checkpoint", checkpoint,
-                  "Checkpoint: config.json with model.safetensors, or with model.safetensors.index.json and its shards")
-      ->type_name("DIR")
-      ->required();
+  add_option(verb, "--checkpoint", checkpoint, "DIR",
+             "Checkpoint: config.json with model.safetensors, or with model.safetensors.index.json and its shards")
+      .required();
+}
+
+void add_threads(CLI::App& verb, int& threads) {
+  add_option(verb, "--threads", threads, "N", "CPU threads; 0: every core that the process may use")
+      .check(integer_between(0, 1024));
+}
+
+void add_seed(CLI::App& verb, std::uint64_t& seed, const std::string& text) {
+  add_option(verb, "--seed", seed, "N", text).check(integer_between(0, std::numeric_limits<std::uint64_t>::max()));
 }
 
 void add_device(CLI::App& verb, PolicyOptions& options) {
-  verb.add_option("--device", options.device, "Where to compute")->type_name("NAME")->capture_default_str();
-  accept_only(*verb.add_option("--precision", options.precision,
-                               "How weights and activations are held: f32 is exact to float32 rounding, bf16 takes "
-                               "half the memory and time")
-                   ->capture_default_str(),
-              {"f32", "bf16"});
-  verb.add_option("--threads", options.threads, "CPU threads; 0: every core that the process may use")
-      ->type_name("N")
-      ->check(integer_between(0, 1024))
-      ->capture_default_str();
+  add_option(verb, "--device", options.device, "NAME", "Where to compute");
+  add_option(verb, "--precision", options.precision, "f32|bf16",
+             "How weights and activations are held: f32 is exact to float32 rounding, bf16 takes half the memory and "
+             "time");
+  add_threads(verb, options.threads);
 }
 
 void add_steps(CLI::App& verb, PolicyOptions& options) {
-  verb.add_option("--steps", options.steps,
-                  "Euler steps of the flow, 1 to 1000; several counts give several results (default: the "
-                  "checkpoint's num_steps)")
-      ->type_name("N...")
-      ->check(integer_between(1, 1000));
-  accept_only(*verb.add_option("--time-grid", options.time_grid,
-                               "Times of the steps: t = 1 - i/N exactly, or accumulated in bfloat16 as the public "
-                               "implementation does on a GPU")
-                   ->capture_default_str(),
-              {"exact", "bf16-accumulated"});
+  add_option(verb, "--steps", options.steps, "N...",
+             "Euler steps of the flow, 1 to 1000; several counts give several results (default: the checkpoint's "
+             "num_steps)")
+      .check(integer_between(1, 1000));
+  add_option(verb, "--time-grid", options.time_grid, "exact|bf16-accumulated",
+             "Times of the steps: t = 1 - i/N exactly, or accumulated in bfloat16 as the public implementation does "
+             "on a GPU");
 }
 
-CLI::Validator integer_between(std::int64_t least, std::int64_t most) {
-  return silent([least, most](std::string& text) {
-    std::int64_t value = 0;
-    if (parse(text, value) && value >= least && value <= most) return std::string();
+CLI::Validator integer_between(std::uint64_t least, std::uint64_t most) {
+  const auto check = [least, most](const std::string& text) {
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && end == text.data() + text.size() && value >= least && value <= most)
+      return std::string();
     return "expected an integer from " + std::to_string(least) + " to " + std::to_string(most) + ", found '" + text +
            "'";
-  });
+  };
+  return CLI::Validator(check, "");
 }
 
-CLI::Validator natural() {
-  return silent([](std::string& text) {
-    std::uint64_t value = 0;
-    if (parse(text, value)) return std::string();
-    return "expected an integer from 0 to 18446744073709551615, found '" + text + "'";
-  });
-}
-
-CLI::Validator number_from(double least) {
-  return silent([least](std::string& text) {
-    double value = 0;
-    if (parse(text, value) && std::isfinite(value) && value >= least) return std::string();
-    return "expected a number not below " + number(least) + ", found '" + text + "'";
-  });
-}
-
-void accept_only(CLI::Option& option, const std::vector<std::string>& words) {
-  std::string name;
-  for (const std::string& word : words) name += (name.empty() ? "" : "|") + word;
-  option.type_name(name)->check(silent([words](std::string& text) {
+void set_type(CLI::Option& option, const std::string& type) {
+  option.type_name(type);
+  if (type.find('|') == std::string::npos) return;
+  const std::vector<std::string> words = CLI::detail::split(type, '|');
+  const auto check = [words](const std::string& text) {
     if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
-    const std::string near = nearest(text, words);
-    return "expected " + listed(words, "or") + ", found '" + text + "'" +
-           (near.empty() ? "" : ": did you mean '" + near + "'?");
-  }));
+    return "expected " + listed(words, "or") + ", found '" + text + "'" + did_you_mean(text, words);
+  };
+  option.check(CLI::Validator(check, ""));
 }
 
 Array read_one_array(const std::filesystem::path& path, const std::string& name) {

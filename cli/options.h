@@ -4,6 +4,7 @@
 
 #include <CLI/App.hpp>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "nervus/options.h"
@@ -26,13 +27,24 @@ struct PolicyOptions {
 void add_checkpoint(CLI::App& verb, std::string& checkpoint);
 void add_device(CLI::App& verb, PolicyOptions& options);  // --device --precision --threads
 void add_steps(CLI::App& verb, PolicyOptions& options);   // --steps --time-grid
+void add_threads(CLI::App& verb, int& threads);
+void add_seed(CLI::App& verb, std::uint64_t& seed, const std::string& text);
 
-// Checks of an option's text, with messages such as "expected an integer from 1 to 1000, found 'ten'".
-CLI::Validator integer_between(std::int64_t least, std::int64_t most);
-CLI::Validator natural();  // an unsigned 64-bit integer
-CLI::Validator number_from(double least);
-// Sets the option's type name to "a|b" and accepts these words alone.
-void accept_only(CLI::Option& option, const std::vector<std::string>& words);
+// Refuses values outside least .. most: "expected an integer from 1 to 1000, found 'ten'".
+CLI::Validator integer_between(std::uint64_t least, std::uint64_t most);
+// Sets the option's type name to `type`; of a type "a|b" it accepts these words alone.
+void set_type(CLI::Option& option, const std::string& type);
+
+// An option, or an argument, whose default is shown by --help.
+template <typename T>
+CLI::Option& add_option(CLI::App& verb, const std::string& name, T& value, const std::string& type,
+                        const std::string& text) {
+  CLI::Option& option = *verb.add_option(name, value, text);
+  if constexpr (!std::is_same_v<T, std::vector<std::string>> && !std::is_same_v<T, std::vector<int>>)
+    option.capture_default_str();
+  set_type(option, type);
+  return option;
+}
 
 // The one array of a file; of several, the one of that name. Throws Error(input) if there is none.
 struct Array read_one_array(const std::filesystem::path& path, const std::string& name);

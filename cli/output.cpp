@@ -13,6 +13,7 @@
 #include <iostream>
 #include <memory>
 #include <numeric>
+#include <utility>
 
 #include "cli/interrupt.h"
 #include "nervus/error.h"
@@ -82,18 +83,16 @@ class ProgressLine {
   std::chrono::steady_clock::time_point shown_;
 };
 
-// Letters to insert, delete, replace or swap with the neighbour (optimal string alignment).
+// Letters to insert, delete or replace (Levenshtein).
 std::size_t distance(const std::string& a, const std::string& b) {
-  std::vector<std::vector<std::size_t>> cost(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
-  for (std::size_t i = 0; i <= a.size(); ++i) cost[i][0] = i;
-  std::iota(cost[0].begin(), cost[0].end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i)
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      cost[i][j] = std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1, cost[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
-    }
-  return cost[a.size()][b.size()];
+  std::vector<std::size_t> cost(b.size() + 1);
+  std::iota(cost.begin(), cost.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(cost[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j)
+      diagonal = std::exchange(cost[j], std::min({cost[j] + 1, cost[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])}));
+  }
+  return cost.back();
 }
 
 }  // namespace
@@ -153,6 +152,12 @@ std::string Output::styled(Style style, const std::string& text) const {
   return colour_on(STDOUT_FILENO) ? painted(style, text) : text;
 }
 
+void Output::verdict(const Table& table, const Json& report, bool good, const std::string& line) const {
+  this->table(table);
+  text(styled(good ? Style::good : Style::bad, line));
+  document(report);
+}
+
 std::string number(double value, int digits) {
   std::array<char, 64> buffer{};
   std::snprintf(buffer.data(), buffer.size(), "%.*g", digits, value);
@@ -203,17 +208,15 @@ std::string one_line(const std::string& text) {
   return out;
 }
 
-std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates) {
+  if (word.size() > 60) return "";
   std::string best;
-  std::size_t least = std::max<std::size_t>(1, std::min<std::size_t>(word.size(), 60) / 3) + 1;
-  if (word.size() > 60) return best;
+  std::size_t least = std::max<std::size_t>(1, word.size() / 3) + 1;
   for (const std::string& candidate : candidates) {
-    if (word.size() > 3 && candidate.starts_with(word)) return candidate;
-    const std::size_t far = distance(word, candidate);
-    if (far < least) {
-      least = far;
-      best = candidate;
-    }
+    const std::size_t far = word.size() > 3 && candidate.starts_with(word) ? 0 : distance(word, candidate);
+    if (far >= least) continue;
+    least = far;
+    best = ": did you mean '" + candidate + "'?";
   }
   return best;
 }

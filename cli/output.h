@@ -47,6 +47,8 @@ struct Output {
   // A bar on a terminal; elsewhere a line every few seconds.
   ProgressFunction progress() const;
   std::string styled(Style style, const std::string& text) const;
+  // The table, a last line in green or red, or the document.
+  void verdict(const Table& table, const Json& document, bool good, const std::string& line) const;
 };
 
 // "17.3", four significant digits.
@@ -62,9 +64,9 @@ double shortest(float value);
 // Without line breaks and control characters, so that it stays one line on a terminal.
 std::string one_line(const std::string& text);
 
-// The candidate that `word` probably meant: one that it begins, or the nearest within a third of its letters; ""
-// if none is near.
-std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
+// ": did you mean 'run'?" with the candidate that `word` begins, or the nearest within a third of its letters; "" if
+// none is near.
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates);
 
 // Writes a whole file or none. Throws Error(io).
 void write_text(const std::filesystem::path& path, const std::string& text);

@@ -189,26 +189,21 @@ int run(const RunOptions& options, const Output& output) {
 }
 
 void add_observation(CLI::App& verb, RunOptions& options) {
-  verb.add_option("--image", options.images,
-                  "A camera's frame, once a camera: cam_high, cam_left_wrist, cam_right_wrist; PNG, JPEG or .npy "
-                  "[height, width, 3] u8, RGB, any size; a camera without a frame counts as a missing view")
-      ->type_name("CAMERA=FILE");
-  verb.add_option("--state", options.state,
-                  "Joint state in the robot's order and units (rad, m): .json (a list, or an object with 'state'), "
-                  ".npy, .csv or .txt")
-      ->type_name("FILE");
-  options.prompt_given = verb.add_option("--prompt", options.prompt, "The instruction, UTF-8")->type_name("TEXT");
-  verb.add_option("--robot", options.robot,
-                  "Whose joints these are: aloha or robotwin (14 each: left arm 6, left gripper, right arm 6, right "
-                  "gripper); without it values pass in the model's units")
-      ->type_name("NAME");
-  verb.add_option("--norm-stats", options.norm_stats,
-                  "Statistics of the robot's data (default: norm_stats.json beside the checkpoint)")
-      ->type_name("FILE");
-  verb.add_option("--normalization", options.normalization,
-                  "identity, meanstd, std, minmax, bounds_98, bounds_99, bounds_98_woclip or bounds_99_woclip "
-                  "(default: the robot's)")
-      ->type_name("TYPE");
+  add_option(verb, "--image", options.images, "CAMERA=FILE",
+             "A camera's frame, once a camera: cam_high, cam_left_wrist, cam_right_wrist; PNG, JPEG or .npy "
+             "[height, width, 3] u8, RGB, any size; a camera without a frame counts as a missing view");
+  add_option(verb, "--state", options.state, "FILE",
+             "Joint state in the robot's order and units (rad, m): .json (a list, or an object with 'state'), "
+             ".npy, .csv or .txt");
+  options.prompt_given = &add_option(verb, "--prompt", options.prompt, "TEXT", "The instruction, UTF-8");
+  add_option(verb, "--robot", options.robot, "NAME",
+             "Whose joints these are: aloha or robotwin (14 each: left arm 6, left gripper, right arm 6, right "
+             "gripper); without it values pass in the model's units");
+  add_option(verb, "--norm-stats", options.norm_stats, "FILE",
+             "Statistics of the robot's data (default: norm_stats.json beside the checkpoint)");
+  add_option(verb, "--normalization", options.normalization, "TYPE",
+             "identity, meanstd, std, minmax, bounds_98, bounds_99, bounds_98_woclip or bounds_99_woclip "
+             "(default: the robot's)");
 }
 
 }  // namespace
@@ -216,25 +211,19 @@ void add_observation(CLI::App& verb, RunOptions& options) {
 Command add_run(CLI::App& verb, const Output& output) {
   const auto options = std::make_shared<RunOptions>();
   add_checkpoint(verb, options->policy.checkpoint);
-  verb.add_option(
-          "--inputs", options->inputs,
-          "Tensors of the call, a .safetensors or a directory of .npy or .pt: images [B, V, P, 1176], img_masks "
-          "[B, V], lang_tokens and lang_masks [B, T], state [B, 75], noise [B, 50, 75]; actions are in the "
-          "model's units")
-      ->type_name("PATH");
+  add_option(verb, "--inputs", options->inputs, "PATH",
+             "Tensors of the call, a .safetensors or a directory of .npy or .pt: images [B, V, P, 1176], img_masks "
+             "[B, V], lang_tokens and lang_masks [B, T], state [B, 75], noise [B, 50, 75]; actions are in the "
+             "model's units");
   add_observation(verb, *options);
   add_steps(verb, options->policy);
   add_device(verb, options->policy);
-  options->seed_given = verb.add_option("--seed", options->seed, "Seed of the noise; with --inputs, in place of theirs")
-                            ->type_name("N")
-                            ->check(natural())
-                            ->capture_default_str();
-  verb.add_option("--noise", options->noise, "The noise itself: one f32 array [50, 75] or [B, 50, 75]")
-      ->type_name("FILE");
-  verb.add_option("--out", options->out,
-                  "Write the actions: .safetensors or .json (any number of --steps), .npy or .csv (one)")
-      ->type_name("FILE");
-  verb.add_option("--plot", options->plot, "Draw each dimension over the chunk: .svg")->type_name("FILE");
+  add_seed(verb, options->seed, "Seed of the noise; with --inputs, in place of theirs");
+  options->seed_given = verb.get_option("--seed");
+  add_option(verb, "--noise", options->noise, "FILE", "The noise itself: one f32 array [50, 75] or [B, 50, 75]");
+  add_option(verb, "--out", options->out, "FILE",
+             "Write the actions: .safetensors or .json (any number of --steps), .npy or .csv (one)");
+  add_option(verb, "--plot", options->plot, "FILE", "Draw each dimension over the chunk: .svg");
   verb.footer(
       "Shapes: B samples, V views, P patches, T text tokens. Without --out and --plot the chunk is shown in short.\n"
       "\nExample:\n"

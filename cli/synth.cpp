@@ -44,22 +44,13 @@ int synth(Options options, const Output& output) {
 
 Command add_synth(CLI::App& verb, const Output& output) {
   const auto options = std::make_shared<Options>();
-  accept_only(*verb.add_option("--preset", options->synth.preset, "Which model")->capture_default_str(),
-              synth_presets());
-  verb.add_option("--seed", options->synth.seed,
-                  "Seed of the weights: the same seed gives the same bytes on any machine")
-      ->type_name("N")
-      ->check(natural())
-      ->capture_default_str();
-  verb.add_option("--out", options->out, "Directory to write, made if need be")->type_name("DIR")->required();
-  accept_only(*verb.add_option("--dtype", options->synth.dtype, "Type of the tensors")->capture_default_str(),
-              {"f32", "f16", "bf16"});
+  add_option(verb, "--preset", options->synth.preset, CLI::detail::join(synth_presets(), "|"), "Which model");
+  add_seed(verb, options->synth.seed, "Seed of the weights: the same seed gives the same bytes on any machine");
+  add_option(verb, "--out", options->out, "DIR", "Directory to write, made if need be").required();
+  add_option(verb, "--dtype", options->synth.dtype, "f32|f16|bf16", "Type of the tensors");
   verb.add_flag("--outliers", options->synth.outliers,
                 "Plant channels 20 to 50 times larger than the rest, as trained language models have");
-  verb.add_option("--threads", options->synth.threads, "CPU threads; 0: every core that the process may use")
-      ->type_name("N")
-      ->check(integer_between(0, 1024))
-      ->capture_default_str();
+  add_threads(verb, options->synth.threads);
   verb.footer(
       "lingbot-vla-4b has 4.2 B parameters: 16.7 GB in f32, 8.4 GB in bf16; tiny has the same structure in a few\n"
       "megabytes. Beside the weights: config.json, a tokenizer and norm_stats.json.\n"

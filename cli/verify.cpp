@@ -56,9 +56,7 @@ int verify_case(const VerifyOptions& options, const Output& output) {
                number(stage.tolerance, 3), stage.passed ? "pass" : "FAIL"},
               stage.passed ? Style::plain : Style::bad);
   }
-  output.table(table);
-  output.text(report.passed() ? output.styled(Style::good, "passed") : output.styled(Style::bad, "FAILED"));
-  output.document(document);
+  output.verdict(table, document, report.passed(), report.passed() ? "passed" : "FAILED");
   return report.passed() ? 0 : 1;
 }
 
@@ -68,9 +66,8 @@ Command add_verify(CLI::App& verb, const Output& output) {
   const auto options = std::make_shared<VerifyOptions>();
   options->policy.precision = name_of(Precision::f32);
   add_checkpoint(verb, options->policy.checkpoint);
-  verb.add_option("--case", options->case_directory, "The case: inputs.safetensors and expected.safetensors")
-      ->type_name("DIR")
-      ->required();
+  add_option(verb, "--case", options->case_directory, "DIR", "The case: inputs.safetensors and expected.safetensors")
+      .required();
   add_device(verb, options->policy);
   verb.add_flag("--all", options->all, "Every layer's keys and values, not the worst alone");
   verb.footer(
