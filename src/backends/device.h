@@ -37,8 +37,8 @@ class Device {
   Tensor constant(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
 };
 
-// The CPU. threads 0 means all cores this process may use. Throws Error(unsupported) where bf16 is asked
-// for and the linears' library cannot do it on this processor.
+// The CPU. threads 0 means all cores this process may use. Linears are oneDNN's where it has products of the precision
+// for this processor, otherwise the project's own; description() says which.
 std::unique_ptr<Device> make_cpu_device(Precision precision, int threads);
 
 }  // namespace nervus

@@ -48,7 +48,7 @@ std::vector<Candidate> candidates(Precision precision) {
   const bool library = Linears::supports(bf16 ? DType::bf16 : DType::f32);
   for (const VectorKernels* table : vector_kernels()) {
     if (library && (bf16 || made.empty())) add(*table, true);
-    if (!bf16) add(*table, false);
+    add(*table, false);
   }
   return made;
 }

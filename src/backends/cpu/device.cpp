@@ -82,11 +82,6 @@ std::unique_ptr<Device> make_cpu_device(Precision precision, int threads, const 
 std::unique_ptr<Device> make_cpu_device(Precision precision, int threads) {
   if (threads < 0) fail(ErrorKind::usage, "threads: expected 0 (all cores) or more, found " + std::to_string(threads));
   const bool library = Linears::supports(precision == Precision::bf16 ? DType::bf16 : DType::f32);
-  if (precision == Precision::bf16 && !library) {
-    fail(ErrorKind::unsupported, "cpu: " + Linears::library() +
-                                     " cannot multiply bf16 matrices at speed on this processor (it needs AVX-512 with "
-                                     "BF16); run with --precision f32");
-  }
   const int chosen = threads > 0 ? threads : omp_get_num_procs();
   return make_cpu_device(precision, chosen, {*vector_kernels().front(), library});
 }

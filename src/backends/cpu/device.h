@@ -8,7 +8,7 @@ namespace nervus {
 
 struct CpuChoice {
   const VectorKernels& table;
-  bool library;  // linears by oneDNN, or by the table (f32 alone)
+  bool library;  // linears by oneDNN, or by the table
 };
 
 std::unique_ptr<Device> make_cpu_device(Precision precision, int threads, const CpuChoice& choice);

@@ -187,6 +187,21 @@ bool Linears::supports(DType dtype) {
   }
 }
 
+template <typename T>
+void Linears::pack_panels(T* target, const LinearSource& source) const {
+  const auto* rows = static_cast<const T*>(staging_.get());
+  const std::int64_t width = table_->panel;
+#pragma omp parallel for num_threads(threads_) schedule(static)
+  for (std::int64_t first = 0; first < source.outputs; first += width) {
+    T* panel = target + first * source.inputs;
+    for (std::int64_t k = 0; k < source.inputs; ++k) {
+      for (std::int64_t i = 0; i < width; ++i) {
+        panel[k * width + i] = first + i < source.outputs ? rows[(first + i) * source.inputs + k] : T{};
+      }
+    }
+  }
+}
+
 std::shared_ptr<const void> Linears::pack(const LinearSource& source, DType dtype, std::int64_t& bytes) {
   const ThreadCount scope(threads_);
   const std::int64_t needed = source.outputs * source.inputs * static_cast<std::int64_t>(size_of(dtype));
@@ -198,11 +213,12 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, DType dtyp
   source.read_weight(dtype, staging_.get());
   auto packed = std::make_shared<PackedWeight>();
   if (table_ != nullptr) {
-    check(dtype == DType::f32, "the table's products are of f32");
     const std::int64_t panels = (source.outputs + table_->panel - 1) / table_->panel;
-    const std::int64_t packed_bytes = panels * table_->panel * source.inputs * 4;
+    const std::int64_t packed_bytes =
+        panels * table_->panel * source.inputs * static_cast<std::int64_t>(size_of(dtype));
     packed->data = allocate_memory(packed_bytes);
-    pack_panels(static_cast<float*>(packed->data.get()), source);
+    if (dtype == DType::f32) pack_panels(static_cast<float*>(packed->data.get()), source);
+    else pack_panels(static_cast<BFloat16*>(packed->data.get()), source);
     bytes += packed_bytes;
     return packed;
   }
@@ -212,20 +228,6 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, DType dtyp
   primitives_->pack(packed->view, staging_.get(), source.inputs, source.outputs, dtype);
   bytes += static_cast<std::int64_t>(layout.get_size());
   return packed;
-}
-
-void Linears::pack_panels(float* target, const LinearSource& source) const {
-  const auto* rows = static_cast<const float*>(staging_.get());
-  const std::int64_t width = table_->panel;
-#pragma omp parallel for num_threads(threads_) schedule(static)
-  for (std::int64_t first = 0; first < source.outputs; first += width) {
-    float* panel = target + first * source.inputs;
-    for (std::int64_t k = 0; k < source.inputs; ++k) {
-      for (std::int64_t i = 0; i < width; ++i) {
-        panel[k * width + i] = first + i < source.outputs ? rows[(first + i) * source.inputs + k] : 0.0f;
-      }
-    }
-  }
 }
 
 void Linears::run(const Tensor& y, const Tensor& x, const Linear& w, const Tensor& gate, bool add) {
@@ -240,7 +242,7 @@ void Linears::run(const Tensor& y, const Tensor& x, const Linear& w, const Tenso
   const auto& weight = *static_cast<const PackedWeight*>(w.weight.get());
   table_->multiply({.y = y,
                     .x = x,
-                    .panels = static_cast<const float*>(weight.data.get()),
+                    .panels = weight.data.get(),
                     .bias = w.bias ? w.bias.as<float>() : nullptr,
                     .gate = gate ? gate.as<float>() : nullptr,
                     .add = add},

@@ -13,7 +13,7 @@ namespace nervus {
 
 class Linears {
  public:
-  // With `table`, products are its own instead of oneDNN's; then they are of f32 alone.
+  // With `table`, products are its own instead of oneDNN's.
   Linears(int threads, const VectorKernels* table);
   ~Linears();
 
@@ -32,7 +32,8 @@ class Linears {
 
  private:
   class Primitives;
-  void pack_panels(float* target, const LinearSource& source) const;
+  template <typename T>
+  void pack_panels(T* target, const LinearSource& source) const;
 
   int threads_;
   const VectorKernels* table_;

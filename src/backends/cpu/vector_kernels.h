@@ -8,12 +8,12 @@
 
 namespace nervus {
 
-// y = x W^T + b, or y += gate * (x W^T + b), all f32. W lies in panels of VectorKernels::panel outputs, the last one
-// filled up with zeros: [ceil(N / panel), K, panel].
+// y = x W^T + b, or y += gate * (x W^T + b). x and W are of one type, f32 or bf16; y is f32, or bf16 as they are. W
+// lies in panels of VectorKernels::panel outputs, the last one filled up with zeros: [ceil(N / panel), K, panel].
 struct PanelProduct {
   const Tensor& y;
   const Tensor& x;
-  const float* panels;
+  const void* panels;
   const float* bias;  // may be null
   const float* gate;  // may be null
   bool add;
