@@ -11,25 +11,20 @@ constexpr std::size_t line_width = 100;
 
 // "  name   text ...", the text wrapped beside the name.
 std::string entry(const std::string& name, const std::string& text) {
-  std::string out = "  " + name;
-  std::size_t column = out.size();
-  if (column + 2 > indent) {
-    out += '\n';
-    column = 0;
-  }
-  out += std::string(indent - column, ' ');
-  column = indent;
+  std::string out, line = "  " + name;
+  const auto end_line = [&] {
+    out += line + '\n';
+    line.clear();
+  };
+  if (line.size() + 2 > indent) end_line();
+  line.resize(indent - 1, ' ');
   std::istringstream words(text);
-  for (std::string word; words >> word;) {
-    if (column > indent && column + 1 + word.size() > line_width) {
-      out += '\n' + std::string(indent, ' ');
-      column = indent;
-    }
-    if (column > indent) out += ' ';
-    out += word;
-    column += word.size() + 1;
+  for (std::string word; words >> word; line += ' ' + word) {
+    if (line.size() < indent || line.size() + 1 + word.size() <= line_width) continue;
+    end_line();
+    line.resize(indent - 1, ' ');
   }
-  return out + '\n';
+  return out + line + '\n';
 }
 
 std::string option_name(const CLI::Option& option) {

@@ -33,12 +33,6 @@ constexpr std::array verbs = {
     Verb{"completion", "Print a completion script for a shell", add_completion},
 };
 
-std::vector<std::string> verb_names() {
-  std::vector<std::string> names;
-  for (const Verb& verb : verbs) names.emplace_back(verb.name);
-  return names;
-}
-
 // In the order of ErrorKind.
 constexpr std::array kind_names = {"usage", "input", "checkpoint", "unsupported", "io", "numeric", "internal"};
 
@@ -108,11 +102,13 @@ int dispatch(std::vector<std::string> arguments, Output& output) {
   const auto found =
       std::find_if(verbs.begin(), verbs.end(), [&](const Verb& verb) { return verb.name == arguments[0]; });
   if (found == verbs.end()) {
-    const std::string what = arguments[0].starts_with("-") ? "unknown option '" : "unknown verb '";
-    const std::vector<std::string> known =
-        arguments[0].starts_with("-") ? std::vector<std::string>{"--help", "--version"} : verb_names();
-    throw Error(ErrorKind::usage,
-                what + arguments[0] + "'" + did_you_mean(arguments[0], known) + " (see 'nervus --help')");
+    const bool is_option = arguments[0].starts_with("-");
+    std::vector<std::string> known = {"--help", "--version"};
+    if (!is_option) known.assign(verbs.size(), "");
+    if (!is_option)
+      std::transform(verbs.begin(), verbs.end(), known.begin(), [](const Verb& verb) { return verb.name; });
+    throw Error(ErrorKind::usage, std::string("unknown ") + (is_option ? "option '" : "verb '") + arguments[0] + "'" +
+                                      did_you_mean(arguments[0], known) + " (see 'nervus --help')");
   }
   CLI::App& verb = *app.get_subcommand(arguments[0]);
   check_options(verb, {arguments.begin() + 1, arguments.end()});

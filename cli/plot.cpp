@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <map>
 
 namespace nervus::cli {
 namespace {
@@ -49,24 +50,31 @@ std::string fixed(double value, int decimals) {
 std::string px(double value) { return fixed(value, 1); }
 
 std::string escaped(const std::string& text) {
+  static const std::map<char, std::string> entities = {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}};
   std::string out;
-  for (const char c : one_line(text)) {
-    if (c == '&') out += "&amp;";
-    else if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '"') out += "&quot;";
-    else out += c;
-  }
+  for (const char c : one_line(text)) out += entities.contains(c) ? entities.at(c) : std::string(1, c);
+  return out;
+}
+
+// `form` with the values in place of its '@', one after the other.
+std::string filled(const std::string& form, std::initializer_list<std::string> values) {
+  std::string out;
+  auto value = values.begin();
+  for (const char c : form) out += c == '@' ? *value++ : std::string(1, c);
   return out;
 }
 
 std::string words(double x, double y, const std::string& style, const std::string& text) {
-  return "<text x=\"" + px(x) + "\" y=\"" + px(y) + "\" class=\"" + style + "\">" + escaped(text) + "</text>\n";
+  return filled("<text x=\"@\" y=\"@\" class=\"@\">@</text>\n", {px(x), px(y), style, escaped(text)});
 }
 
 std::string line(double x1, double y1, double x2, double y2, const std::string& style) {
-  return "<line x1=\"" + px(x1) + "\" y1=\"" + px(y1) + "\" x2=\"" + px(x2) + "\" y2=\"" + px(y2) + "\" class=\"" +
-         style + "\"/>\n";
+  return filled("<line x1=\"@\" y1=\"@\" x2=\"@\" y2=\"@\" class=\"@\"/>\n", {px(x1), px(y1), px(x2), px(y2), style});
+}
+
+std::string dot(double x, double y, const std::string& colour) {
+  return filled("<circle cx=\"@\" cy=\"@\" r=\"3.6\" fill=\"#ffffff\" stroke=\"@\" stroke-width=\"1.8\"/>\n",
+                {px(x), px(y), colour});
 }
 
 // The first result in its group's colour; others thin, dark and dashed behind it.
@@ -100,18 +108,13 @@ std::vector<double> ticks_of(const Axis& axis) {
 
 int decimals_of(const Axis& axis) { return std::max(0, static_cast<int>(-std::floor(std::log10(axis.step) + 1e-9))); }
 
-std::string group_key(const ActionChunk& chunk, std::size_t dimension) {
-  if (dimension >= chunk.names.size()) return "";
-  const std::string& name = chunk.names[dimension];
-  return name.substr(0, name.find('_') == std::string::npos ? 0 : name.find('_'));
-}
-
 // Groups by the first word of the names ("left", "right") if that makes two to six of at least two; otherwise one.
 std::vector<Group> groups_of(const ActionChunk& chunk) {
   std::vector<Group> groups;
   const auto count = static_cast<std::size_t>(chunk.dimensions);
   for (std::size_t d = 0; d < count; ++d) {
-    const std::string key = group_key(chunk, d);
+    const std::string name = d < chunk.names.size() ? chunk.names[d] : "";
+    const std::string key = name.substr(0, name.find('_') == std::string::npos ? 0 : name.find('_'));
     auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.label == key; });
     if (group == groups.end()) group = groups.insert(groups.end(), {key, {}, palette[groups.size() % palette.size()]});
     group->dimensions.push_back(d);
@@ -146,8 +149,9 @@ class Picture {
       if (!group.label.empty()) {
         std::string label = group.label;
         label[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(label[0])));
-        body += "<rect x=\"" + px(margin) + "\" y=\"" + px(y - 10) + "\" width=\"4\" height=\"16\" rx=\"2\" fill=\"" +
-                group.colour + "\"/>\n" + words(margin + 12, y + 3, "group", label);
+        body += filled("<rect x=\"@\" y=\"@\" width=\"4\" height=\"16\" rx=\"2\" fill=\"@\"/>\n",
+                       {px(margin), px(y - 10), group.colour}) +
+                words(margin + 12, y + 3, "group", label);
         y += 16;
       }
       for (std::size_t i = 0; i < group.dimensions.size(); ++i) {
@@ -208,9 +212,7 @@ class Picture {
     double x = page_width - margin;
     if (!plot_.state.empty()) {
       x -= 78;
-      out += "<circle cx=\"" + px(x) +
-             "\" cy=\"38\" r=\"3.6\" fill=\"#ffffff\" stroke=\"#475569\" stroke-width=\"1.8\"/>\n" +
-             words(x + 10, 42, "legend", "state now");
+      out += dot(x, 38, "#475569") + words(x + 10, 42, "legend", "state now");
       x -= 22;
     }
     for (std::size_t i = plot_.results.size() > 1 ? plot_.results.size() : 0; i-- > 0;) {
@@ -244,9 +246,7 @@ class Picture {
                 fixed(at_y(value(plot_.results[i], s, d)), 2);
       out += "<path d=\"" + path + "\" class=\"curve\" " + stroke(group.colour, i) + "/>\n";
     }
-    if (d < plot_.state.size())
-      out += "<circle cx=\"" + px(at_x(0)) + "\" cy=\"" + px(at_y(plot_.state[d])) +
-             "\" r=\"3.6\" fill=\"#ffffff\" stroke=\"" + group.colour + "\" stroke-width=\"1.8\"/>\n";
+    if (d < plot_.state.size()) out += dot(at_x(0), at_y(plot_.state[d]), group.colour);
     return out + "</g>\n";
   }
 
