@@ -6,9 +6,7 @@
 namespace nervus {
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all = {
-      lingbot::family(),
-  };
+  static const std::vector<Family> all = {lingbot::family()};
   return all;
 }
 
@@ -36,8 +34,8 @@ std::vector<std::string> mismatched_tensors(const Checkpoint& checkpoint, const 
     const TensorInfo* tensor = checkpoint.find(spec.name);
     if (tensor == nullptr) continue;
     if (tensor->shape != spec.shape) {
-      faults.push_back(checkpoint.source(spec.name) + ": expected " + to_string(spec.shape) + ", found " +
-                       to_string(tensor->shape));
+      faults.push_back(concat(checkpoint.source(spec.name), ": expected ", to_string(spec.shape), ", found ",
+                              to_string(tensor->shape)));
     } else if (tensor->dtype != DType::f32 && tensor->dtype != DType::f16 && tensor->dtype != DType::bf16) {
       faults.push_back(checkpoint.source(spec.name) + ": expected f32, f16 or bf16, found " + name_of(tensor->dtype));
     }

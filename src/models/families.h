@@ -23,6 +23,7 @@ struct TensorSpec {
 
 // What a checkpoint is, from its config and headers.
 struct ModelDescription {
+  ModelShape shape;
   std::vector<std::string> variants;
   std::map<std::string, std::string> sizes;
   std::vector<TensorSpec> tensors;           // the weight table
@@ -35,7 +36,6 @@ struct Family {
   bool (*recognises)(const Fields& config, const Checkpoint* tensors);
   // Sizes from config, completed from the tensors' shapes. Throws Error(checkpoint) on a contradiction.
   ModelDescription (*describe)(const Fields& config, const Checkpoint* tensors);
-  ModelShape (*shape)(const Fields& config, const Checkpoint* tensors);
   // Loads the weights. The tensors were checked against the table.
   std::unique_ptr<Model> (*load)(const Checkpoint& checkpoint, Device& device, const ModelOptions& options);
   // config.json of a preset for synthetic checkpoints; empty if the family has no preset of that name.

@@ -92,8 +92,9 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   const Fields config = checkpoint_.config_fields();
   const Family& family = family_of(config, &checkpoint_);
   family_ = family.name;
-  check_tensors(checkpoint_, family.describe(config, &checkpoint_));
-  const ModelShape shape = family.shape(config, &checkpoint_);
+  const ModelDescription description = family.describe(config, &checkpoint_);
+  check_tensors(checkpoint_, description);
+  const ModelShape& shape = description.shape;
   steps_ = complete_steps(options.steps, shape);
   device_ = open_device(options);
   model_ = family.load(checkpoint_, *device_,

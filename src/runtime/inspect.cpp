@@ -48,9 +48,8 @@ void count_tensors(const Checkpoint& checkpoint, const ModelDescription& descrip
 }
 
 // The work and memory of the largest call, by loading the model without its numbers.
-void count_work(const Checkpoint& checkpoint, const Family& family, const LoadOptions& options,
+void count_work(const Checkpoint& checkpoint, const Family& family, const ModelShape& shape, const LoadOptions& options,
                 CheckpointReport& report) {
-  const ModelShape shape = family.shape(checkpoint.config_fields(), &checkpoint);
   PlanningDevice device(options.precision);
   const std::unique_ptr<Model> model = family.load(checkpoint, device,
                                                    {.limits = complete_limits(options.limits, shape),
@@ -89,7 +88,8 @@ CheckpointReport inspect(const std::filesystem::path& directory, const LoadOptio
   for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "norm_stats.json"}) {
     if (std::filesystem::exists(directory / name)) report.files.push_back(name);
   }
-  if (report.missing.empty() && report.mismatched.empty()) count_work(checkpoint, family, options, report);
+  if (report.missing.empty() && report.mismatched.empty())
+    count_work(checkpoint, family, description.shape, options, report);
   return report;
 }
 

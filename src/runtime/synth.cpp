@@ -170,7 +170,8 @@ void synthesise(const std::filesystem::path& directory, const SynthOptions& opti
   const DType dtype = weight_type(options.dtype);
   const std::string config = family.preset(options.preset);
   const Fields fields = Fields::parse(config, "config.json");
-  const std::vector<TensorSpec> table = family.describe(fields, nullptr).tensors;
+  const ModelDescription description = family.describe(fields, nullptr);
+  const std::vector<TensorSpec>& table = description.tensors;
   std::error_code failure;
   std::filesystem::create_directories(directory, failure);
   if (failure) fail(ErrorKind::io, directory.string(), ": cannot be created: ", failure.message());
@@ -193,7 +194,7 @@ void synthesise(const std::filesystem::path& directory, const SynthOptions& opti
   }
   writer.finish();
   if (options.progress) options.progress(total, total, "model.safetensors");
-  write_byte_tokenizer(directory, family.shape(fields, nullptr).vocabulary);
+  write_byte_tokenizer(directory, description.shape.vocabulary);
   write_text(directory / "norm_stats.json", norm_stats());
   write_text(directory / "config.json", config);
 }

@@ -36,7 +36,7 @@ class Buffers {
 
   // Lays out the next call.
   void resize(const Plan& plan, std::int64_t views, std::int64_t patches);
-  void upload(Device& device, const Plan& plan) const;
+  void upload(Device& device) const;
 
   Tensor images;      // f32 [B V P, 1176]
   Tensor tokens;      // f32 [views that are there x tokens, D]: the vision tower's output, in window order
@@ -48,8 +48,13 @@ class Buffers {
   PrefixCache cache;
 
  private:
+  // Appends to the block of integers; returns where on the device upload() puts them.
+  Tensor place(const std::vector<std::int32_t>& values);
+  DeviceRows place(const Rows& rows);
+
   const Config& config_;
   Tensor all_images_, all_tokens_, all_embeddings_, all_state_, all_noise_, all_actions_, integers_;
+  std::vector<std::int32_t> block_;  // the plan of the next call, as integers_ will hold it
 };
 
 }  // namespace nervus::lingbot

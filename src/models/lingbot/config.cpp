@@ -17,6 +17,7 @@ class Sizes {
  public:
   Sizes(const Checkpoint* tensors) : tensors_(tensors) {}
 
+  bool known() const { return tensors_ != nullptr; }
   bool has(const std::string& name) const { return tensors_ != nullptr && tensors_->find(name) != nullptr; }
 
   // The extent of `axis` of a tensor, or `fallback` without the tensor.
@@ -112,43 +113,44 @@ DecoderConfig read_decoder(const Fields& fields, const Sizes& sizes, const std::
   return d;
 }
 
-// A flag of the config against what the tensors show.
-bool agreed(const Fields& fields, std::string_view name, bool tensors_known, bool in_tensors,
-            const std::string& which) {
-  const bool flag = fields.boolean_or(name, tensors_known ? in_tensors : false);
-  if (tensors_known && flag && !in_tensors) {
-    fields.refuse(name, "false, since the checkpoint has no tensor '" + which + "'");
+// A flag of the config against the tensor that comes with it.
+bool agreed(const Fields& fields, std::string_view name, const Sizes& sizes, const std::string& tensor) {
+  if (!sizes.known()) return fields.boolean_or(name, false);
+  if (fields.boolean_or(name, sizes.has(tensor)) && !sizes.has(tensor)) {
+    fields.refuse(name, "false, since the checkpoint has no tensor '" + tensor + "'");
   }
-  return tensors_known ? in_tensors : flag;
+  return sizes.has(tensor);
 }
 
-void read_variants(const Fields& fields, const Sizes& sizes, bool tensors, Config& c) {
+void read_variants(const Fields& fields, const Sizes& sizes, Config& c) {
+  using Gate = AdaNormConfig::Gate;
   const std::string norm = expert_layer(0) + "input_layernorm.", last = expert_root + "norm.";
-  const bool joint = agreed(fields, "nosplit_gate_liner", tensors, sizes.has(norm + "gamma_beta_gate.weight"),
-                            norm + "gamma_beta_gate.weight");
-  const bool separate =
-      agreed(fields, "split_gate_liner", tensors, sizes.has(norm + "gate.weight"), norm + "gate.weight");
-  c.ada_norm.gate = joint      ? AdaNormConfig::Gate::joint
-                    : separate ? AdaNormConfig::Gate::separate
-                               : AdaNormConfig::Gate::none;
-  c.ada_norm.weight = tensors ? sizes.has(norm + "weight") : fields.boolean_or("old_adanorm", !joint && !separate);
-  c.separate_time = agreed(fields, "separate_time_proj", tensors, sizes.has(root + "time_mlp_in.weight"),
-                           root + "time_mlp_in.weight");
+  const std::string joint_last = last + "gamma_beta_gate.weight";
+  const bool joint = agreed(fields, "nosplit_gate_liner", sizes, norm + "gamma_beta_gate.weight");
+  const bool separate = agreed(fields, "split_gate_liner", sizes, norm + "gate.weight");
+  c.ada_norm.gate = joint ? Gate::joint : separate ? Gate::separate : Gate::none;
+  c.separate_time = agreed(fields, "separate_time_proj", sizes, root + "time_mlp_in.weight");
   c.final_ada_norm =
-      agreed(fields, "final_norm_adanorm", tensors,
-             sizes.has(last + "gamma.weight") || sizes.has(last + "gamma_beta_gate.weight"), last + "gamma.weight");
-  c.final_weight = tensors ? sizes.has(last + "weight") : !c.final_ada_norm || c.ada_norm.weight;
-  c.final_gate = tensors ? sizes.has(last + "gate.weight") : separate;
+      agreed(fields, "final_norm_adanorm", sizes, sizes.has(joint_last) ? joint_last : last + "gamma.weight");
   c.causal = fields.boolean_or("vlm_causal", false);
+  if (sizes.known()) {
+    c.ada_norm.weight = sizes.has(norm + "weight");
+    c.final_weight = sizes.has(last + "weight");
+    c.final_gate = sizes.has(last + "gate.weight");
+  } else {
+    c.ada_norm.weight = fields.boolean_or("old_adanorm", !joint && !separate);
+    c.final_weight = !c.final_ada_norm || c.ada_norm.weight;
+    c.final_gate = separate;
+  }
 }
 
-void read_queries(const Fields& fields, const Sizes& sizes, bool tensors, Config& c) {
+void read_queries(const Fields& fields, const Sizes& sizes, Config& c) {
   if (!fields.has("align_params")) return;
   const Fields align = fields.object("align_params");
   if (align.text_or("mode", "") != "query") return;
   c.query_tokens = align.integer("num_task_tokens", 1, 4096);
   const std::string name = root + "depth_align_embs";
-  if (tensors && !sizes.has(name)) {
+  if (sizes.known() && !sizes.has(name)) {
     fail(ErrorKind::checkpoint, align.where("mode"), ": \"query\" needs the tensor '", name,
          "', found none: the depth queries cannot be invented; export the checkpoint again "
          "with them, or remove align_params if the model was trained without");
@@ -171,9 +173,9 @@ Config read_config(const Fields& fields, const Checkpoint* tensors) {
   const Sizes sizes(tensors);
   c.vision = read_vision(fields, sizes);
   c.language = read_decoder(fields, sizes, language_root, c.language);
-  c.expert = fields.has("qwen_expert_config")
-                 ? read_decoder(fields.object("qwen_expert_config"), sizes, expert_root, c.expert)
-                 : read_decoder(Fields::parse("{}", fields.file()), sizes, expert_root, c.expert);
+  const bool has_expert = fields.has("qwen_expert_config");
+  c.expert = read_decoder(has_expert ? fields.object("qwen_expert_config") : Fields::parse("{}", fields.file()), sizes,
+                          expert_root, c.expert);
   c.vocabulary = size_or(fields, "vocab_size", sizes.extent(language_root + "embed_tokens.weight", 0, c.vocabulary));
   c.state = size_or(fields, "max_state_dim", sizes.extent(root + "state_proj.weight", 1, c.state));
   c.action = size_or(fields, "max_action_dim", sizes.extent(root + "action_in_proj.weight", 1, c.action));
@@ -188,8 +190,8 @@ Config read_config(const Fields& fields, const Checkpoint* tensors) {
     }
     c.image_side = sides[0];
   }
-  read_variants(fields, sizes, tensors != nullptr, c);
-  read_queries(fields, sizes, tensors != nullptr, c);
+  read_variants(fields, sizes, c);
+  read_queries(fields, sizes, c);
   if (c.expert.layers != c.language.layers || c.expert.kv_heads != c.language.kv_heads ||
       c.expert.head_size != c.language.head_size) {
     fail(ErrorKind::checkpoint, fields.where("qwen_expert_config"),

@@ -1,5 +1,6 @@
 #include "models/lingbot/expert.h"
 
+#include <array>
 #include <cmath>
 
 #include "models/lingbot/names.h"
@@ -11,10 +12,8 @@ void apply_silu(std::vector<float>& x) {
   for (float& v : x) v = v / (1.0f + std::exp(-v));
 }
 
-std::vector<float> row_of(const std::vector<float>& x, std::int64_t row, std::int64_t first, std::int64_t width,
-                          std::int64_t stride) {
-  const auto begin = x.begin() + row * stride + first;
-  return {begin, begin + width};
+std::vector<float> row_of(const std::vector<float>& x, std::int64_t row, std::int64_t width) {
+  return {x.begin() + row * width, x.begin() + (row + 1) * width};
 }
 
 }  // namespace
@@ -44,10 +43,10 @@ std::vector<float> Expert::condition(WeightReader& reader, const std::vector<flo
   std::vector<float> cond = time_embedding(times, config_.expert.width);
   if (!config_.separate_time) return cond;
   const auto count = static_cast<std::int64_t>(times.size());
-  cond = reader.affine(root + "time_mlp_in", cond, count);
-  apply_silu(cond);
-  cond = reader.affine(root + "time_mlp_out", cond, count);
-  apply_silu(cond);
+  for (const char* name : {"time_mlp_in", "time_mlp_out"}) {
+    cond = reader.affine(root + name, cond, count);
+    apply_silu(cond);
+  }
   return cond;
 }
 
@@ -55,23 +54,28 @@ std::vector<float> Expert::condition(WeightReader& reader, const std::vector<flo
 std::vector<Style> Expert::styles(WeightReader& reader, const std::string& name, const std::vector<float>& cond,
                                   std::int64_t times) const {
   const std::int64_t width = config_.expert.width;
-  const bool joint = reader.has(name + ".gamma_beta_gate.weight"), gated = reader.has(name + ".gate.weight");
   const std::vector<float> weight =
       reader.has(name + ".weight") ? reader.values(name + ".weight") : std::vector<float>(width, 1.0f);
-  const auto affine = [&](const char* part) { return reader.affine(name + "." + part, cond, times); };
-  const std::vector<float> all = joint ? affine("gamma_beta_gate") : std::vector<float>{};
-  const std::vector<float> gamma = joint ? std::vector<float>{} : affine("gamma");
-  const std::vector<float> beta = joint ? std::vector<float>{} : affine("beta");
-  const std::vector<float> gate = gated && !joint ? affine("gate") : std::vector<float>{};
+  const auto affine = [&](const char* part) { return reader.affine(name + part, cond, times); };
+  std::array<std::vector<float>, 3> parts;  // gamma, beta and gate, [times, D] each; the gate may be empty
+  if (reader.has(name + ".gamma_beta_gate.weight")) {
+    const std::vector<float> joint = affine(".gamma_beta_gate");  // [times, 3 D]
+    for (std::int64_t i = 0; i < 3 * times; ++i) {
+      const std::vector<float> part = row_of(joint, i, width);
+      parts[i % 3].insert(parts[i % 3].end(), part.begin(), part.end());
+    }
+  } else {
+    parts = {affine(".gamma"), affine(".beta")};
+    if (reader.has(name + ".gate.weight")) parts[2] = affine(".gate");
+  }
+  auto& [gamma, beta, gate] = parts;
+  for (std::size_t i = 0; i < gamma.size(); ++i) gamma[i] = (1.0f + gamma[i]) * weight[i % width];
   std::vector<Style> result;
   for (std::int64_t k = 0; k < times; ++k) {
-    std::vector<float> scale = joint ? row_of(all, k, 0, width, 3 * width) : row_of(gamma, k, 0, width, width);
-    for (std::int64_t c = 0; c < width; ++c) scale[c] = (1.0f + scale[c]) * weight[c];
-    const std::vector<float> shift = joint ? row_of(all, k, width, width, 3 * width) : row_of(beta, k, 0, width, width);
-    Style style{{reader.device().constant(1, width, scale), reader.device().constant(1, width, shift)}, {}};
-    if (joint) style.gate = reader.device().constant(1, width, row_of(all, k, 2 * width, width, 3 * width));
-    if (gated && !joint) style.gate = reader.device().constant(1, width, row_of(gate, k, 0, width, width));
-    result.push_back(style);
+    const auto constant = [&](const std::vector<float>& part) {
+      return reader.device().constant(1, width, row_of(part, k, width));
+    };
+    result.push_back({{constant(gamma), constant(beta)}, gate.empty() ? Tensor{} : constant(gate)});
   }
   return result;
 }
@@ -99,12 +103,11 @@ std::vector<TimeConstants> Expert::constants(WeightReader& reader, const std::ve
   const std::vector<float> time_bias =
       config_.separate_time ? std::vector<float>{} : reader.affine(root + "action_time_mlp_in", cond, count, width);
   for (std::int64_t k = 0; k < count; ++k) {
-    result[k].t = steps[k].t;
     result[k].dt = steps[k].dt;
     result[k].final_norm = last[k].norm;
     if (config_.separate_time) continue;
     result[k].action_time_in = action_time_in_;
-    result[k].action_time_in.bias = reader.device().constant(1, width, row_of(time_bias, k, 0, width, width));
+    result[k].action_time_in.bias = reader.device().constant(1, width, row_of(time_bias, k, width));
   }
   return result;
 }

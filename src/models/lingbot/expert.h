@@ -18,7 +18,6 @@ struct Style {
 
 // What depends on the time alone: constants of the checkpoint.
 struct TimeConstants {
-  float t = 1;
   float dt = 0;
   Linear action_time_in;          // with the time's half folded into its bias; unused with a separate time MLP
   std::vector<Style> attn_style;  // one a layer

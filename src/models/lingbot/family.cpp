@@ -1,4 +1,5 @@
 // What the rest of the house knows of LingBot-VLA: its row of families.cpp, and how a checkpoint is described.
+#include "core/message.h"
 #include "models/lingbot/lingbot.h"
 #include "models/lingbot/weights.h"
 
@@ -7,7 +8,7 @@ namespace {
 
 std::vector<std::string> variants(const Config& c) {
   std::vector<std::string> names;
-  if (c.query_tokens > 0) names.push_back("depth queries (" + std::to_string(c.query_tokens) + " a view)");
+  if (c.query_tokens > 0) names.push_back(concat("depth queries (", c.query_tokens, " a view)"));
   if (c.causal) names.push_back("causal prefix");
   if (c.ada_norm.gate == AdaNormConfig::Gate::separate) names.push_back("gated AdaRMS (separate)");
   if (c.ada_norm.gate == AdaNormConfig::Gate::joint) names.push_back("gated AdaRMS (joint)");
@@ -19,35 +20,29 @@ std::vector<std::string> variants(const Config& c) {
 }
 
 std::string decoder_size(const DecoderConfig& d) {
-  return std::to_string(d.layers) + " layers, width " + std::to_string(d.width) + ", " + std::to_string(d.heads) +
-         " query and " + std::to_string(d.kv_heads) + " key/value heads of " + std::to_string(d.head_size) +
-         ", SwiGLU " + std::to_string(d.mlp);
+  return concat(d.layers, " layers, width ", d.width, ", ", d.heads, " query and ", d.kv_heads, " key/value heads of ",
+                d.head_size, ", SwiGLU ", d.mlp);
 }
 
 ModelDescription describe(const Fields& fields, const Checkpoint* tensors) {
   const Config c = read_config(fields, tensors);
   const VisionConfig& v = c.vision;
   ModelDescription d;
+  d.shape = shape_of(c);
   d.variants = variants(c);
   d.sizes = {
-      {"vision tower", std::to_string(v.depth) + " blocks, width " + std::to_string(v.width) + ", " +
-                           std::to_string(v.heads) + " heads of " + std::to_string(v.head_size()) + ", SwiGLU " +
-                           std::to_string(v.mlp)},
-      {"language model", decoder_size(c.language) + ", vocabulary " + std::to_string(c.vocabulary)},
+      {"vision tower",
+       concat(v.depth, " blocks, width ", v.width, ", ", v.heads, " heads of ", v.head_size(), ", SwiGLU ", v.mlp)},
+      {"language model", concat(decoder_size(c.language), ", vocabulary ", c.vocabulary)},
       {"action expert", decoder_size(c.expert)},
-      {"views", "3 of " + std::to_string(c.image_side) + " x " + std::to_string(c.image_side) + " pixels"},
-      {"text", "up to " + std::to_string(c.text_tokens) + " tokens"},
-      {"state", std::to_string(c.state) + " values"},
-      {"actions", std::to_string(c.chunk) + " of " + std::to_string(c.action) + " values, " + std::to_string(c.steps) +
-                      " Euler steps"},
+      {"views", concat("3 of ", c.image_side, " x ", c.image_side, " pixels")},
+      {"text", concat("up to ", c.text_tokens, " tokens")},
+      {"state", concat(c.state, " values")},
+      {"actions", concat(c.chunk, " of ", c.action, " values, ", c.steps, " Euler steps")},
   };
   d.tensors = weight_table(c);
   d.unused_prefixes = unused_prefixes();
   return d;
-}
-
-ModelShape describe_shape(const Fields& fields, const Checkpoint* tensors) {
-  return shape_of(read_config(fields, tensors));
 }
 
 std::unique_ptr<Model> load(const Checkpoint& checkpoint, Device& device, const ModelOptions& options) {
@@ -60,7 +55,6 @@ Family family() {
   return {.name = "lingbot-vla",
           .recognises = recognises,
           .describe = describe,
-          .shape = describe_shape,
           .load = load,
           .preset = preset_config,
           .presets = {"tiny", "lingbot-vla-4b"}};

@@ -7,10 +7,8 @@
 namespace nervus::lingbot {
 namespace {
 
-constexpr float theta = 10000.0f;
-
 std::vector<float> position_angles(std::int64_t positions, std::int64_t head_size) {
-  const std::vector<float> frequencies = rope_frequencies(head_size, theta);
+  const std::vector<float> frequencies = rope_frequencies(head_size);
   std::vector<float> angles;
   for (std::int64_t p = 0; p < positions; ++p) {
     for (const float f : frequencies) angles.push_back(static_cast<float>(p) * f);
@@ -51,17 +49,16 @@ void LingBot::load(WeightReader& reader, Device& device, const ModelOptions& opt
   rope_ =
       make_rope(device, position_angles(layout_.stride(), config_.language.head_size), config_.language.head_size / 2);
   std::vector<Step> all;  // of every schedule, so that the weights are read once
-  std::vector<std::size_t> lengths;
   for (const int steps : options.steps) {
     const std::vector<Step> schedule = make_schedule(steps, options.time_grid);
     all.insert(all.end(), schedule.begin(), schedule.end());
-    lengths.push_back(schedule.size());
   }
   const std::vector<TimeConstants> constants = expert_->constants(reader, all);
   auto next = constants.begin();
-  for (const std::size_t length : lengths) {
-    schedules_.emplace_back(next, next + static_cast<std::ptrdiff_t>(length));
-    next += static_cast<std::ptrdiff_t>(length);
+  for (const int steps : options.steps) {
+    const auto begin = next;
+    next += std::ssize(make_schedule(steps, options.time_grid));
+    schedules_.emplace_back(begin, next);
   }
 }
 
@@ -76,7 +73,7 @@ void LingBot::plan(const Presence& presence) {
 }
 
 void LingBot::upload(Device& device, const Inputs& inputs, const float* noise) {
-  buffers_->upload(device, plan_);
+  buffers_->upload(device);
   device.upload(buffers_->images, inputs.images.to_float().data());
   device.upload(buffers_->state, inputs.state.to_float().data());
   device.upload(buffers_->noise, noise);

@@ -8,12 +8,11 @@
 namespace nervus::lingbot {
 namespace {
 
-constexpr float theta = 10000.0f;
 constexpr std::int64_t mlp_padding = 16;  // 3420 is no multiple of what matrix units load
 
 // Angles [P, d / 2] over (row, column), for the patches in window order.
 std::vector<float> rope_angles(const VisionConfig& config, const ViewGeometry& geometry) {
-  const std::vector<float> frequencies = rope_frequencies(config.head_size() / 2, theta);
+  const std::vector<float> frequencies = rope_frequencies(config.head_size() / 2);
   const std::int64_t cells = geometry.grid / config.merge;
   std::vector<float> angles;
   for (const std::int32_t token : geometry.token_order) {

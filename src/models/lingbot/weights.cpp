@@ -25,6 +25,12 @@ class Table {
   Use use_ = Use::required;
 };
 
+void mlp(Table& t, const std::string& layer, std::int64_t inner, std::int64_t width, bool bias) {
+  t.linear(layer + "mlp.gate_proj", inner, width, bias);
+  t.linear(layer + "mlp.up_proj", inner, width, bias);
+  t.linear(layer + "mlp.down_proj", width, inner, bias);
+}
+
 void vision(Table& t, const Config& c) {
   const VisionConfig& v = c.vision;
   t.part("vision");
@@ -35,20 +41,12 @@ void vision(Table& t, const Config& c) {
     t.add(b + "norm2.weight", {v.width});
     t.linear(b + "attn.qkv", 3 * v.width, v.width, true);
     t.linear(b + "attn.proj", v.width, v.width, true);
-    t.linear(b + "mlp.gate_proj", v.mlp, v.width, true);
-    t.linear(b + "mlp.up_proj", v.mlp, v.width, true);
-    t.linear(b + "mlp.down_proj", v.width, v.mlp, true);
+    mlp(t, b, v.mlp, v.width, true);
   }
   const std::int64_t merged = v.width * v.unit();
   t.add(vision_root + "merger.ln_q.weight", {v.width});
   t.linear(vision_root + "merger.mlp.0", merged, merged, true);
   t.linear(vision_root + "merger.mlp.2", c.language.width, merged, true);
-}
-
-void mlp(Table& t, const std::string& layer, const DecoderConfig& d) {
-  t.linear(layer + "mlp.gate_proj", d.mlp, d.width, false);
-  t.linear(layer + "mlp.up_proj", d.mlp, d.width, false);
-  t.linear(layer + "mlp.down_proj", d.width, d.mlp, false);
 }
 
 void language(Table& t, const Config& c) {
@@ -67,7 +65,7 @@ void language(Table& t, const Config& c) {
     t.linear(n + "self_attn.q_proj", d.heads * d.head_size, d.width, true);
     t.linear(n + "self_attn.o_proj", d.width, d.heads * d.head_size, false);
     t.add(n + "post_attention_layernorm.weight", {d.width});
-    mlp(t, n, d);
+    mlp(t, n, d.mlp, d.width, false);
     t.use(Use::required);
   }
   t.use(Use::unused);
@@ -95,7 +93,7 @@ void expert(Table& t, const Config& c) {
     t.linear(n + "self_attn.v_proj", d.kv_heads * d.head_size, d.width, true);
     t.linear(n + "self_attn.o_proj", d.width, d.heads * d.head_size, false);
     ada_norm(t, n + "post_attention_layernorm.", d.width, c.ada_norm.weight, c.ada_norm.gate);
-    mlp(t, n, d);
+    mlp(t, n, d.mlp, d.width, false);
   }
   if (c.final_ada_norm) {
     auto gate = c.ada_norm.gate;

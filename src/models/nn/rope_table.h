@@ -8,11 +8,11 @@
 
 namespace nervus {
 
-// theta^(-2 i / size) for i in [0, size / 2): the frequencies of one axis.
-inline std::vector<float> rope_frequencies(std::int64_t size, float theta) {
+// 10000^(-2 i / size) for i in [0, size / 2): the frequencies of one axis.
+inline std::vector<float> rope_frequencies(std::int64_t size) {
   std::vector<float> frequencies;
   for (std::int64_t i = 0; i < size / 2; ++i) {
-    frequencies.push_back(1.0f / std::pow(theta, static_cast<float>(2 * i) / static_cast<float>(size)));
+    frequencies.push_back(1.0f / std::pow(10000.0f, static_cast<float>(2 * i) / static_cast<float>(size)));
   }
   return frequencies;
 }
