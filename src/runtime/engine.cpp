@@ -45,9 +45,7 @@ Limits complete_limits(const Limits& limits, const ModelShape& shape) {
 std::vector<int> complete_steps(const std::vector<int>& steps, const ModelShape& shape) {
   std::vector<int> complete;
   for (const int count : steps) {
-    if (count < 1 || count > 1000) {
-      fail(ErrorKind::usage, "steps: expected 1 to 1000, found ", count);
-    }
+    if (count < 1 || count > 1000) fail(ErrorKind::usage, "steps: expected 1 to 1000, found ", count);
     if (std::find(complete.begin(), complete.end(), count) == complete.end()) complete.push_back(count);
   }
   if (complete.empty()) complete.push_back(shape.steps);
@@ -76,14 +74,15 @@ Presence everything_present(const Limits& limits) {
   return all;
 }
 
-std::int64_t rehearse(Model& model, Kernels& kernels, DType activation) {
+std::int64_t rehearse(Model& model, Kernels& kernels, DType activation, const std::function<void(const char*)>& begin) {
   Workspace workspace = Workspace::measuring();
   Ops ops(kernels, workspace, activation);
   model.attach(ops);
   model.plan(everything_present(model.limits()));
-  model.vision();
-  model.prefix();
-  model.denoise(0);
+  run_stages(model, 0, [&](const char* name, const auto& stage) {
+    if (begin) begin(name);
+    stage();
+  });
   return workspace.peak();
 }
 
@@ -135,9 +134,7 @@ void Engine::upload(const Inputs& inputs, std::uint64_t seed) {
 }
 
 void Engine::run(std::size_t schedule, StageTimes& times) {
-  timed(times, "vision", [&] { model_->vision(); });
-  timed(times, "prefix", [&] { model_->prefix(); });
-  timed(times, "denoise", [&] { model_->denoise(schedule); });
+  run_stages(*model_, schedule, [&](const char* name, const auto& stage) { timed(times, name, stage); });
 }
 
 Array Engine::actions() {

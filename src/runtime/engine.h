@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "backends/observed_kernels.h"
@@ -25,8 +26,18 @@ void check_tensors(const Checkpoint& checkpoint, const ModelDescription& descrip
 // The largest call that the limits allow.
 Presence everything_present(const Limits& limits);
 
-// Runs the largest call over a measuring workspace and `kernels`; returns the bytes it needs.
-std::int64_t rehearse(Model& model, Kernels& kernels, DType activation);
+// vision -> prefix -> denoise: calls around(name, stage) for each, which runs stage().
+template <typename Around>
+void run_stages(Model& model, std::size_t schedule, Around&& around) {
+  around("vision", [&] { model.vision(); });
+  around("prefix", [&] { model.prefix(); });
+  around("denoise", [&] { model.denoise(schedule); });
+}
+
+// Runs the largest call over a measuring workspace and `kernels`, telling `begin` (unless empty) the name of each
+// stage; returns the bytes it needs.
+std::int64_t rehearse(Model& model, Kernels& kernels, DType activation,
+                      const std::function<void(const char*)>& begin = {});
 
 class Engine {
  public:
@@ -45,7 +56,7 @@ class Engine {
 
   // Copies a call's tensors to the device; noise from the seed where the inputs carry none.
   void upload(const Inputs& inputs, std::uint64_t seed);
-  // vision -> prefix -> denoise; the stages' times are added to `times`.
+  // The stages of a call; the stages' times are added to `times`.
   void run(std::size_t schedule, StageTimes& times);
   // [B, n, A]. Throws Error(numeric) if a value is not finite.
   Array actions();

@@ -56,22 +56,19 @@ std::vector<std::int32_t> tokens_of(const Array& array) {
 Array take(std::map<std::string, Array>& arrays, const std::string& name, std::size_t rank) {
   const auto found = arrays.find(name);
   if (found == arrays.end()) {
-    std::string names;
-    std::size_t listed = 0;
+    std::vector<std::string> names;
     for (const auto& [other, array] : arrays) {
-      if (listed++ == names_shown) break;
-      names += (names.empty() ? "" : ", ") + other;
+      if (names.size() < names_shown) names.push_back(other);
     }
-    if (arrays.size() > names_shown) names += " and " + std::to_string(arrays.size() - names_shown) + " more";
+    const std::size_t left_out = arrays.size() - names.size();
+    const std::string more = left_out > 0 ? concat(" and ", left_out, " more") : "";
     fail(ErrorKind::input, "inputs: expected an array named '", name,
          "' (images, img_masks, lang_tokens, lang_masks, state and, optionally, noise); found ",
-         (names.empty() ? "none" : names));
+         (names.empty() ? "none" : joined(names) + more));
   }
   Array array = std::move(found->second);
   if (array.shape.size() + 1 == rank) array.shape.insert(array.shape.begin(), 1);
-  if (array.shape.size() != rank) {
-    refuse(name, std::to_string(rank - 1) + " or " + std::to_string(rank) + " axes", array);
-  }
+  if (array.shape.size() != rank) refuse(name, concat(rank - 1, " or ", rank, " axes"), array);
   return array;
 }
 

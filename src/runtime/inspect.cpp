@@ -7,10 +7,10 @@
 namespace nervus {
 namespace {
 
+// Adds the work of ops to the last stage.
 class WorkCounter : public KernelObserver {
  public:
   explicit WorkCounter(std::vector<StageWork>& work) : work_(work) {}
-  void stage(const char* name) { work_.push_back({name, 0, 0}); }
   void before(const OpEvent&) override {}
   void after(const OpEvent& event) override {
     work_.back().flops += event.flops;
@@ -57,19 +57,11 @@ void count_work(const Checkpoint& checkpoint, const Family& family, const ModelS
                                                     .time_grid = options.time_grid,
                                                     .dry = true});
   report.weight_bytes = device.memory();
-  report.workspace_bytes = rehearse(*model, device.kernels(), device.activation());
   WorkCounter counter(report.work);
   ObservedKernels observed(device.kernels(), counter);
-  Workspace workspace = Workspace::measuring();
-  Ops ops(observed, workspace, device.activation());
-  model->attach(ops);
-  model->plan(everything_present(model->limits()));
-  counter.stage("vision");
-  model->vision();
-  counter.stage("prefix");
-  model->prefix();
-  counter.stage("denoise");
-  model->denoise(0);
+  report.workspace_bytes = rehearse(*model, observed, device.activation(), [&](const char* stage) {
+    report.work.push_back({stage, 0, 0});
+  });
 }
 
 }  // namespace

@@ -111,9 +111,8 @@ void ObservationInputs::add_state(const Observation& observation, Inputs& inputs
     fail(ErrorKind::input, "state: expected 1 to ", shape_.state, " values, found ", state.size());
   }
   for (std::size_t i = 0; i < state.size(); ++i) {
-    if (!std::isfinite(state[i])) {
-      fail(ErrorKind::input, "state[", i, "]: expected a finite value, found ", state[i]);
-    }
+    if (std::isfinite(state[i])) continue;
+    fail(ErrorKind::input, "state[", i, "]: expected a finite value, found ", state[i]);
   }
   state.resize(shape_.state, 0.0f);
   inputs.state = Array::from(state, {1, shape_.state});

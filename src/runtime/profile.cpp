@@ -15,13 +15,9 @@ class Profiler : public KernelObserver {
   void before(const OpEvent&) override { start_ = Clock::now(); }
   void after(const OpEvent& event) override {
     const double elapsed = std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
-    OpRecord& record = records_[{stage_, event.op, std::string(event.name), event.rows, event.inputs, event.outputs}];
-    record.stage = stage_;
-    record.op = event.op;
-    record.name = event.name;
-    record.rows = event.rows;
-    record.inputs = event.inputs;
-    record.outputs = event.outputs;
+    const Key key{stage_, event.op, std::string(event.name), event.rows, event.inputs, event.outputs};
+    OpRecord& record = records_[key];
+    std::tie(record.stage, record.op, record.name, record.rows, record.inputs, record.outputs) = key;
     record.calls += 1;
     record.milliseconds += elapsed;
     record.flops += event.flops;
@@ -51,12 +47,10 @@ std::vector<OpRecord> Engine::profile(std::size_t schedule) {
     ~Restore() { ops.use(kernels); }
   } restore{*ops_, device_->kernels()};
   ops_->use(observed);
-  profiler.stage("vision");
-  model_->vision();
-  profiler.stage("prefix");
-  model_->prefix();
-  profiler.stage("denoise");
-  model_->denoise(schedule);
+  run_stages(*model_, schedule, [&](const char* name, const auto& stage) {
+    profiler.stage(name);
+    stage();
+  });
   return profiler.records();
 }
 

@@ -41,7 +41,6 @@ Spread spread_of(const TensorSpec& spec) {
   }
   if (name.ends_with(".bias")) return {0.0f, 0.02f};
   if (ends_with_any(name, {"gamma.weight", "beta.weight", "gate.weight"})) return {0.0f, 0.3f / std::sqrt(fan_in)};
-  if (name.ends_with("gamma_beta_gate.weight")) return {0.0f, 0.3f / std::sqrt(fan_in)};
   if (ends_with_any(name, {"embed_tokens.weight", "align_embs"})) return {0.0f, 0.5f};
   if (ends_with_any(name, {"o_proj.weight", "down_proj.weight", "attn.proj.weight"})) {
     return {0.0f, 0.5f / std::sqrt(fan_in)};
@@ -140,21 +139,17 @@ void write_text(const std::filesystem::path& path, const std::string& text) {
 
 // Statistics of a robot of two arms, in radians and gripper openings.
 std::string norm_stats() {
-  const auto list = [](int count, double value) {
-    std::string text = "[";
-    for (int i = 0; i < count; ++i) text += (i ? ", " : "") + std::to_string(value);
-    return text + "]";
+  const auto feature = [](const char* name, int count, double low, double high) {
+    const auto list = [&](double value) { return joined(std::vector<double>(count, value)); };
+    const std::string least = list(low), most = list(high);
+    return concat("    \"", name, "\": {\"mean\": [", list((low + high) / 2), "], \"std\": [", list((high - low) / 4),
+                  "], \"min\": [", least, "], \"max\": [", most, "], \"q01\": [", least, "], \"q99\": [", most,
+                  "], \"q02\": [", least, "], \"q98\": [", most, "]}");
   };
-  const auto feature = [&](const std::string& name, int count, double low, double high) {
-    return "    \"" + name + "\": {\"mean\": " + list(count, (low + high) / 2) +
-           ", \"std\": " + list(count, (high - low) / 4) + ", \"min\": " + list(count, low) +
-           ", \"max\": " + list(count, high) + ", \"q01\": " + list(count, low) + ", \"q99\": " + list(count, high) +
-           ", \"q02\": " + list(count, low) + ", \"q98\": " + list(count, high) + "}";
-  };
-  return "{\n  \"norm_stats\": {\n" + feature("observation.state.arm.position", 12, -1.5, 1.5) + ",\n" +
-         feature("observation.state.effector.position", 2, 0.0, 1.0) + ",\n" +
-         feature("action.arm.position", 12, -1.5, 1.5) + ",\n" + feature("action.effector.position", 2, 0.0, 1.0) +
-         "\n  }\n}\n";
+  return concat("{\n  \"norm_stats\": {\n", feature("observation.state.arm.position", 12, -1.5, 1.5), ",\n",
+                feature("observation.state.effector.position", 2, 0.0, 1.0), ",\n",
+                feature("action.arm.position", 12, -1.5, 1.5), ",\n", feature("action.effector.position", 2, 0.0, 1.0),
+                "\n  }\n}\n");
 }
 
 }  // namespace

@@ -72,15 +72,9 @@ StageError judge(const std::string& name, const Arrays& found, const Arrays& exp
   const auto valid = expected.find("prefix.valid");
   const bool padded = name.starts_with("prefix.") && name != "prefix.valid" && valid != expected.end();
   StageError stage = compare(name, trace->second, wanted, padded ? &valid->second : nullptr);
-  if (name == "prefix.valid") {
-    stage.passed = stage.error == 0;
-  } else if (precision == Precision::f32) {
-    stage.tolerance = f32_tolerance;
-    stage.passed = stage.error <= f32_tolerance;
-  } else {
-    stage.tolerance = bf16_tolerance;
-    stage.passed = 1.0 - stage.cosine <= bf16_tolerance;
-  }
+  const bool exact = name == "prefix.valid", f32 = precision == Precision::f32;
+  stage.tolerance = exact ? 0 : f32 ? f32_tolerance : bf16_tolerance;
+  stage.passed = (exact || f32 ? stage.error : 1.0 - stage.cosine) <= stage.tolerance;
   return stage;
 }
 
