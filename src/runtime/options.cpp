@@ -1,6 +1,5 @@
 #include "nervus/options.h"
 
-#include "core/check.h"
 #include "core/message.h"
 #include "nervus/policy.h"
 

@@ -2,7 +2,6 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "core/check.h"
 #include "core/message.h"
 #include "nervus/array_file.h"
 #include "nervus/policy.h"

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "core/check.h"
 #include "core/message.h"
 #include "models/lingbot/names.h"
 

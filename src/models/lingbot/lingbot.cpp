@@ -1,6 +1,6 @@
 #include "models/lingbot/lingbot.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "models/nn/rope_table.h"
 
@@ -99,29 +99,25 @@ std::map<std::string, Array> LingBot::trace_prefix(Device& device) {
   for (const std::int32_t column : plan_.prefix_columns) valid.data<std::uint8_t>()[column] = 1;
   trace["prefix.valid"] = valid;
 
-  const auto host = [&](const Tensor& tensor) {
-    Array array(tensor.dtype, {tensor.rows, tensor.columns});
-    device.download(array.bytes.data(), tensor);
-    return array.converted(DType::f32);
-  };
-  // Puts row `rows[r]` of `source` where the r-th prefix row stands in the padded [B, L].
-  const auto spread = [&](const Array& source, const auto& row, Shape shape) {
-    Array target(DType::f32, std::move(shape));
-    const std::int64_t width = source.shape[1];
+  // Puts row `row(r)` of `tensor` where the r-th prefix row stands in the padded [B, L].
+  const auto spread = [&](const Tensor& tensor, const auto& row, Shape shape) {
+    Array source(tensor.dtype, {tensor.rows, tensor.columns}), target(DType::f32, std::move(shape));
+    device.download(source.bytes.data(), tensor);
+    const std::vector<float> values = source.to_float();
     for (std::size_t r = 0; r < plan_.prefix_columns.size(); ++r) {
-      std::memcpy(target.data<float>() + plan_.prefix_columns[r] * width, source.data<float>() + row(r) * width,
-                  width * sizeof(float));
+      std::copy_n(values.data() + row(r) * tensor.columns, tensor.columns,
+                  target.data<float>() + plan_.prefix_columns[r] * tensor.columns);
     }
     return target;
   };
   trace["prefix.embeddings"] =
-      spread(host(buffers_->embeddings), [](std::size_t r) { return r; }, {batch, length, config_.language.width});
+      spread(buffers_->embeddings, [](std::size_t r) { return r; }, {batch, length, config_.language.width});
   const Shape shape{batch, length, config_.language.kv_heads, config_.language.head_size};
   const auto slot = [&](std::size_t r) { return plan_.prefix.slots[r]; };
   for (std::size_t i = 0; i < buffers_->cache.size(); ++i) {
     const std::string name = "prefix." + std::to_string(i);
-    trace[name + ".key"] = spread(host(buffers_->cache[i].keys), slot, shape);
-    trace[name + ".value"] = spread(host(buffers_->cache[i].values), slot, shape);
+    trace[name + ".key"] = spread(buffers_->cache[i].keys, slot, shape);
+    trace[name + ".value"] = spread(buffers_->cache[i].values, slot, shape);
   }
   return trace;
 }
