@@ -21,11 +21,7 @@ bool ends_with_any(const std::string& name, std::initializer_list<const char*> e
   return std::any_of(endings.begin(), endings.end(), [&](const char* ending) { return name.ends_with(ending); });
 }
 
-std::int64_t inputs_of(const Shape& shape) {
-  std::int64_t inputs = 1;
-  for (std::size_t i = 1; i < shape.size(); ++i) inputs *= shape[i];
-  return inputs;
-}
+std::int64_t inputs_of(const Shape& shape) { return element_count({shape.begin() + 1, shape.end()}); }
 
 // Mean and spread of a tensor's values: such that activations stay near 1 through all layers.
 struct Spread {

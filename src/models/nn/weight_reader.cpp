@@ -8,9 +8,7 @@ namespace {
 std::int64_t padded(std::int64_t size, std::int64_t multiple) { return (size + multiple - 1) / multiple * multiple; }
 
 std::int64_t columns_of(const TensorInfo& tensor) {  // a convolution kernel counts as a matrix
-  std::int64_t columns = 1;
-  for (std::size_t i = 1; i < tensor.shape.size(); ++i) columns *= tensor.shape[i];
-  return columns;
+  return element_count({tensor.shape.begin() + 1, tensor.shape.end()});
 }
 
 std::int64_t taken_columns(const TensorInfo& tensor, const LinearLayout& layout) {
