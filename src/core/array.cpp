@@ -1,50 +1,31 @@
 #include "nervus/array.h"
 
 #include <cstring>
+#include <iterator>
 #include <limits>
 
-#include "core/check.h"
 #include "core/dtype.h"
+#include "core/message.h"
 
 namespace nervus {
 
-std::size_t size_of(DType dtype) noexcept {
-  switch (dtype) {
-    case DType::boolean:
-    case DType::u8:
-    case DType::i8: return 1;
-    case DType::u16:
-    case DType::i16:
-    case DType::f16:
-    case DType::bf16: return 2;
-    case DType::u32:
-    case DType::i32:
-    case DType::f32: return 4;
-    case DType::u64:
-    case DType::i64:
-    case DType::f64: break;
-  }
-  return 8;
-}
+namespace {
 
-const char* name_of(DType dtype) noexcept {
-  switch (dtype) {
-    case DType::boolean: return "bool";
-    case DType::u8: return "u8";
-    case DType::i8: return "i8";
-    case DType::u16: return "u16";
-    case DType::i16: return "i16";
-    case DType::f16: return "f16";
-    case DType::bf16: return "bf16";
-    case DType::u32: return "u32";
-    case DType::i32: return "i32";
-    case DType::f32: return "f32";
-    case DType::u64: return "u64";
-    case DType::i64: return "i64";
-    case DType::f64: break;
-  }
-  return "f64";
-}
+struct Format {
+  const char* name;
+  std::size_t size;
+};
+
+// In the order of DType.
+constexpr Format formats[] = {{"bool", 1}, {"u8", 1},  {"i8", 1},  {"u16", 2}, {"i16", 2}, {"f16", 2}, {"bf16", 2},
+                              {"u32", 4},  {"i32", 4}, {"f32", 4}, {"u64", 8}, {"i64", 8}, {"f64", 8}};
+static_assert(std::size(formats) == static_cast<std::size_t>(DType::f64) + 1);
+
+}  // namespace
+
+std::size_t size_of(DType dtype) noexcept { return formats[static_cast<std::size_t>(dtype)].size; }
+
+const char* name_of(DType dtype) noexcept { return formats[static_cast<std::size_t>(dtype)].name; }
 
 std::int64_t element_count(const Shape& shape) {
   std::int64_t count = 1;
@@ -60,11 +41,7 @@ std::int64_t element_count(const Shape& shape) {
   return count;
 }
 
-std::string to_string(const Shape& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
+std::string to_string(const Shape& shape) { return "[" + joined(shape) + "]"; }
 
 Array::Array(DType type, Shape extents) : dtype(type), shape(std::move(extents)) {
   const auto elements = static_cast<std::uint64_t>(element_count(shape));

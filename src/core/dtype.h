@@ -35,15 +35,6 @@ constexpr bool is_float(DType dtype) {
   return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f64;
 }
 
-// Calls body(T{}) with T = float, BFloat16 or Float16: dispatch over the formats of activations and weights.
-template <typename Body>
-decltype(auto) with_float_type(DType dtype, Body&& body) {
-  if (dtype == DType::bf16) return body(BFloat16{});
-  if (dtype == DType::f16) return body(Float16{});
-  check(dtype == DType::f32, "an f32, f16 or bf16 tensor");
-  return body(float{});
-}
-
 // Widens `count` elements to float32. Source may be unaligned.
 void convert_to_float(DType from, const void* source, float* target, std::int64_t count);
 

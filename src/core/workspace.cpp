@@ -7,10 +7,10 @@ namespace nervus {
 
 Workspace Workspace::measuring() {
   // Any aligned address will do: it is offset, never read.
-  return {reinterpret_cast<std::byte*>(alignment), std::numeric_limits<std::int64_t>::max() / 2, true};
+  return {reinterpret_cast<void*>(alignment), std::numeric_limits<std::int64_t>::max() / 2};
 }
 
-Workspace::Workspace(void* memory, std::int64_t bytes) : Workspace(static_cast<std::byte*>(memory), bytes, false) {
+Workspace::Workspace(void* memory, std::int64_t bytes) : base_(static_cast<std::byte*>(memory)), capacity_(bytes) {
   check(reinterpret_cast<std::uintptr_t>(memory) % alignment == 0, "Workspace: aligned memory");
 }
 

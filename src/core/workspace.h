@@ -39,12 +39,8 @@ class Workspace {
   static constexpr std::int64_t alignment = 256;
 
  private:
-  Workspace(std::byte* base, std::int64_t capacity, bool measuring)
-      : base_(base), capacity_(capacity), measuring_(measuring) {}
-
   std::byte* base_;
   std::int64_t capacity_;
-  bool measuring_ = false;
   std::int64_t used_ = 0;
   std::int64_t peak_ = 0;
 };
