@@ -1,14 +1,13 @@
 #include "backends/ops.h"
 
-#include <string>
+#include "core/message.h"
 
 namespace nervus {
 namespace {
 
 void check_shape(const Tensor& x, std::int64_t rows, std::int64_t columns, const char* what) {
-  check(x.rows == rows && x.columns == columns, std::string(what) + ": expected [" + std::to_string(rows) + ", " +
-                                                    std::to_string(columns) + "], found [" + std::to_string(x.rows) +
-                                                    ", " + std::to_string(x.columns) + "]");
+  check(x.rows == rows && x.columns == columns,
+        concat(what, ": expected [", rows, ", ", columns, "], found [", x.rows, ", ", x.columns, "]"));
 }
 
 void check_linear(const Tensor& y, const Tensor& x, const Linear& w) {
@@ -81,20 +80,13 @@ Tensor Ops::attention(const Tensor& q, const KeyValues& cache, const Tensor& ran
 
 Tensor Ops::swiglu(const Tensor& x, const Encoding& encoding) {
   check(x.columns % 2 == 0, "swiglu: gate and up side by side");
-  const Tensor y = allocate(encoding.dtype, x.rows, x.columns / 2);
-  if (x.rows > 0) kernels_->swiglu(y, x);
-  return y;
+  return map(&Kernels::swiglu, x, x.columns / 2, encoding);
 }
 
-Tensor Ops::silu(const Tensor& x, const Encoding& encoding) {
-  const Tensor y = allocate(encoding.dtype, x.rows, x.columns);
-  if (x.rows > 0) kernels_->silu(y, x);
-  return y;
-}
-
-Tensor Ops::gelu(const Tensor& x, const Encoding& encoding) {
-  const Tensor y = allocate(encoding.dtype, x.rows, x.columns);
-  if (x.rows > 0) kernels_->gelu(y, x);
+Tensor Ops::map(void (Kernels::*kernel)(const Tensor&, const Tensor&), const Tensor& x, std::int64_t columns,
+                const Encoding& encoding) {
+  const Tensor y = allocate(encoding.dtype, x.rows, columns);
+  if (x.rows > 0) (kernels_->*kernel)(y, x);
   return y;
 }
 
@@ -113,7 +105,7 @@ void Ops::gather_rows_into(const Tensor& y, const Tensor& x, const Tensor& index
 Tensor Ops::encode(const Tensor& x, const Encoding& encoding) {
   if (x.dtype == encoding.dtype) return x;
   const Tensor y = allocate(encoding.dtype, x.rows, x.columns);
-  if (x.rows > 0) kernels_->gather_rows(y, x, {});
+  copy_into(y, x);
   return y;
 }
 

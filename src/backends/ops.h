@@ -32,8 +32,8 @@ class Ops {
   Tensor attention(const Tensor& q, const KeyValues& cache, const Tensor& ranges, const Heads& heads,
                    const Encoding& encoding);
   Tensor swiglu(const Tensor& x, const Encoding& encoding);  // [T, 2 F] -> [T, F]
-  Tensor silu(const Tensor& x, const Encoding& encoding);
-  Tensor gelu(const Tensor& x, const Encoding& encoding);
+  Tensor silu(const Tensor& x, const Encoding& encoding) { return map(&Kernels::silu, x, x.columns, encoding); }
+  Tensor gelu(const Tensor& x, const Encoding& encoding) { return map(&Kernels::gelu, x, x.columns, encoding); }
   Tensor gather_rows(const Tensor& x, const Tensor& index, const Encoding& encoding);
   void gather_rows_into(const Tensor& y, const Tensor& x, const Tensor& index);
   Tensor encode(const Tensor& x, const Encoding& encoding);  // the same rows in another format
@@ -42,6 +42,10 @@ class Ops {
   void euler_step(const Tensor& x, const Tensor& v, float dt);
 
  private:
+  // What an elementwise kernel makes of x: [x.rows, columns].
+  Tensor map(void (Kernels::*kernel)(const Tensor&, const Tensor&), const Tensor& x, std::int64_t columns,
+             const Encoding& encoding);
+
   Kernels* kernels_;
   Workspace& workspace_;
   DType activation_;

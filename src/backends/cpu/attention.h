@@ -41,8 +41,7 @@ struct Attention {
   const KeyValues& cache;
   const std::int32_t* ranges;
   const Heads& heads;
-  std::int64_t group;      // query heads of a key head
-  std::int64_t key_width;  // G d
+  std::int64_t group;  // query heads of a key head
 };
 
 // A thread's memory.
@@ -343,13 +342,7 @@ void attend_all(const Attention& a, void* scratch, int threads) {
 
 void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges, const Heads& heads,
                void* scratch, int threads) {
-  const Attention a{y,
-                    q,
-                    cache,
-                    static_cast<const std::int32_t*>(ranges.data),
-                    heads,
-                    heads.query / heads.key_value,
-                    heads.key_value * heads.size};
+  const Attention a{y, q, cache, static_cast<const std::int32_t*>(ranges.data), heads, heads.query / heads.key_value};
   const bool narrow_q = q.dtype == DType::bf16;
   const bool narrow_y = y.dtype == DType::bf16;
   if (narrow_q && narrow_y) attend_all<Bits16, Bits16>(a, scratch, threads);
