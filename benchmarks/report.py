@@ -8,6 +8,7 @@ Each table stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; --check
 import json
 import pathlib
 import re
+import statistics
 import sys
 
 repository = pathlib.Path(__file__).resolve().parent.parent
@@ -30,8 +31,7 @@ def seconds(milliseconds):
 def pooled(reports, stage):
     """Median over the rounds of p50, and the worst of p99."""
     stages = [report["results"][0]["latency_ms"][stage] for report in reports]
-    medians = sorted(s["p50"] for s in stages)
-    return medians[len(medians) // 2], max(s["p99"] for s in stages)
+    return statistics.median(s["p50"] for s in stages), max(s["p99"] for s in stages)
 
 
 def first_screen():
