@@ -12,7 +12,38 @@ Tensor make_constant(Device& device, std::int64_t rows, std::int64_t columns, co
   return tensor;
 }
 
+class KeptWork : public Graph {
+ public:
+  explicit KeptWork(std::function<void()> work) : work_(std::move(work)) {}
+  void launch() override { work_(); }
+
+ private:
+  std::function<void()> work_;
+};
+
 }  // namespace
+
+std::unique_ptr<Graph> Device::capture(std::function<void()> work) {
+  return std::make_unique<KeptWork>(std::move(work));
+}
+
+void Device::note(int stamp) { notes_.at(stamp) = std::chrono::steady_clock::now(); }
+
+double Device::milliseconds(int from, int to) const {
+  return std::chrono::duration<double, std::milli>(notes_.at(to) - notes_.at(from)).count();
+}
+
+Linear Device::begin_linear(const LinearSource& source) {
+  Linear w{.name = source.name, .inputs = source.inputs, .outputs = source.outputs, .input = {activation()}};
+  w.output = source.full_output ? DType::f32 : activation();
+  w.heads = source.heads;
+  if (source.read_bias) {
+    std::vector<float> bias(source.outputs);
+    source.read_bias(bias.data());
+    w.bias = constant(1, source.outputs, bias);
+  }
+  return w;
+}
 
 Tensor Device::constant(std::int64_t rows, std::int64_t columns, const std::vector<float>& values) {
   return make_constant(*this, rows, columns, values);

@@ -2,6 +2,9 @@
 // policy is loaded; what can fail, fails there.
 #pragma once
 
+#include <array>
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +13,14 @@
 #include "nervus/options.h"
 
 namespace nervus {
+
+// Work that was recorded once and can be launched again and again.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  // Starts the work; on a GPU it does not wait for its end.
+  virtual void launch() = 0;
+};
 
 class Device {
  public:
@@ -32,9 +43,30 @@ class Device {
   // Bytes that weights and allocations hold.
   virtual std::int64_t memory() const = 0;
 
+  // Records the launches of `work`, with the addresses and extents they have now. Where launches cost nothing (here),
+  // the graph keeps `work` and runs it.
+  virtual std::unique_ptr<Graph> capture(std::function<void()> work);
+  // Call shapes are rounded up to multiples of this many prefix rows, so that a few graphs serve every call.
+  virtual std::int64_t row_granularity() const { return 1; }
+  // Waits for what was launched.
+  virtual void synchronize() {}
+  // Notes the time at which what was launched before is done; after synchronize(), milliseconds() says how much time
+  // passed between two notes. `stamp` is 0 to 15.
+  virtual void note(int stamp);
+  virtual double milliseconds(int from, int to) const;
+
+  // The norm as its only reader wants it: where that linear is fused, with b + W shift folded.
+  virtual Norm fold(const Norm& norm, const Linear&) { return norm; }
+
+  // What a linear is on any device that keeps activations in one type: all but its weight.
+  Linear begin_linear(const LinearSource& source);
+
   // A device tensor holding the values: f32 or i32.
   Tensor constant(std::int64_t rows, std::int64_t columns, const std::vector<float>& values);
   Tensor constant(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
+
+ private:
+  std::array<std::chrono::steady_clock::time_point, 16> notes_{};
 };
 
 // The CPU. threads 0 means all cores this process may use. Linears are oneDNN's where it has products of the precision

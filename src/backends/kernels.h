@@ -15,12 +15,17 @@ namespace nervus {
 struct Norm {
   Tensor scale;
   Tensor shift;
+  Tensor folded;  // f32 [1, N]: b + W shift of the one fused linear that reads it (Device::fold); otherwise empty
 };
 
-struct Heads {
-  std::int64_t query = 0;      // H; 0 where only keys and values are wanted
-  std::int64_t key_value = 0;  // G
-  std::int64_t size = 0;       // d
+// A residual stream: the sum that blocks add to. Where fused linears read it, `scaled` and `squares` follow `h`, so
+// that a norm is no pass of its own: the product is computed on h * scale, and its result divided by the row's norm.
+struct Residual {
+  Tensor h;        // f32 [T, D]
+  Tensor scaled;   // act [T, D]: h times the scale of the norm that reads next; otherwise empty
+  Tensor squares;  // f32 [T, D / square_part]: sums of h^2 over each square_part columns
+
+  static constexpr std::int64_t square_part = 32;
 };
 
 // Rotary embedding: row r is rotated by the angles of table row positions[r].
@@ -73,6 +78,20 @@ class Kernels {
 
   // x [T, D] f32 -= dt * v [T, D] f32
   virtual void euler_step(const Tensor& x, const Tensor& v, float dt) = 0;
+
+  // The larger kernels, for linears that say `fused`; a backend that never makes such a linear has none of them. Each
+  // is what Ops computes with the methods above where linears are not fused.
+
+  // h.scaled and h.squares from h.h
+  virtual void start_residual(const Residual& h, const Norm& next);
+  // h.h += gate * (x W^T + b), then start_residual(h, next)
+  virtual void fused_linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
+                                const Norm& next);
+  // split_rope(norm(h) W^T + b)
+  virtual void fused_qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h,
+                         const Norm& norm, const Linear& w, const Rope& rope);
+  // y = swiglu(norm(h) W^T + b)
+  virtual void fused_gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w);
 };
 
 }  // namespace nervus

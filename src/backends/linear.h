@@ -16,14 +16,22 @@ struct Encoding {
   DType dtype = DType::f32;
 };
 
+struct Heads {
+  std::int64_t query = 0;      // H; 0 where only keys and values are wanted
+  std::int64_t key_value = 0;  // G
+  std::int64_t size = 0;       // d
+};
+
 // y = x W^T + b. Copies share the weight.
 struct Linear {
-  std::string name;                    // of its (first) tensor in the checkpoint, for reports
-  std::int64_t inputs = 0;             // K
-  std::int64_t outputs = 0;            // N
-  Encoding input;                      // what x must be
-  DType output = DType::f32;           // what y is
-  Tensor bias;                         // f32 [1, N] on the device, or empty
+  std::string name;           // of its (first) tensor in the checkpoint, for reports
+  std::int64_t inputs = 0;    // K
+  std::int64_t outputs = 0;   // N
+  Encoding input;             // what x must be
+  DType output = DType::f32;  // what y is
+  Tensor bias;                // f32 [1, N] on the device, or empty
+  bool fused = false;         // laid out for the larger kernels (kernels.h), which are then the only ones it has
+  Heads heads;                // of a qkv
   std::shared_ptr<const void> weight;  // [N, K], packed by the backend that made it
 };
 
@@ -35,6 +43,13 @@ struct LinearSource {
   std::function<void(DType to, void* target)> read_weight = nullptr;  // fills [outputs, inputs] row-major as `to`
   std::function<void(float* target)> read_bias = nullptr;             // fills [outputs]; null without bias
   bool full_output = false;  // y is f32 whatever the precision: it starts a residual stream or is a result
+  // What a backend may choose a layout by. `block`: the linear is one of the four of a block (qkv, out, gate_up, down)
+  // whose residual stream has at most `rows` rows; `heads`: its outputs are queries, keys and values; `gate_up`: they
+  // are gate and up, side by side.
+  std::int64_t rows = 0;  // most rows of a call; 0: not known
+  bool block = false;
+  Heads heads = {};
+  bool gate_up = false;
 };
 
 }  // namespace nervus

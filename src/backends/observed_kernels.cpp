@@ -77,4 +77,23 @@ void ObservedKernels::euler_step(const Tensor& x, const Tensor& v, float dt) {
   observe(observer_, elementwise("euler_step", x, v), [&] { inner_.euler_step(x, v, dt); });
 }
 
+void ObservedKernels::start_residual(const Residual& h, const Norm& next) {
+  observe(observer_, elementwise("start_residual", h.scaled, h.h), [&] { inner_.start_residual(h, next); });
+}
+
+void ObservedKernels::fused_linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
+                                       const Norm& next) {
+  observe(observer_, product("fused_linear_add", h.h, x, w), [&] { inner_.fused_linear_add(h, x, w, gate, next); });
+}
+
+void ObservedKernels::fused_qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h,
+                                const Norm& norm, const Linear& w, const Rope& rope) {
+  observe(observer_, product("fused_qkv", q, h.scaled, w),
+          [&] { inner_.fused_qkv(q, cache, slots, h, norm, w, rope); });
+}
+
+void ObservedKernels::fused_gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w) {
+  observe(observer_, product("fused_gate_up", y, h.scaled, w), [&] { inner_.fused_gate_up(y, h, norm, w); });
+}
+
 }  // namespace nervus

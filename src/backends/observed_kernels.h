@@ -45,6 +45,12 @@ class ObservedKernels : public Kernels {
   void gelu(const Tensor& y, const Tensor& x) override;
   void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) override;
   void euler_step(const Tensor& x, const Tensor& v, float dt) override;
+  void start_residual(const Residual& h, const Norm& next) override;
+  void fused_linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
+                        const Norm& next) override;
+  void fused_qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h, const Norm& norm,
+                 const Linear& w, const Rope& rope) override;
+  void fused_gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w) override;
 
  private:
   Kernels& inner_;

@@ -16,6 +16,20 @@ void check_linear(const Tensor& y, const Tensor& x, const Linear& w) {
   check(x.dtype == w.input.dtype, "linear: x has the format that " + w.name + " asks for");
 }
 
+void check_norm(const Norm& norm, const Tensor& h) {
+  check(h.dtype == DType::f32, "the residual stream is f32");
+  check_shape(norm.scale, 1, h.columns, "norm scale");
+  if (norm.shift) check_shape(norm.shift, 1, h.columns, "norm shift");
+}
+
+// A call of split_rope, or of what ends in it.
+void check_rope(const Rope& rope, const Tensor& slots, const Heads& heads, std::int64_t rows) {
+  check_shape(rope.positions, 1, rows, "positions");
+  check_shape(slots, 1, rows, "slots");
+  check_shape(rope.cosine, rope.sine.rows, heads.size / 2, "cosine");
+  check_shape(rope.sine, rope.cosine.rows, heads.size / 2, "sine");
+}
+
 void check_cache(const KeyValues& cache, const Heads& heads, DType dtype) {
   check(heads.key_value > 0 && heads.query % heads.key_value == 0, "query heads are a multiple of key heads");
   check_shape(cache.values, cache.keys.rows, heads.key_value * heads.size, "values");
@@ -37,17 +51,32 @@ void Ops::linear_into(const Tensor& y, const Tensor& x, const Linear& w) {
   if (x.rows > 0) kernels_->linear(y, x, w);
 }
 
-void Ops::linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) {
-  check_linear(h, x, w);
-  check(h.dtype == DType::f32, "linear_add: the residual stream is f32");
+Residual Ops::residual(std::int64_t rows, const Linear& reader) {
+  Residual h{.h = allocate(DType::f32, rows, reader.inputs)};
+  if (!reader.fused) return h;
+  h.scaled = allocate(activation_, rows, reader.inputs);
+  h.squares = allocate(DType::f32, rows, (reader.inputs + Residual::square_part - 1) / Residual::square_part);
+  return h;
+}
+
+void Ops::start_residual(const Residual& h, const Norm& next) {
+  check_norm(next, h.h);
+  if (h.scaled && h.h.rows > 0) kernels_->start_residual(h, next);
+}
+
+void Ops::linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate, const Norm& next) {
+  check_linear(h.h, x, w);
+  check_norm(next, h.h);
+  check(w.fused == static_cast<bool>(h.scaled),
+        "linear_add: the linears around a residual stream are fused, or none is");
   if (gate) check_shape(gate, 1, w.outputs, "gate");
-  if (x.rows > 0) kernels_->linear_add(h, x, w, gate);
+  if (x.rows == 0) return;
+  if (w.fused) kernels_->fused_linear_add(h, x, w, gate, next);
+  else kernels_->linear_add(h.h, x, w, gate);
 }
 
 Tensor Ops::rms_norm(const Tensor& h, const Norm& norm, const Encoding& encoding) {
-  check(h.dtype == DType::f32, "rms_norm: the residual stream is f32");
-  check_shape(norm.scale, 1, h.columns, "norm scale");
-  if (norm.shift) check_shape(norm.shift, 1, h.columns, "norm shift");
+  check_norm(norm, h);
   const Tensor y = allocate(encoding.dtype, h.rows, h.columns);
   if (h.rows > 0) kernels_->rms_norm(y, h, norm);
   return y;
@@ -58,13 +87,29 @@ Tensor Ops::split_rope(const Tensor& qkv, const Heads& heads, const Rope& rope, 
   check_cache(cache, heads, activation_);
   check_shape(qkv, qkv.rows, (heads.query + 2 * heads.key_value) * heads.size, "qkv");
   check(qkv.dtype == activation_, "split_rope: qkv has the activation type");
-  check_shape(rope.positions, 1, qkv.rows, "positions");
-  check_shape(slots, 1, qkv.rows, "slots");
-  check_shape(rope.cosine, rope.sine.rows, heads.size / 2, "cosine");
-  check_shape(rope.sine, rope.cosine.rows, heads.size / 2, "sine");
+  check_rope(rope, slots, heads, qkv.rows);
   const Tensor q = allocate(activation_, qkv.rows, heads.query * heads.size);
   if (qkv.rows > 0) kernels_->split_rope(q, cache, slots, qkv, heads, rope);
   return q;
+}
+
+Tensor Ops::qkv(const Residual& h, const Norm& norm, const Linear& w, const Rope& rope, const KeyValues& cache,
+                const Tensor& slots) {
+  if (!w.fused) return split_rope(linear(rms_norm(h.h, norm, w.input), w), w.heads, rope, cache, slots);
+  check_norm(norm, h.h);
+  check_cache(cache, w.heads, activation_);
+  check_rope(rope, slots, w.heads, h.h.rows);
+  const Tensor q = allocate(activation_, h.h.rows, w.heads.query * w.heads.size);
+  if (q.rows > 0) kernels_->fused_qkv(q, cache, slots, h, norm, w, rope);
+  return q;
+}
+
+Tensor Ops::gate_up(const Residual& h, const Norm& norm, const Linear& w, const Encoding& encoding) {
+  if (!w.fused) return swiglu(linear(rms_norm(h.h, norm, w.input), w), encoding);
+  check_norm(norm, h.h);
+  const Tensor y = allocate(encoding.dtype, h.h.rows, w.outputs / 2);
+  if (y.rows > 0) kernels_->fused_gate_up(y, h, norm, w);
+  return y;
 }
 
 Tensor Ops::attention(const Tensor& q, const KeyValues& cache, const Tensor& ranges, const Heads& heads,

@@ -24,8 +24,17 @@ class Ops {
 
   Tensor linear(const Tensor& x, const Linear& w);  // [T, K] -> [T, N]
   void linear_into(const Tensor& y, const Tensor& x, const Linear& w);
-  void linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate = {});
+  // An uninitialised residual stream that `reader` reads through a norm. Whoever has filled h calls start_residual.
+  Residual residual(std::int64_t rows, const Linear& reader);
+  void start_residual(const Residual& h, const Norm& next);
+  // h += gate * (x W^T + b); `next` is the norm that reads h next.
+  void linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate, const Norm& next);
   Tensor rms_norm(const Tensor& h, const Norm& norm, const Encoding& encoding);
+  // split_rope(linear(rms_norm(h))): returns q [T, H d] and stores keys and values in the cache.
+  Tensor qkv(const Residual& h, const Norm& norm, const Linear& w, const Rope& rope, const KeyValues& cache,
+             const Tensor& slots);
+  // swiglu(linear(rms_norm(h))) -> [T, F]
+  Tensor gate_up(const Residual& h, const Norm& norm, const Linear& w, const Encoding& encoding);
   // Returns q [T, H d] and stores keys and values in the cache.
   Tensor split_rope(const Tensor& qkv, const Heads& heads, const Rope& rope, const KeyValues& cache,
                     const Tensor& slots);

@@ -19,6 +19,11 @@ class NoKernels : public Kernels {
   void gelu(const Tensor&, const Tensor&) override {}
   void gather_rows(const Tensor&, const Tensor&, const Tensor&) override {}
   void euler_step(const Tensor&, const Tensor&, float) override {}
+  void start_residual(const Residual&, const Norm&) override {}
+  void fused_linear_add(const Residual&, const Tensor&, const Linear&, const Tensor&, const Norm&) override {}
+  void fused_qkv(const Tensor&, const KeyValues&, const Tensor&, const Residual&, const Norm&, const Linear&,
+                 const Rope&) override {}
+  void fused_gate_up(const Tensor&, const Residual&, const Norm&, const Linear&) override {}
 };
 
 class PlanningDevice : public Device {

@@ -19,22 +19,12 @@ class ReferenceDevice final : public Device {
   DType activation() const override { return activation_; }
 
   Linear make_linear(const LinearSource& source) override {
-    Linear w;
-    w.name = source.name;
-    w.inputs = source.inputs;
-    w.outputs = source.outputs;
-    w.input.dtype = activation_;
-    w.output = source.full_output ? DType::f32 : activation_;
+    Linear w = begin_linear(source);
     auto weight = std::make_shared<ReferenceWeight>(static_cast<std::size_t>(w.inputs * w.outputs));
     std::vector<std::byte> bytes(weight->size() * size_of(activation_));
     source.read_weight(activation_, bytes.data());
     convert_to_float(activation_, bytes.data(), weight->data(), w.inputs * w.outputs);
     w.weight = weight;
-    if (source.read_bias) {
-      w.bias = {nullptr, DType::f32, 1, w.outputs};
-      w.bias.data = allocate(w.bias.bytes());
-      source.read_bias(w.bias.as<float>());
-    }
     return w;
   }
 

@@ -34,18 +34,8 @@ class CpuDevice final : public Device {
   DType activation() const override { return activation_; }
 
   Linear make_linear(const LinearSource& source) override {
-    Linear w;
-    w.name = source.name;
-    w.inputs = source.inputs;
-    w.outputs = source.outputs;
-    w.input.dtype = activation_;
-    w.output = source.full_output ? DType::f32 : activation_;
+    Linear w = begin_linear(source);
     w.weight = kernels_.linears().pack(source, activation_, memory_);
-    if (source.read_bias) {
-      w.bias = {nullptr, DType::f32, 1, source.outputs};
-      w.bias.data = allocate(w.bias.bytes());
-      source.read_bias(w.bias.as<float>());
-    }
     return w;
   }
 

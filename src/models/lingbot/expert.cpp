@@ -18,7 +18,7 @@ std::vector<float> row_of(const std::vector<float>& x, std::int64_t row, std::in
 
 }  // namespace
 
-Expert::Expert(WeightReader& reader, const Config& config)
+Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
     : config_(config),
       state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})),
       action_in_(reader.linear({root + "action_in_proj"}, {.full_output = config.separate_time})) {
@@ -26,13 +26,15 @@ Expert::Expert(WeightReader& reader, const Config& config)
     action_time_in_ = reader.linear({root + "action_time_mlp_in"}, {.inputs = config.expert.width});
     action_time_out_ = reader.linear({root + "action_time_mlp_out"}, {.full_output = true});
   }
+  const Heads heads{config.expert.heads, config.expert.kv_heads, config.expert.head_size};
   for (std::int64_t i = 0; i < config.expert.layers; ++i) {
     const std::string n = expert_layer(i), a = n + "self_attn.";
     layers_.push_back({
-        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}),
-        .out = reader.linear({a + "o_proj"}, {.full_output = true}),
-        .gate_up = reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}),
-        .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true}),
+        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}, {.rows = rows, .block = true, .heads = heads}),
+        .out = reader.linear({a + "o_proj"}, {.full_output = true, .rows = rows, .block = true}),
+        .gate_up =
+            reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}, {.rows = rows, .block = true, .gate_up = true}),
+        .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true, .rows = rows, .block = true}),
     });
   }
   action_out_ = reader.linear({root + "action_out_proj"}, {.full_output = true});
@@ -92,8 +94,8 @@ std::vector<TimeConstants> Expert::constants(WeightReader& reader, const std::ve
     const std::vector<Style> attn = styles(reader, expert_layer(i) + "input_layernorm", cond, count);
     const std::vector<Style> mlp = styles(reader, expert_layer(i) + "post_attention_layernorm", cond, count);
     for (std::int64_t k = 0; k < count; ++k) {
-      result[k].attn_style.push_back(attn[k]);
-      result[k].mlp_style.push_back(mlp[k]);
+      result[k].attn_style.push_back({reader.device().fold(attn[k].norm, layers_[i].qkv), attn[k].gate});
+      result[k].mlp_style.push_back({reader.device().fold(mlp[k].norm, layers_[i].gate_up), mlp[k].gate});
     }
   }
   const std::vector<Style> last =
@@ -113,12 +115,12 @@ std::vector<TimeConstants> Expert::constants(WeightReader& reader, const std::ve
 }
 
 // Rows: the B states, then the B x n actions.
-Tensor Expert::embed_suffix(Ops& ops, const Buffers& buffers, const Tensor& x_t, const TimeConstants& time) const {
+Residual Expert::embed_suffix(Ops& ops, const Buffers& buffers, const Tensor& x_t, const TimeConstants& time) const {
   const std::int64_t batch = buffers.state.rows;
-  const Tensor h = ops.allocate(DType::f32, batch + x_t.rows, config_.expert.width);
-  const Tensor actions = h.slice(batch, x_t.rows);
+  const Residual h = ops.residual(batch + x_t.rows, layers_[0].qkv);
+  const Tensor actions = h.h.slice(batch, x_t.rows);
   const auto scope = ops.scope();
-  ops.linear_into(h.slice(0, batch), ops.encode(buffers.state, state_proj_.input), state_proj_);
+  ops.linear_into(h.h.slice(0, batch), ops.encode(buffers.state, state_proj_.input), state_proj_);
   const Tensor x = ops.encode(x_t, action_in_.input);
   if (config_.separate_time) {
     ops.linear_into(actions, x, action_in_);
@@ -127,6 +129,7 @@ Tensor Expert::embed_suffix(Ops& ops, const Buffers& buffers, const Tensor& x_t,
     a = ops.silu(ops.linear(a, time.action_time_in), action_time_out_.input);
     ops.linear_into(actions, a, action_time_out_);
   }
+  ops.start_residual(h, time.attn_style[0].norm);
   return h;
 }
 
@@ -134,22 +137,20 @@ Tensor Expert::velocity(Ops& ops, const Buffers& buffers, const Rope& table, con
                         const TimeConstants& time) const {
   const DeviceRows& rows = buffers.plan.suffix;
   const Rope rope{table.cosine, table.sine, rows.positions};
-  const Heads heads{config_.expert.heads, config_.expert.kv_heads, config_.expert.head_size};
-  const Tensor h = embed_suffix(ops, buffers, x_t, time);  // [B (1 + n), E]
+  const Residual h = embed_suffix(ops, buffers, x_t, time);  // [B (1 + n), E]
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const auto scope = ops.scope();
     const Layer& w = layers_[i];
     const Style &attn = time.attn_style[i], &mlp = time.mlp_style[i];
-    Tensor x = ops.rms_norm(h, attn.norm, w.qkv.input);  // [B (1 + n), E]
-    const Tensor q = ops.split_rope(ops.linear(x, w.qkv), heads, rope, buffers.cache[i], rows.slots);
-    x = ops.attention(q, buffers.cache[i], rows.ranges, heads, w.out.input);  // [B (1 + n), H d]
-    ops.linear_add(h, x, w.out, attn.gate);                                   // h += gate (x W^T)
+    const Norm& next = i + 1 < layers_.size() ? time.attn_style[i + 1].norm : time.final_norm;
+    const Tensor q = ops.qkv(h, attn.norm, w.qkv, rope, buffers.cache[i], rows.slots);
+    Tensor x = ops.attention(q, buffers.cache[i], rows.ranges, w.qkv.heads, w.out.input);  // [B (1 + n), H d]
+    ops.linear_add(h, x, w.out, attn.gate, mlp.norm);                                      // h += gate (x W^T)
 
-    x = ops.rms_norm(h, mlp.norm, w.gate_up.input);
-    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);  // [B (1 + n), F]
-    ops.linear_add(h, x, w.down, mlp.gate);
+    x = ops.gate_up(h, mlp.norm, w.gate_up, w.down.input);  // [B (1 + n), F]
+    ops.linear_add(h, x, w.down, mlp.gate, next);
   }
-  const Tensor actions = h.slice(buffers.state.rows, x_t.rows);
+  const Tensor actions = h.h.slice(buffers.state.rows, x_t.rows);
   return ops.linear(ops.rms_norm(actions, time.final_norm, action_out_.input), action_out_);
 }
 

@@ -27,7 +27,8 @@ struct TimeConstants {
 
 class Expert {
  public:
-  Expert(WeightReader& reader, const Config& config);
+  // `rows`: most rows of a call, of all samples.
+  Expert(WeightReader& reader, const Config& config, std::int64_t rows);
 
   // The constants of each step. Reads the weights that depend on the time, which are not kept.
   std::vector<TimeConstants> constants(WeightReader& reader, const std::vector<Step>& steps) const;
@@ -47,7 +48,7 @@ class Expert {
   std::vector<float> condition(WeightReader& reader, const std::vector<float>& times) const;
   std::vector<Style> styles(WeightReader& reader, const std::string& name, const std::vector<float>& cond,
                             std::int64_t times) const;
-  Tensor embed_suffix(Ops& ops, const Buffers& buffers, const Tensor& x_t, const TimeConstants& time) const;
+  Residual embed_suffix(Ops& ops, const Buffers& buffers, const Tensor& x_t, const TimeConstants& time) const;
 
   const Config& config_;
   Linear state_proj_;

@@ -45,7 +45,7 @@ LingBot::LingBot(const Checkpoint& checkpoint, Device& device, const Config& con
 void LingBot::load(WeightReader& reader, Device& device, const ModelOptions& options) {
   prefix_ = std::make_unique<Prefix>(reader, config_);
   vision_ = std::make_unique<Vision>(reader, device, config_.vision, geometry_);
-  expert_ = std::make_unique<Expert>(reader, config_);
+  expert_ = std::make_unique<Expert>(reader, config_, limits_.batch * layout_.suffix);
   rope_ =
       make_rope(device, position_angles(layout_.stride(), config_.language.head_size), config_.language.head_size / 2);
   std::vector<Step> all;  // of every schedule, so that the weights are read once

@@ -32,15 +32,18 @@ Prefix::Prefix(WeightReader& reader, const Config& config)
     const std::string n = language_layer(i), a = n + "self_attn.";
     const Norm attn_norm{reader.vector(n + "input_layernorm.weight"), {}};
     if (i + 1 == config_.layers) {
-      layers_.push_back({.attn_norm = attn_norm, .qkv = reader.linear({a + "k_proj", a + "v_proj"})});
+      layers_.push_back(
+          {.attn_norm = attn_norm,
+           .qkv = reader.linear({a + "k_proj", a + "v_proj"}, {.heads = {0, config_.kv_heads, config_.head_size}})});
       break;
     }
     layers_.push_back({
         .attn_norm = attn_norm,
-        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}),
+        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"},
+                             {.heads = {config_.heads, config_.kv_heads, config_.head_size}}),
         .out = reader.linear({a + "o_proj"}, {.full_output = true}),
         .mlp_norm = {reader.vector(n + "post_attention_layernorm.weight"), {}},
-        .gate_up = reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}),
+        .gate_up = reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}, {.gate_up = true}),
         .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true}),
     });
   }
@@ -61,24 +64,21 @@ void Prefix::run(Ops& ops, const Buffers& buffers, const Rope& table) const {
   embed(ops, buffers);
   const DeviceRows& rows = buffers.plan.prefix;
   const Rope rope{table.cosine, table.sine, rows.positions};
-  const Heads heads{config_.heads, config_.kv_heads, config_.head_size};
-  const Tensor h = ops.copy(buffers.embeddings);  // [L, D]
+  const Residual h = ops.residual(buffers.embeddings.rows, layers_[0].qkv);  // [L, D]
+  ops.copy_into(h.h, buffers.embeddings);
+  ops.start_residual(h, layers_[0].attn_norm);
   for (std::size_t i = 0; i + 1 < layers_.size(); ++i) {
     const auto scope = ops.scope();
     const Layer& w = layers_[i];
-    Tensor x = ops.rms_norm(h, w.attn_norm, w.qkv.input);  // [L, D]
-    const Tensor q = ops.split_rope(ops.linear(x, w.qkv), heads, rope, buffers.cache[i], rows.slots);
-    x = ops.attention(q, buffers.cache[i], rows.ranges, heads, w.out.input);  // [L, H d]
-    ops.linear_add(h, x, w.out);                                              // h += x W^T
+    const Tensor q = ops.qkv(h, w.attn_norm, w.qkv, rope, buffers.cache[i], rows.slots);
+    Tensor x = ops.attention(q, buffers.cache[i], rows.ranges, w.qkv.heads, w.out.input);  // [L, H d]
+    ops.linear_add(h, x, w.out, {}, w.mlp_norm);                                           // h += x W^T
 
-    x = ops.rms_norm(h, w.mlp_norm, w.gate_up.input);
-    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);  // [L, F]
-    ops.linear_add(h, x, w.down);
+    x = ops.gate_up(h, w.mlp_norm, w.gate_up, w.down.input);  // [L, F]
+    ops.linear_add(h, x, w.down, {}, layers_[i + 1].attn_norm);
   }
   const Layer& last = layers_.back();  // nothing reads what comes after its keys and values
-  const Heads keys_only{0, config_.kv_heads, config_.head_size};
-  const Tensor x = ops.rms_norm(h, last.attn_norm, last.qkv.input);
-  ops.split_rope(ops.linear(x, last.qkv), keys_only, rope, buffers.cache.back(), rows.slots);
+  ops.qkv(h, last.attn_norm, last.qkv, rope, buffers.cache.back(), rows.slots);
 }
 
 }  // namespace nervus::lingbot

@@ -35,12 +35,14 @@ Vision::Vision(WeightReader& reader, Device& device, const VisionConfig& config,
   const auto& full = config.full_blocks;
   for (std::int64_t i = 0; i < config.depth; ++i) {
     const std::string b = vision_block(i);
+    const Heads heads{config.heads, config.heads, config.head_size()};
     blocks_.push_back({
         .attn_norm = {reader.vector(b + "norm1.weight"), {}},
-        .qkv = reader.linear({b + "attn.qkv"}),
+        .qkv = reader.linear({b + "attn.qkv"}, {.heads = heads}),
         .proj = reader.linear({b + "attn.proj"}, {.full_output = true}),
         .mlp_norm = {reader.vector(b + "norm2.weight"), {}},
-        .gate_up = reader.linear({b + "mlp.gate_proj", b + "mlp.up_proj"}, {.pad_outputs = mlp_padding}),
+        .gate_up =
+            reader.linear({b + "mlp.gate_proj", b + "mlp.up_proj"}, {.pad_outputs = mlp_padding, .gate_up = true}),
         .down = reader.linear({b + "mlp.down_proj"}, {.pad_inputs = mlp_padding, .full_output = true}),
         .full = std::find(full.begin(), full.end(), i) != full.end(),
     });
@@ -54,27 +56,27 @@ void Vision::run(Ops& ops, const Buffers& buffers) const {
   const auto stage = ops.scope();
   const DevicePlan& plan = buffers.plan;
   const std::int64_t rows = plan.patches.columns;
-  const Heads heads{config_.heads, config_.heads, config_.head_size()};
   const KeyValues cache{ops.allocate(ops.activation(), rows, config_.width),
                         ops.allocate(ops.activation(), rows, config_.width)};
   const Rope rope{rope_.cosine, rope_.sine, plan.view.positions};
-  const Tensor h = ops.allocate(DType::f32, rows, config_.width);  // [N, D]
+  const Residual h = ops.residual(rows, blocks_[0].qkv);  // [N, D]
   {
     const auto scope = ops.scope();
-    ops.linear_into(h, ops.gather_rows(buffers.images, plan.patches, patch_embed_.input), patch_embed_);
+    ops.linear_into(h.h, ops.gather_rows(buffers.images, plan.patches, patch_embed_.input), patch_embed_);
   }
-  for (const Block& w : blocks_) {
+  ops.start_residual(h, blocks_[0].attn_norm);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const auto scope = ops.scope();
-    Tensor x = ops.rms_norm(h, w.attn_norm, w.qkv.input);  // [N, D]
-    const Tensor q = ops.split_rope(ops.linear(x, w.qkv), heads, rope, cache, plan.view.slots);
-    x = ops.attention(q, cache, w.full ? plan.view.ranges : plan.window.ranges, heads, w.proj.input);
-    ops.linear_add(h, x, w.proj);  // h += x W^T + b
+    const Block& w = blocks_[i];
+    const Norm& next = i + 1 < blocks_.size() ? blocks_[i + 1].attn_norm : merger_norm_;
+    const Tensor q = ops.qkv(h, w.attn_norm, w.qkv, rope, cache, plan.view.slots);
+    Tensor x = ops.attention(q, cache, w.full ? plan.view.ranges : plan.window.ranges, w.qkv.heads, w.proj.input);
+    ops.linear_add(h, x, w.proj, {}, w.mlp_norm);  // h += x W^T + b
 
-    x = ops.rms_norm(h, w.mlp_norm, w.gate_up.input);
-    x = ops.swiglu(ops.linear(x, w.gate_up), w.down.input);  // [N, F]
-    ops.linear_add(h, x, w.down);
+    x = ops.gate_up(h, w.mlp_norm, w.gate_up, w.down.input);  // [N, F]
+    ops.linear_add(h, x, w.down, {}, next);
   }
-  Tensor x = ops.rms_norm(h, merger_norm_, merger_in_.input);
+  Tensor x = ops.rms_norm(h.h, merger_norm_, merger_in_.input);
   x = x.reshaped(rows / config_.unit(), config_.width * config_.unit());  // [N / 4, 4 D]
   x = ops.gelu(ops.linear(x, merger_in_), merger_out_.input);
   ops.linear_into(buffers.tokens, x, merger_out_);  // [N / 4, L]

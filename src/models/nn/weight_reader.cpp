@@ -57,7 +57,12 @@ void WeightReader::fill_weight(const std::vector<std::string>& names, const Line
 
 Linear WeightReader::linear(const std::vector<std::string>& names, const LinearLayout& layout) {
   const TensorInfo& first = tensor(names[0] + ".weight");
-  LinearSource source{.name = names[0], .full_output = layout.full_output};
+  LinearSource source{.name = names[0],
+                      .full_output = layout.full_output,
+                      .rows = layout.rows,
+                      .block = layout.block,
+                      .heads = layout.heads,
+                      .gate_up = layout.gate_up};
   source.inputs = padded(taken_columns(first, layout), layout.pad_inputs);
   for (const std::string& name : names) {
     const TensorInfo& info = tensor(name + ".weight");

@@ -15,7 +15,11 @@ struct LinearLayout {
   std::int64_t pad_inputs = 1;   // likewise the columns
   std::int64_t first_input = 0;  // only the columns [first_input, first_input + inputs) are taken
   std::int64_t inputs = 0;       // 0: all
-  bool full_output = false;      // see LinearSource
+  bool full_output = false;      // see LinearSource, as the rest
+  std::int64_t rows = 0;
+  bool block = false;
+  Heads heads = {};
+  bool gate_up = false;
 };
 
 class WeightReader {
