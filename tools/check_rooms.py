@@ -27,7 +27,8 @@ ALLOWED = {
 }
 CODE = {".h", ".cpp", ".cu", ".cuh"}
 FILE_LINES, KERNEL_LINES, HEADER_LINES = 400, 300, 150
-TOTAL_LINES = 9700                                 # lines of code: neither blank nor comment
+TOTAL_LINES = 9900                                # lines of code: neither blank nor comment
+UNCOUNTED = ("src/backends/cuda", "src/quant")     # what only some machines and formats need
 FAMILY_LINES = 2                                  # in families.cpp: its include and its row
 GENERATED = {"build_commit.h"}                     # headers that the build writes
 FORBIDDEN = [
@@ -117,7 +118,7 @@ class Checker:
 
     def check_file(self, file):
         lines = (self.root / file).read_text(encoding="utf-8").splitlines()
-        if file.parts[0] != "python":
+        if file.parts[0] != "python" and not str(file).startswith(UNCOUNTED):
             self.total += sum(1 for text in lines if not NO_CODE.match(text))
         self.check_size(file, len(lines))
         self.check_family_names(file, lines)

@@ -9,8 +9,8 @@
 
 namespace nervus {
 
-// Element types. Names as printed and as in safetensors headers, lower case ("f32", "bf16").
-enum class DType : std::uint8_t { boolean, u8, i8, u16, i16, f16, bf16, u32, i32, f32, u64, i64, f64 };
+// Element types. Names as printed and as in safetensors headers, lower case ("f32", "bf16", "f8_e4m3").
+enum class DType : std::uint8_t { boolean, u8, i8, e4m3, u16, i16, f16, bf16, u32, i32, f32, u64, i64, f64 };
 
 // Bytes of one element: 1, 2, 4 or 8.
 std::size_t size_of(DType dtype) noexcept;
@@ -55,7 +55,7 @@ struct Array {
 
   // The values converted to float32 (bf16 and f16 widened, integers and bools as numbers).
   std::vector<float> to_float() const;
-  // A new array of type f32, f16 or bf16 (round to nearest even) with the same shape.
+  // A new array of type f32, f16, bf16 or e4m3 (round to nearest even) with the same shape.
   Array converted(DType to) const;
 
  private:

@@ -1,5 +1,7 @@
 #include "backends/device.h"
 
+#include "core/message.h"
+
 namespace nervus {
 namespace {
 
@@ -33,8 +35,16 @@ double Device::milliseconds(int from, int to) const {
   return std::chrono::duration<double, std::milli>(notes_.at(to) - notes_.at(from)).count();
 }
 
+void Device::use_formats(Formats formats) {
+  for (const auto& [linear, encoding] : formats) {
+    check(multiplies(encoding.dtype), concat(description(), " has no products of ", name_of(encoding.dtype)));
+  }
+  formats_ = std::move(formats);
+}
+
 Linear Device::begin_linear(const LinearSource& source) {
   Linear w{.name = source.name, .inputs = source.inputs, .outputs = source.outputs, .input = {activation()}};
+  if (const auto format = formats_.find(source.name); format != formats_.end()) w.input = format->second;
   w.output = source.full_output ? DType::f32 : activation();
   w.heads = source.heads;
   if (source.read_bias) {

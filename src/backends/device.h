@@ -29,8 +29,13 @@ class Device {
   // "cpu (2 threads, avx512_bf16)"
   virtual std::string description() const = 0;
   virtual Kernels& kernels() = 0;
-  // The type of activations between ops: f32, or bf16 where the precision is.
+  // The type of activations between ops: f32, or bf16.
   virtual DType activation() const = 0;
+  // Whether it has products of inputs and weights in this format.
+  virtual bool multiplies(DType dtype) const { return dtype == activation(); }
+
+  // The formats of the linears that are made from here on. It must multiply them.
+  void use_formats(Formats formats);
 
   // Reads, converts and packs a weight.
   virtual Linear make_linear(const LinearSource& source) = 0;
@@ -58,7 +63,7 @@ class Device {
   // The norm as its only reader wants it: where that linear is fused, with b + W shift folded.
   virtual Norm fold(const Norm& norm, const Linear&) { return norm; }
 
-  // What a linear is on any device that keeps activations in one type: all but its weight.
+  // What a linear is on any device: all but its weight, which has the type of its input.
   Linear begin_linear(const LinearSource& source);
 
   // A device tensor holding the values: f32 or i32.
@@ -67,6 +72,7 @@ class Device {
 
  private:
   std::array<std::chrono::steady_clock::time_point, 16> notes_{};
+  Formats formats_;
 };
 
 // The CPU. threads 0 means all cores this process may use. Linears are oneDNN's where it has products of the precision

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -11,10 +12,19 @@
 
 namespace nervus {
 
-// How the rows entering a linear are written.
+// How the rows entering a linear are written: x is stored as x / scale, rounded to nearest even and saturated.
 struct Encoding {
   DType dtype = DType::f32;
+  float scale = 1;
+
+  bool operator==(const Encoding&) const = default;
 };
+
+inline Encoding encoding_of(const Tensor& x) { return {x.dtype, x.scale}; }
+
+// Linears, by name, that are held in another format than the activation type. Of one in e4m3 the input has the scale
+// given here; the weight is stored in e4m3 too, each output's row over a scale of its own: its largest |w| / 448.
+using Formats = std::map<std::string, Encoding>;
 
 struct Heads {
   std::int64_t query = 0;      // H; 0 where only keys and values are wanted

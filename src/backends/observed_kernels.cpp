@@ -16,6 +16,7 @@ OpEvent elementwise(const char* op, const Tensor& y, const Tensor& x) {
           .inputs = x.columns,
           .outputs = y.columns,
           .bytes = static_cast<double>(x.bytes() + y.bytes()),
+          .input = x,
           .result = y};
 }
 
@@ -30,6 +31,7 @@ OpEvent product(const char* op, const Tensor& y, const Tensor& x, const Linear& 
           .flops = 2.0 * static_cast<double>(x.rows) * weights,
           .weight_bytes = weight_bytes,
           .bytes = weight_bytes + static_cast<double>(x.bytes() + y.bytes()),
+          .input = x,
           .result = y};
 }
 

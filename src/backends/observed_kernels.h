@@ -19,6 +19,7 @@ struct OpEvent {
   double flops = 0;
   double weight_bytes = 0;
   double bytes = 0;  // activations read and written, and the weight
+  Tensor input;      // what was read; of a fused op the scaled residual stream, which is no norm yet
   Tensor result;     // what was written; valid in `after`
 };
 

@@ -13,7 +13,7 @@ void check_shape(const Tensor& x, std::int64_t rows, std::int64_t columns, const
 void check_linear(const Tensor& y, const Tensor& x, const Linear& w) {
   check_shape(x, y.rows, w.inputs, w.name.c_str());
   check_shape(y, x.rows, w.outputs, w.name.c_str());
-  check(x.dtype == w.input.dtype, "linear: x has the format that " + w.name + " asks for");
+  check(encoding_of(x) == w.input, "linear: x has the format that " + w.name + " asks for");
 }
 
 void check_norm(const Norm& norm, const Tensor& h) {
@@ -77,7 +77,7 @@ void Ops::linear_add(const Residual& h, const Tensor& x, const Linear& w, const 
 
 Tensor Ops::rms_norm(const Tensor& h, const Norm& norm, const Encoding& encoding) {
   check_norm(norm, h);
-  const Tensor y = allocate(encoding.dtype, h.rows, h.columns);
+  const Tensor y = allocate(encoding, h.rows, h.columns);
   if (h.rows > 0) kernels_->rms_norm(y, h, norm);
   return y;
 }
@@ -107,7 +107,7 @@ Tensor Ops::qkv(const Residual& h, const Norm& norm, const Linear& w, const Rope
 Tensor Ops::gate_up(const Residual& h, const Norm& norm, const Linear& w, const Encoding& encoding) {
   if (!w.fused) return swiglu(linear(rms_norm(h.h, norm, w.input), w), encoding);
   check_norm(norm, h.h);
-  const Tensor y = allocate(encoding.dtype, h.h.rows, w.outputs / 2);
+  const Tensor y = allocate(encoding, h.h.rows, w.outputs / 2);
   if (y.rows > 0) kernels_->fused_gate_up(y, h, norm, w);
   return y;
 }
@@ -118,7 +118,7 @@ Tensor Ops::attention(const Tensor& q, const KeyValues& cache, const Tensor& ran
   check_shape(q, q.rows, heads.query * heads.size, "q");
   check(q.dtype == activation_, "attention: q has the activation type");
   check_shape(ranges, q.rows, 4, "ranges");
-  const Tensor y = allocate(encoding.dtype, q.rows, q.columns);
+  const Tensor y = allocate(encoding, q.rows, q.columns);
   if (q.rows > 0) kernels_->attention(y, q, cache, ranges, heads);
   return y;
 }
@@ -130,13 +130,13 @@ Tensor Ops::swiglu(const Tensor& x, const Encoding& encoding) {
 
 Tensor Ops::map(void (Kernels::*kernel)(const Tensor&, const Tensor&), const Tensor& x, std::int64_t columns,
                 const Encoding& encoding) {
-  const Tensor y = allocate(encoding.dtype, x.rows, columns);
+  const Tensor y = allocate(encoding, x.rows, columns);
   if (x.rows > 0) (kernels_->*kernel)(y, x);
   return y;
 }
 
 Tensor Ops::gather_rows(const Tensor& x, const Tensor& index, const Encoding& encoding) {
-  const Tensor y = allocate(encoding.dtype, index.columns, x.columns);
+  const Tensor y = allocate(encoding, index.columns, x.columns);
   gather_rows_into(y, x, index);
   return y;
 }
@@ -148,14 +148,14 @@ void Ops::gather_rows_into(const Tensor& y, const Tensor& x, const Tensor& index
 }
 
 Tensor Ops::encode(const Tensor& x, const Encoding& encoding) {
-  if (x.dtype == encoding.dtype) return x;
-  const Tensor y = allocate(encoding.dtype, x.rows, x.columns);
+  if (encoding_of(x) == encoding) return x;
+  const Tensor y = allocate(encoding, x.rows, x.columns);
   copy_into(y, x);
   return y;
 }
 
 Tensor Ops::copy(const Tensor& x) {
-  const Tensor y = allocate(x.dtype, x.rows, x.columns);
+  const Tensor y = allocate(encoding_of(x), x.rows, x.columns);
   copy_into(y, x);
   return y;
 }

@@ -21,6 +21,11 @@ class Ops {
   Tensor allocate(DType dtype, std::int64_t rows, std::int64_t columns) {
     return workspace_.allocate(dtype, rows, columns);
   }
+  Tensor allocate(const Encoding& encoding, std::int64_t rows, std::int64_t columns) {
+    Tensor x = workspace_.allocate(encoding.dtype, rows, columns);
+    x.scale = encoding.scale;
+    return x;
+  }
 
   Tensor linear(const Tensor& x, const Linear& w);  // [T, K] -> [T, N]
   void linear_into(const Tensor& y, const Tensor& x, const Linear& w);

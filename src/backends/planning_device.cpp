@@ -8,10 +8,13 @@ PlanningDevice::PlanningDevice(Precision precision)
     : activation_(precision == Precision::f32 ? DType::f32 : DType::bf16) {}
 
 Linear PlanningDevice::make_linear(const LinearSource& source) {
-  memory_ += source.inputs * source.outputs * static_cast<std::int64_t>(size_of(activation_));
   LinearSource shapes = source;
   if (source.read_bias) shapes.read_bias = [](float*) {};
-  return begin_linear(shapes);
+  const Linear w = begin_linear(shapes);
+  memory_ += w.inputs * w.outputs * static_cast<std::int64_t>(size_of(w.input.dtype));
+  if (w.input.dtype == DType::e4m3) memory_ += w.outputs * static_cast<std::int64_t>(sizeof(float));
+  linears_.push_back({w.name, w.input.dtype});
+  return w;
 }
 
 void* PlanningDevice::allocate(std::int64_t bytes) {

@@ -33,17 +33,21 @@ class PlanningDevice : public Device {
   std::string description() const override { return "planning"; }
   Kernels& kernels() override { return kernels_; }
   DType activation() const override { return activation_; }
+  bool multiplies(DType) const override { return true; }
   Linear make_linear(const LinearSource& source) override;
   // An address that must not be read.
   void* allocate(std::int64_t bytes) override;
   void upload(const Tensor&, const void*) override {}
   void download(void*, const Tensor&) override {}
   std::int64_t memory() const override { return memory_; }
+  // Name and format of every linear that was made.
+  const std::vector<std::pair<std::string, DType>>& linears() const { return linears_; }
 
  private:
   NoKernels kernels_;
   DType activation_;
   std::int64_t memory_ = 0;
+  std::vector<std::pair<std::string, DType>> linears_;
 };
 
 }  // namespace nervus

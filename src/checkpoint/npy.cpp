@@ -14,9 +14,9 @@ namespace {
 constexpr std::string_view magic = "\x93NUMPY";
 constexpr std::uint64_t longest_header = std::uint64_t{64} << 10;
 
-// "<f4"; "" for bf16, which the format cannot name.
+// "<f4"; "" for what the format cannot name.
 std::string format_descr(DType dtype) {
-  if (dtype == DType::bf16) return "";
+  if (dtype == DType::bf16 || dtype == DType::e4m3) return "";
   return std::string(size_of(dtype) == 1 ? "|" : "<") + name_of(dtype)[0] + std::to_string(size_of(dtype));
 }
 
@@ -78,8 +78,9 @@ Array read_npy(const std::filesystem::path& path) {
 }
 
 void write_npy(const std::filesystem::path& path, const Array& array) {
-  if (array.dtype == DType::bf16) {
-    fail(ErrorKind::input, path.string(), ": a .npy file cannot hold bf16: write f32, or a .safetensors file");
+  if (format_descr(array.dtype).empty()) {
+    fail(ErrorKind::input, path.string(), ": a .npy file cannot hold ", name_of(array.dtype),
+         ": write f32, or a .safetensors file");
   }
   std::string extents = to_string(array.shape);  // "[2, 3]"
   extents = extents.substr(1, extents.size() - 2) + (array.shape.size() == 1 ? "," : "");

@@ -19,8 +19,8 @@ constexpr std::uint64_t longest_directory = std::uint64_t{1} << 20;
 constexpr const char* advice = ": save one plain tensor, torch.save(tensor.detach().cpu(), path)";
 
 // "torch.FloatStorage" and so on, in the order of DType; empty where there is none.
-constexpr std::array<std::string_view, 13> storages = {"Bool", "Byte", "Char",  "", "Short", "Half",  "BFloat16",
-                                                       "",     "Int",  "Float", "", "Long",  "Double"};
+constexpr std::array<std::string_view, 14> storages = {"Bool",     "Byte", "Char", "",      "", "Short", "Half",
+                                                       "BFloat16", "",     "Int",  "Float", "", "Long",  "Double"};
 
 // A little-endian number; the bytes must be there.
 template <typename T>

@@ -17,8 +17,8 @@ struct Format {
 };
 
 // In the order of DType.
-constexpr Format formats[] = {{"bool", 1}, {"u8", 1},  {"i8", 1},  {"u16", 2}, {"i16", 2}, {"f16", 2}, {"bf16", 2},
-                              {"u32", 4},  {"i32", 4}, {"f32", 4}, {"u64", 8}, {"i64", 8}, {"f64", 8}};
+constexpr Format formats[] = {{"bool", 1}, {"u8", 1},  {"i8", 1},  {"f8_e4m3", 1}, {"u16", 2}, {"i16", 2}, {"f16", 2},
+                              {"bf16", 2}, {"u32", 4}, {"i32", 4}, {"f32", 4},     {"u64", 8}, {"i64", 8}, {"f64", 8}};
 static_assert(std::size(formats) == static_cast<std::size_t>(DType::f64) + 1);
 
 }  // namespace

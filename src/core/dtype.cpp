@@ -8,8 +8,8 @@ namespace {
 
 template <typename T>
 float widen(T x) {
-  if constexpr (std::is_same_v<T, BFloat16> || std::is_same_v<T, Float16>) return to_float(x);
-  else return static_cast<float>(x);
+  if constexpr (std::is_arithmetic_v<T>) return static_cast<float>(x);
+  else return to_float(x);
 }
 
 template <typename T>
@@ -22,6 +22,14 @@ void widen_all(const void* source, float* target, std::int64_t count) {
   }
 }
 
+template <auto narrow>
+void narrow_all(const float* source, std::byte* target, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto x = narrow(source[i]);
+    std::memcpy(target + i * static_cast<std::int64_t>(sizeof(x)), &x, sizeof(x));
+  }
+}
+
 }  // namespace
 
 void convert_to_float(DType from, const void* source, float* target, std::int64_t count) {
@@ -31,6 +39,7 @@ void convert_to_float(DType from, const void* source, float* target, std::int64_
       return;
     case DType::bf16: return widen_all<BFloat16>(source, target, count);
     case DType::f16: return widen_all<Float16>(source, target, count);
+    case DType::e4m3: return widen_all<Float8>(source, target, count);
     case DType::f64: return widen_all<double>(source, target, count);
     case DType::boolean:
     case DType::u8: return widen_all<std::uint8_t>(source, target, count);
@@ -45,7 +54,7 @@ void convert_to_float(DType from, const void* source, float* target, std::int64_
 }
 
 void convert(DType from, const void* source, DType to, void* target, std::int64_t count) {
-  check(to == DType::f32 || to == DType::f16 || to == DType::bf16, "convert: target is a float format");
+  check(is_float(to) && to != DType::f64, "convert: target is a float format");
   if (from == to) {
     if (count > 0) std::memcpy(target, source, static_cast<std::size_t>(count) * size_of(to));
     return;
@@ -58,15 +67,10 @@ void convert(DType from, const void* source, DType to, void* target, std::int64_
     const std::int64_t n = std::min(chunk, count - begin);
     convert_to_float(from, in + begin * static_cast<std::int64_t>(size_of(from)), wide, n);
     std::byte* place = out + begin * static_cast<std::int64_t>(size_of(to));
-    if (to == DType::f32) {
-      std::memcpy(place, wide, static_cast<std::size_t>(n) * 4);
-    } else {
-      std::uint16_t narrow[chunk];
-      for (std::int64_t i = 0; i < n; ++i) {
-        narrow[i] = to == DType::bf16 ? to_bfloat16(wide[i]).bits : to_float16(wide[i]).bits;
-      }
-      std::memcpy(place, narrow, static_cast<std::size_t>(n) * 2);
-    }
+    if (to == DType::f32) std::memcpy(place, wide, static_cast<std::size_t>(n) * 4);
+    else if (to == DType::bf16) narrow_all<to_bfloat16>(wide, place, n);
+    else if (to == DType::f16) narrow_all<to_float16>(wide, place, n);
+    else narrow_all<to_float8>(wide, place, n);
   }
 }
 

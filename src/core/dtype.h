@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "core/float16.h"
+#include "core/float8.h"
 #include "nervus/array.h"
 
 namespace nervus {
@@ -17,6 +18,7 @@ constexpr DType dtype_of() {
   else if constexpr (std::is_same_v<T, double>) return DType::f64;
   else if constexpr (std::is_same_v<T, BFloat16>) return DType::bf16;
   else if constexpr (std::is_same_v<T, Float16>) return DType::f16;
+  else if constexpr (std::is_same_v<T, Float8>) return DType::e4m3;
   else if constexpr (std::is_same_v<T, bool>) return DType::boolean;
   else if constexpr (std::is_same_v<T, std::uint8_t>) return DType::u8;
   else if constexpr (std::is_same_v<T, std::int8_t>) return DType::i8;
@@ -32,13 +34,14 @@ constexpr DType dtype_of() {
 }
 
 constexpr bool is_float(DType dtype) {
-  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f64;
+  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::e4m3 ||
+         dtype == DType::f64;
 }
 
 // Widens `count` elements to float32. Source may be unaligned.
 void convert_to_float(DType from, const void* source, float* target, std::int64_t count);
 
-// Converts `count` elements; `to` is f32, f16 or bf16. Source and target may be unaligned and must not overlap.
+// Converts `count` elements; `to` is f32, f16, bf16 or e4m3. Source and target may be unaligned and must not overlap.
 void convert(DType from, const void* source, DType to, void* target, std::int64_t count);
 
 }  // namespace nervus

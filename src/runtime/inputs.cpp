@@ -19,7 +19,7 @@ bool is_mask(const Array& a) { return a.dtype == DType::boolean || a.dtype == DT
 
 // "[1, 3, 256, 1176]" with words where the extent is free.
 void check_float(const std::string& name, const Array& array, const Shape& shape, const std::string& words) {
-  if (!is_float(array.dtype) || array.dtype == DType::f64 || array.shape != shape) {
+  if (!is_float(array.dtype) || array.dtype == DType::f64 || array.dtype == DType::e4m3 || array.shape != shape) {
     refuse(name, "f32, f16 or bf16 " + to_string(shape) + " (" + words + ")", array);
   }
   const std::vector<float> values = array.to_float();

@@ -73,11 +73,13 @@ const std::vector<BrokenFile> files = {
     {one_tensor(R"("dtype":"F32","shape":[1])", 4),
      "model.safetensors: tensor 'x': field 'data_offsets': expected an array, each a non-negative integer, but it is "
      "missing"},
-    {one_tensor(R"("dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4])", 4),
-     "model.safetensors: tensor 'x': the element type 'F8_E4M3' is not supported: expected one of BOOL, U8, I8, U16, "
+    {one_tensor(R"("dtype":"F8_E5M2","shape":[4],"data_offsets":[0,4])", 4),
+     "model.safetensors: tensor 'x': the element type 'F8_E5M2' is not supported: expected one of BOOL, U8, I8, "
+     "F8_E4M3, U16, "
      "I16, F16, BF16, U32, I32, F32, U64, I64, F64; save it as one of these"},
     {one_tensor(R"("dtype":"f32","shape":[1],"data_offsets":[0,4])", 4),
-     "model.safetensors: tensor 'x': the element type 'f32' is not supported: expected one of BOOL, U8, I8, U16, I16, "
+     "model.safetensors: tensor 'x': the element type 'f32' is not supported: expected one of BOOL, U8, I8, F8_E4M3, "
+     "U16, I16, "
      "F16, BF16, U32, I32, F32, U64, I64, F64; save it as one of these"},
     {one_tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0,4],"strides":[1])", 4),
      "model.safetensors: tensor 'x': expected only dtype, shape and data_offsets, found 'strides'"},
@@ -133,7 +135,8 @@ const std::vector<BrokenFile> files = {
                  "01234567"),
      "model.safetensors: tensor "
      "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-     "xxxxxxxx...': the element type 'C64' is not supported: expected one of BOOL, U8, I8, U16, I16, F16, BF16, U32, "
+     "xxxxxxxx...': the element type 'C64' is not supported: expected one of BOOL, U8, I8, F8_E4M3, U16, I16, F16, "
+     "BF16, U32, "
      "I32, F32, U64, I64, F64; save it as one of these"},
     {one_tensor(
          R"("dtype":"U8","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"data_offsets":[0,1])",

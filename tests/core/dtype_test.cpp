@@ -52,3 +52,61 @@ TEST_CASE("convert reads unaligned sources of every type") {
   CHECK(to_float(narrow[1]) == -2.0f);
   CHECK_THROWS_AS(convert(DType::f32, out, DType::i32, out, 0), Error);
 }
+
+namespace {
+
+// The value of an e4m3 code by its definition.
+double e4m3_value(int code) {
+  const int exponent = code >> 3 & 15, fraction = code & 7;
+  const double magnitude = exponent == 0 ? std::ldexp(fraction, -9) : std::ldexp(8 + fraction, exponent - 10);
+  return (code & 0x7f) == 0x7f ? NAN : code & 0x80 ? -magnitude : magnitude;
+}
+
+// The code nearest to x by search; of two equally near, the one whose last bit is 0.
+int nearest_e4m3(double x) {
+  int best = 0;
+  for (int code = 0; code < 0x7f; ++code) {
+    const double distance = std::abs(e4m3_value(code) - std::abs(x)), least = std::abs(e4m3_value(best) - std::abs(x));
+    if (distance < least || (distance == least && code % 2 == 0)) best = code;
+  }
+  return std::signbit(x) ? best | 0x80 : best;
+}
+
+}  // namespace
+
+TEST_CASE("e4m3: every code is its value and survives a round trip") {
+  for (int code = 0; code < 256; ++code) {
+    const float wide = to_float(Float8{static_cast<std::uint8_t>(code)});
+    if ((code & 0x7f) == 0x7f) CHECK(std::isnan(wide));
+    else CHECK(static_cast<double>(wide) == e4m3_value(code));
+    CHECK(std::signbit(wide) == (code >= 0x80));
+    CHECK(to_float8(wide).bits == code);
+  }
+  CHECK(Float8::largest == to_float(Float8{0x7e}));
+}
+
+TEST_CASE("e4m3 rounds to the nearest code, to even between two, and saturates") {
+  for (int code = 0; code < 0x7e; ++code) {
+    const auto value = static_cast<float>(e4m3_value(code)), next = static_cast<float>(e4m3_value(code + 1));
+    const float middle = (value + next) / 2;
+    for (float x : {std::nextafter(value, next), std::nextafter(middle, 0.0f), middle, std::nextafter(middle, 1e3f),
+                    std::nextafter(next, 0.0f)}) {
+      CHECK(to_float8(x).bits == nearest_e4m3(x));
+      CHECK(to_float8(-x).bits == nearest_e4m3(-x));
+    }
+  }
+  for (std::uint32_t bits = 0; bits < 0x7f800000u; bits += 99991) {  // over all magnitudes
+    const auto x = std::bit_cast<float>(bits);
+    REQUIRE(to_float8(x).bits == nearest_e4m3(x));
+  }
+  CHECK(to_float8(449.0f).bits == 0x7e);
+  CHECK(to_float8(-INFINITY).bits == 0xfe);
+  CHECK(to_float8(-NAN).bits == 0xff);
+  float wide[3] = {1.0f, -0.3f, 1e9f}, back[3];
+  std::uint8_t codes[3];
+  convert(DType::f32, wide, DType::e4m3, codes, 3);
+  convert(DType::e4m3, codes, DType::f32, back, 3);
+  CHECK(back[0] == 1.0f);
+  CHECK(back[1] == -0.3125f);
+  CHECK(back[2] == 448.0f);
+}

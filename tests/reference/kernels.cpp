@@ -8,12 +8,14 @@ namespace {
 
 double get(const Tensor& x, std::int64_t row, std::int64_t column) {
   const std::int64_t i = row * x.columns + column;
+  if (x.dtype == DType::e4m3) return static_cast<double>(x.scale) * to_float(x.as<Float8>()[i]);
   return x.dtype == DType::bf16 ? to_float(x.as<BFloat16>()[i]) : x.as<float>()[i];
 }
 
 void set(const Tensor& x, std::int64_t row, std::int64_t column, double value) {
   const std::int64_t i = row * x.columns + column;
-  if (x.dtype == DType::bf16) x.as<BFloat16>()[i] = to_bfloat16(static_cast<float>(value));
+  if (x.dtype == DType::e4m3) x.as<Float8>()[i] = to_float8(static_cast<float>(value / x.scale));
+  else if (x.dtype == DType::bf16) x.as<BFloat16>()[i] = to_bfloat16(static_cast<float>(value));
   else x.as<float>()[i] = static_cast<float>(value);
 }
 
