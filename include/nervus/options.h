@@ -54,6 +54,9 @@ struct InferOptions {
   int steps = 0;           // one of LoadOptions::steps; 0: the first of them
   std::uint64_t seed = 0;  // of the noise, where neither `noise` nor the inputs carry it
   Array noise = {};        // [B, n_action_steps, max_action_dim] f32, in place of the inputs' own; empty: none
+  // Only the state and noise are this call's: images and text are those of this policy's last infer, whose vision and
+  // prefix are not computed again. Error(usage) where there was none, Error(input) where its batch was another.
+  bool keep_prefix = false;
 };
 
 }  // namespace nervus

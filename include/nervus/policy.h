@@ -51,6 +51,7 @@ struct PolicyInfo {
   Limits limits;
   std::int64_t weight_bytes = 0;     // on the device
   std::int64_t workspace_bytes = 0;  // arena of activations and caches
+  std::int64_t graphs = 0;           // stages recorded at load: one for each extent and step count that a call can have
 };
 
 // One op of one call, as measured.

@@ -29,6 +29,12 @@ std::unique_ptr<Graph> Device::capture(std::function<void()> work) {
   return std::make_unique<KeptWork>(std::move(work));
 }
 
+void* Device::staging(const Tensor& target) {
+  std::vector<std::byte>& memory = staging_[target.data];
+  if (std::ssize(memory) < target.bytes()) memory.resize(target.bytes());
+  return memory.data();
+}
+
 void Device::note(int stamp) { notes_.at(stamp) = std::chrono::steady_clock::now(); }
 
 double Device::milliseconds(int from, int to) const {

@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,6 +44,9 @@ class Device {
   virtual void* allocate(std::int64_t bytes) = 0;
   // Host -> device; `target.bytes()` bytes.
   virtual void upload(const Tensor& target, const void* source) = 0;
+  // Host memory of target.bytes() bytes to fill for upload(target, staging(target)), which is the shortest way: pinned
+  // memory, or the target's own where the host can write it.
+  virtual void* staging(const Tensor& target);
   // Device -> host; waits for what was launched before.
   virtual void download(void* target, const Tensor& source) = 0;
   // Bytes that weights and allocations hold.
@@ -51,7 +55,8 @@ class Device {
   // Records the launches of `work`, with the addresses and extents they have now. Where launches cost nothing (here),
   // the graph keeps `work` and runs it.
   virtual std::unique_ptr<Graph> capture(std::function<void()> work);
-  // Call shapes are rounded up to multiples of this many prefix rows, so that a few graphs serve every call.
+  // The least step of the prefix rows that graphs are captured for (models/call_shape.h). 1: graphs do not hold
+  // extents, and one of each stage serves every call.
   virtual std::int64_t row_granularity() const { return 1; }
   // Waits for what was launched.
   virtual void synchronize() {}
@@ -71,6 +76,7 @@ class Device {
   Tensor constant(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
 
  private:
+  std::map<const void*, std::vector<std::byte>> staging_;
   std::array<std::chrono::steady_clock::time_point, 16> notes_{};
   Formats formats_;
 };

@@ -1,6 +1,10 @@
 #include "core/dtype.h"
 
+#include <omp.h>
+
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 namespace nervus {
@@ -28,6 +32,22 @@ void narrow_all(const float* source, std::byte* target, std::int64_t count) {
     const auto x = narrow(source[i]);
     std::memcpy(target + i * static_cast<std::int64_t>(sizeof(x)), &x, sizeof(x));
   }
+}
+
+constexpr std::int64_t chunk = 1024;  // values that are converted at a time
+
+void write_chunk(const float* values, DType to, std::byte* target, std::int64_t count) {
+  if (to == DType::f32) std::memcpy(target, values, static_cast<std::size_t>(count) * 4);
+  else if (to == DType::bf16) narrow_all<to_bfloat16>(values, target, count);
+  else if (to == DType::f16) narrow_all<to_float16>(values, target, count);
+  else narrow_all<to_float8>(values, target, count);
+}
+
+bool finite(const float* values, std::int64_t count) {
+  constexpr std::uint32_t exponent = 0x7f800000u;
+  std::uint32_t bad = 0;
+  for (std::int64_t i = 0; i < count; ++i) bad |= (std::bit_cast<std::uint32_t>(values[i]) & exponent) == exponent;
+  return bad == 0;
 }
 
 }  // namespace
@@ -59,19 +79,35 @@ void convert(DType from, const void* source, DType to, void* target, std::int64_
     if (count > 0) std::memcpy(target, source, static_cast<std::size_t>(count) * size_of(to));
     return;
   }
-  constexpr std::int64_t chunk = 1024;
   float wide[chunk];
   const auto* in = static_cast<const std::byte*>(source);
   auto* out = static_cast<std::byte*>(target);
   for (std::int64_t begin = 0; begin < count; begin += chunk) {
     const std::int64_t n = std::min(chunk, count - begin);
     convert_to_float(from, in + begin * static_cast<std::int64_t>(size_of(from)), wide, n);
-    std::byte* place = out + begin * static_cast<std::int64_t>(size_of(to));
-    if (to == DType::f32) std::memcpy(place, wide, static_cast<std::size_t>(n) * 4);
-    else if (to == DType::bf16) narrow_all<to_bfloat16>(wide, place, n);
-    else if (to == DType::f16) narrow_all<to_float16>(wide, place, n);
-    else narrow_all<to_float8>(wide, place, n);
+    write_chunk(wide, to, out + begin * static_cast<std::int64_t>(size_of(to)), n);
   }
+}
+
+std::int64_t convert_finite(DType from, const void* source, DType to, void* target, std::int64_t count) {
+  constexpr std::int64_t worth_threads = 1 << 18;
+  constexpr int enough = 4;  // threads: more do not read memory faster
+  const int threads = count < worth_threads ? 1 : std::min(enough, omp_get_num_procs());
+  const auto* in = static_cast<const std::byte*>(source);
+  auto* out = static_cast<std::byte*>(target);
+  std::int64_t bad = count;
+#pragma omp parallel for num_threads(threads) reduction(min : bad) schedule(static)
+  for (std::int64_t begin = 0; begin < count; begin += chunk) {
+    float wide[chunk];
+    const std::int64_t n = std::min(chunk, count - begin);
+    convert_to_float(from, in + begin * static_cast<std::int64_t>(size_of(from)), wide, n);
+    if (!finite(wide, n)) {
+      const auto* found = std::find_if(wide, wide + n, [](float x) { return !std::isfinite(x); });
+      bad = std::min(bad, begin + (found - wide));
+    }
+    write_chunk(wide, to, out + begin * static_cast<std::int64_t>(size_of(to)), n);
+  }
+  return bad < count ? bad : -1;
 }
 
 }  // namespace nervus

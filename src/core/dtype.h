@@ -44,4 +44,8 @@ void convert_to_float(DType from, const void* source, float* target, std::int64_
 // Converts `count` elements; `to` is f32, f16, bf16 or e4m3. Source and target may be unaligned and must not overlap.
 void convert(DType from, const void* source, DType to, void* target, std::int64_t count);
 
+// The same where every value is finite; otherwise returns the first element that is not, with the target undefined.
+// -1: all are. On several threads where there is much.
+std::int64_t convert_finite(DType from, const void* source, DType to, void* target, std::int64_t count);
+
 }  // namespace nervus

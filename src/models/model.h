@@ -9,6 +9,7 @@
 #include "backends/device.h"
 #include "backends/ops.h"
 #include "checkpoint/checkpoint.h"
+#include "models/call_shape.h"
 #include "nervus/policy.h"
 
 namespace nervus {
@@ -51,19 +52,25 @@ class Model {
   virtual const ModelShape& shape() const = 0;
   virtual const Limits& limits() const = 0;
 
+  // The extents that graphs of the stages are captured for.
+  virtual const CallShapes& call_shapes() const = 0;
+
   // Takes the buffers of a call from the workspace of `ops`, and computes with `ops` from now on.
   virtual void attach(Ops& ops) = 0;
-  // Lays out the rows of the next call. Throws Error(input) where it exceeds the limits or a token the vocabulary.
-  virtual void plan(const Presence& presence) = 0;
-  // Copies the planned call's tensors to the device; `noise` f32 [B, n, A].
-  virtual void upload(Device& device, const Inputs& inputs, const float* noise) = 0;
+  // Makes the stages launch work of these extents, as a call of them does.
+  virtual void lay_out(const CallShape& shape) = 0;
+  // Plans the next call, lays it out and copies its tensors to the device; `noise` [B, n, A]. Throws Error(input) where
+  // a token is not in the vocabulary or a value not finite, and then leaves the call before as it was.
+  virtual CallShape upload(Device& device, const Presence& presence, const Inputs& inputs, const Array& noise) = 0;
+  // The same for the state and noise alone, of the call uploaded last.
+  virtual void upload_state(Device& device, const Array& state, const Array& noise) = 0;
 
   // The stages, in this order; each may be run again without those before it.
   virtual void vision() = 0;
   virtual void prefix() = 0;
   // Denoises x_t in place with the schedule of options.steps[schedule].
   virtual void denoise(std::size_t schedule) = 0;
-  // f32 [B n, A]
+  // f32 [B n, A], and rows behind it where the batch was rounded up
   virtual Tensor actions() const = 0;
 
   // After prefix(): prefix.embeddings, prefix.valid, prefix.{i}.key, prefix.{i}.value, with padding rows zero.

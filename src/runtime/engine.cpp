@@ -66,19 +66,11 @@ void check_tensors(const Checkpoint& checkpoint, const ModelDescription& descrip
   fail(ErrorKind::checkpoint, message);
 }
 
-Presence everything_present(const Limits& limits) {
-  Presence all{.batch = limits.batch, .views = limits.views, .text = limits.text_tokens};
-  all.image_mask.assign(limits.batch * limits.views, 1);
-  all.token_mask.assign(limits.batch * limits.text_tokens, 1);
-  all.tokens.assign(limits.batch * limits.text_tokens, 0);
-  return all;
-}
-
 std::int64_t rehearse(Model& model, Kernels& kernels, DType activation, const std::function<void(const char*)>& begin) {
   Workspace workspace = Workspace::measuring();
   Ops ops(kernels, workspace, activation);
   model.attach(ops);
-  model.plan(everything_present(model.limits()));
+  model.lay_out(model.call_shapes().largest());
   run_stages(model, 0, [&](const char* name, const auto& stage) {
     if (begin) begin(name);
     stage();
@@ -86,8 +78,8 @@ std::int64_t rehearse(Model& model, Kernels& kernels, DType activation, const st
   return workspace.peak();
 }
 
-Engine::Engine(const std::filesystem::path& directory, const LoadOptions& options)
-    : checkpoint_(Checkpoint::open(directory)) {
+Engine::Engine(const std::filesystem::path& directory, const LoadOptions& options, std::unique_ptr<Device> device)
+    : checkpoint_(Checkpoint::open(directory)), device_(std::move(device)) {
   const Fields config = checkpoint_.config_fields();
   const Family& family = family_of(config, &checkpoint_);
   family_ = family.name;
@@ -95,7 +87,7 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   check_tensors(checkpoint_, description);
   const ModelShape& shape = description.shape;
   steps_ = complete_steps(options.steps, shape);
-  device_ = open_device(options);
+  if (!device_) device_ = open_device(options);
   model_ = family.load(checkpoint_, *device_,
                        {.limits = complete_limits(options.limits, shape),
                         .steps = steps_,
@@ -107,6 +99,11 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   workspace_ = std::make_unique<Workspace>(device_->allocate(bytes), bytes);
   ops_ = std::make_unique<Ops>(device_->kernels(), *workspace_, device_->activation());
   model_->attach(*ops_);
+  const auto progress = [&](std::size_t captured) {
+    const auto bytes = static_cast<std::int64_t>(checkpoint_.total_bytes());
+    if (options.progress) options.progress(bytes, bytes, concat("capturing graph ", captured));
+  };
+  graphs_ = std::make_unique<Graphs>(*model_, *device_, steps_.size(), progress);
 }
 
 std::size_t Engine::schedule_of(int steps) const {
@@ -117,30 +114,57 @@ std::size_t Engine::schedule_of(int steps) const {
        steps, ": add it to LoadOptions::steps");
 }
 
-void Engine::upload(const Inputs& inputs, std::uint64_t seed) {
+void Engine::upload(const Inputs& inputs, const InferOptions& options) {
   const ModelShape& shape = model_->shape();
-  const Presence presence = check_inputs(inputs, shape, model_->limits());
-  batch_ = presence.batch;
-  model_->plan(presence);
-  std::vector<float> noise = inputs.noise.to_float();
-  if (noise.empty()) {
+  const Array& given = options.noise.bytes.empty() ? inputs.noise : options.noise;
+  Presence presence{.batch = batch_};
+  if (!options.keep_prefix) {
+    presence = check_inputs(inputs, given, shape, model_->limits());
+  } else if (prefix_is_kept_) {
+    check_state(inputs.state, given, batch_, shape);
+  } else {
+    fail(ErrorKind::usage, "keep_prefix: expected a call before this one whose images and text are kept, found none");
+  }
+  Array drawn;
+  if (given.bytes.empty()) {
+    drawn = Array(DType::f32, {presence.batch, shape.chunk, shape.action});
     const auto values = static_cast<std::size_t>(shape.chunk * shape.action);
-    noise.resize(presence.batch * values);
     for (std::int64_t b = 0; b < presence.batch; ++b) {
-      fill_normal(seed, static_cast<std::uint64_t>(b), noise.data() + b * values, values);
+      fill_normal(options.seed, static_cast<std::uint64_t>(b), drawn.data<float>() + b * values, values);
     }
   }
-  model_->upload(*device_, inputs, noise.data());
+  const Array& noise = given.bytes.empty() ? drawn : given;
+  if (options.keep_prefix) return model_->upload_state(*device_, inputs.state, noise);
+  call_ = model_->upload(*device_, presence, inputs, noise);
+  batch_ = presence.batch;
+  prefix_is_kept_ = false;
 }
 
-void Engine::run(std::size_t schedule, StageTimes& times) {
-  run_stages(*model_, schedule, [&](const char* name, const auto& stage) { timed(times, name, stage); });
+void Engine::run(std::size_t schedule, bool keep_prefix) {
+  device_->note(0);
+  if (!keep_prefix) {
+    graphs_->vision(call_);
+    device_->note(1);
+    graphs_->prefix(call_);
+    prefix_is_kept_ = true;
+  }
+  device_->note(2);
+  graphs_->denoise(call_, schedule);
+  device_->note(3);
+}
+
+void Engine::add_times(StageTimes& times, bool keep_prefix) const {
+  if (!keep_prefix) {
+    times["vision"] += device_->milliseconds(0, 1);
+    times["prefix"] += device_->milliseconds(1, 2);
+  }
+  times["denoise"] += device_->milliseconds(2, 3);
 }
 
 Array Engine::actions() {
   const ModelShape& shape = model_->shape();
   Array actions(DType::f32, {batch_, shape.chunk, shape.action});
-  device_->download(actions.bytes.data(), model_->actions());
+  device_->download(actions.bytes.data(), model_->actions().slice(0, batch_ * shape.chunk));
   const float* values = actions.data<float>();
   for (std::int64_t i = 0; i < actions.count(); ++i) {
     if (std::isfinite(values[i])) continue;

@@ -7,6 +7,7 @@
 
 #include "backends/observed_kernels.h"
 #include "models/families.h"
+#include "runtime/graphs.h"
 #include "runtime/stage.h"
 
 namespace nervus {
@@ -23,9 +24,6 @@ std::vector<int> complete_steps(const std::vector<int>& steps, const ModelShape&
 // Throws Error(checkpoint) with the first faults where the tensors are not those of the weight table.
 void check_tensors(const Checkpoint& checkpoint, const ModelDescription& description);
 
-// The largest call that the limits allow.
-Presence everything_present(const Limits& limits);
-
 // vision -> prefix -> denoise: calls around(name, stage) for each, which runs stage().
 template <typename Around>
 void run_stages(Model& model, std::size_t schedule, Around&& around) {
@@ -34,33 +32,37 @@ void run_stages(Model& model, std::size_t schedule, Around&& around) {
   around("denoise", [&] { model.denoise(schedule); });
 }
 
-// Runs the largest call over a measuring workspace and `kernels`, telling `begin` (unless empty) the name of each
-// stage; returns the bytes it needs.
+// Runs the largest call that the limits allow over a measuring workspace and `kernels`, telling `begin` (unless empty)
+// the name of each stage; returns the bytes it needs.
 std::int64_t rehearse(Model& model, Kernels& kernels, DType activation,
                       const std::function<void(const char*)>& begin = {});
 
 class Engine {
  public:
-  Engine(const std::filesystem::path& directory, const LoadOptions& options);
+  // `device`: where it runs; null for that of the options.
+  Engine(const std::filesystem::path& directory, const LoadOptions& options, std::unique_ptr<Device> device = nullptr);
 
   const std::string& family() const { return family_; }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const std::vector<int>& steps() const { return steps_; }
   std::int64_t workspace_bytes() const { return workspace_->capacity(); }
   std::int64_t weight_bytes() const { return weight_bytes_; }
+  std::size_t graphs() const { return graphs_->count(); }
   Device& device() { return *device_; }
   Model& model() { return *model_; }
 
   // Index of a step count (0: the first). Throws Error(usage) naming those that were loaded.
   std::size_t schedule_of(int steps) const;
 
-  // Copies a call's tensors to the device; noise from the seed where the inputs carry none.
-  void upload(const Inputs& inputs, std::uint64_t seed);
-  // The stages of a call; the stages' times are added to `times`.
-  void run(std::size_t schedule, StageTimes& times);
-  // [B, n, A]. Throws Error(numeric) if a value is not finite.
+  // Copies a call's tensors to the device; noise from the seed where neither the options nor the inputs carry any.
+  void upload(const Inputs& inputs, const InferOptions& options);
+  // Starts the stages of the call uploaded; with a kept prefix, only the last.
+  void run(std::size_t schedule, bool keep_prefix);
+  // Their end: [B, n, A]. Throws Error(numeric) if a value is not finite.
   Array actions();
-  // run() with every op timed, grouped by stage, op and name.
+  // Adds what the stages that run() started took, once they have ended.
+  void add_times(StageTimes& times, bool keep_prefix) const;
+  // The stages, not as graphs, with every op timed, grouped by stage, op and name.
   std::vector<OpRecord> profile(std::size_t schedule);
 
  private:
@@ -72,7 +74,10 @@ class Engine {
   std::int64_t weight_bytes_ = 0;
   std::unique_ptr<Workspace> workspace_;
   std::unique_ptr<Ops> ops_;
-  std::int64_t batch_ = 0;
+  std::unique_ptr<Graphs> graphs_;
+  CallShape call_;               // extents of the call uploaded
+  std::int64_t batch_ = 0;       // its samples
+  bool prefix_is_kept_ = false;  // the cache holds the prefix of the call uploaded
 };
 
 }  // namespace nervus

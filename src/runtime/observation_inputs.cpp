@@ -65,11 +65,11 @@ std::vector<std::string> ObservationInputs::joints() const {
   return joints_ ? joints_->robot().joints : std::vector<std::string>{};
 }
 
-Inputs ObservationInputs::preprocess(const Observation& observation) const {
+Inputs ObservationInputs::preprocess(const Observation& observation, bool state_only) const {
   Inputs inputs;
-  add_images(observation, inputs);
+  if (!state_only) add_images(observation, inputs);
   add_state(observation, inputs);
-  add_prompt(observation, inputs);
+  if (!state_only) add_prompt(observation, inputs);
   return inputs;
 }
 

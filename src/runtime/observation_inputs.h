@@ -16,8 +16,8 @@ class ObservationInputs {
   ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
                     const LoadOptions& options);
 
-  // Throws Error(input) for what is wrong with the observation.
-  Inputs preprocess(const Observation& observation) const;
+  // Throws Error(input) for what is wrong with the observation. `state_only`: without images and text.
+  Inputs preprocess(const Observation& observation, bool state_only) const;
   // Fills an action chunk from [batch, n, A] of the model; `robot_units` cuts and un-normalises to the robot's joints.
   ActionChunk postprocess(const Array& actions, bool robot_units) const;
 

@@ -21,18 +21,20 @@ struct Policy::Implementation {
             .cameras = shape.cameras,
             .limits = engine.model().limits(),
             .weight_bytes = engine.weight_bytes(),
-            .workspace_bytes = engine.workspace_bytes()};
+            .workspace_bytes = engine.workspace_bytes(),
+            .graphs = static_cast<std::int64_t>(engine.graphs())};
   }
 
   ActionChunk infer(const Inputs& inputs, const InferOptions& options, bool robot_units, StageTimes times) {
     const std::size_t schedule = engine.schedule_of(options.steps);
-    timed(times, "preprocess", [&] { engine.upload(inputs, options.seed); });
-    engine.run(schedule, times);
-    ActionChunk chunk =
-        timed(times, "postprocess", [&] { return observations.postprocess(engine.actions(), robot_units); });
-    double total = 0;
-    for (const auto& [stage, milliseconds] : times) total += milliseconds;
-    times["total"] = total;
+    timed(times, "total", [&] {
+      timed(times, "preprocess", [&] { engine.upload(inputs, options); });
+      engine.run(schedule, options.keep_prefix);
+    });
+    Array actions = timed(times, "total", [&] { return engine.actions(); });
+    engine.add_times(times, options.keep_prefix);
+    ActionChunk chunk = timed(times, "postprocess", [&] { return observations.postprocess(actions, robot_units); });
+    times["total"] += times["postprocess"];
     chunk.timing = times;
     return chunk;
   }
@@ -53,25 +55,23 @@ Policy Policy::load(const std::filesystem::path& directory, const LoadOptions& o
 
 ActionChunk Policy::infer(const Observation& observation, const InferOptions& options) {
   StageTimes times;
-  Inputs inputs = timed(times, "preprocess", [&] { return preprocess(observation); });
-  if (options.noise.count() > 0) inputs.noise = options.noise;
+  const Inputs inputs = timed(
+      times, "preprocess", [&] { return implementation_->observations.preprocess(observation, options.keep_prefix); });
+  times["total"] = times["preprocess"];
   return implementation_->infer(inputs, options, true, times);
 }
 
 ActionChunk Policy::infer(const Inputs& inputs, const InferOptions& options) {
-  if (options.noise.count() == 0) return implementation_->infer(inputs, options, false, {});
-  Inputs with_noise = inputs;
-  with_noise.noise = options.noise;
-  return implementation_->infer(with_noise, options, false, {});
+  return implementation_->infer(inputs, options, false, {});
 }
 
 Inputs Policy::preprocess(const Observation& observation) const {
-  return implementation_->observations.preprocess(observation);
+  return implementation_->observations.preprocess(observation, false);
 }
 
 std::map<std::string, Array> Policy::trace(const Inputs& inputs, const std::vector<float>& times) {
   Engine& engine = implementation_->engine;
-  engine.upload(inputs, 0);
+  engine.upload(inputs, {});
   engine.model().vision();
   engine.model().prefix();
   std::map<std::string, Array> trace = engine.model().trace_prefix(engine.device());
@@ -92,7 +92,7 @@ std::map<std::string, Array> Policy::trace(const Inputs& inputs, const std::vect
 std::vector<OpRecord> Policy::profile(const Inputs& inputs, const InferOptions& options) {
   Engine& engine = implementation_->engine;
   const std::size_t schedule = engine.schedule_of(options.steps);
-  engine.upload(inputs, options.seed);
+  engine.upload(inputs, options);
   return engine.profile(schedule);
 }
 

@@ -11,9 +11,14 @@ using Clock = std::chrono::steady_clock;
 // Adds up the time and work of ops that share stage, name and shape.
 class Profiler : public KernelObserver {
  public:
+  explicit Profiler(Device& device) : device_(device) {}
   void stage(const char* name) { stage_ = name; }
-  void before(const OpEvent&) override { start_ = Clock::now(); }
+  void before(const OpEvent&) override {
+    device_.synchronize();
+    start_ = Clock::now();
+  }
   void after(const OpEvent& event) override {
+    device_.synchronize();
     const double elapsed = std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
     const Key key{stage_, event.op, std::string(event.name), event.rows, event.inputs, event.outputs};
     OpRecord& record = records_[key];
@@ -31,6 +36,7 @@ class Profiler : public KernelObserver {
 
  private:
   using Key = std::tuple<std::string, std::string, std::string, std::int64_t, std::int64_t, std::int64_t>;
+  Device& device_;
   std::map<Key, OpRecord> records_;
   std::string stage_;
   Clock::time_point start_;
@@ -39,7 +45,7 @@ class Profiler : public KernelObserver {
 }  // namespace
 
 std::vector<OpRecord> Engine::profile(std::size_t schedule) {
-  Profiler profiler;
+  Profiler profiler(*device_);
   ObservedKernels observed(device_->kernels(), profiler);
   struct Restore {  // the device's own kernels again, whatever happens
     Ops& ops;

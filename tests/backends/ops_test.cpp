@@ -218,6 +218,19 @@ TEST_CASE("gather_rows converts between formats and repeats rows") {
   }
 }
 
+TEST_CASE("gather_rows leaves rows of a negative index as they are") {
+  for (const DType from : {DType::f32, DType::bf16}) {
+    for (const DType to : {DType::f32, DType::bf16}) {
+      check_against_reference("gather_rows", false, [&](Lab& lab) {
+        const Tensor x = lab.input(from, 3, 75);
+        const Tensor y = lab.input(to, 5, 75);
+        lab.kernels().gather_rows(y, x, lab.integers(1, 5, {-1, 2, -1, 0, -1}));
+        return lab.values(y);
+      });
+    }
+  }
+}
+
 TEST_CASE("euler_step") {
   check_against_reference("euler_step", true, [](Lab& lab) {
     const Tensor x = lab.input(DType::f32, 50, 75);

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 using namespace nervus;
@@ -109,4 +110,26 @@ TEST_CASE("e4m3 rounds to the nearest code, to even between two, and saturates")
   CHECK(back[0] == 1.0f);
   CHECK(back[1] == -0.3125f);
   CHECK(back[2] == 448.0f);
+}
+
+TEST_CASE("convert_finite converts as convert does and finds the first value that is not finite") {
+  const std::int64_t count = (1 << 18) + 77;  // on several threads, with a rest
+  std::vector<float> values(count);
+  for (std::int64_t i = 0; i < count; ++i) values[i] = static_cast<float>(i % 1000 - 500) * 0.37f;
+  values[5] = std::numeric_limits<float>::max();  // finite here, whatever it becomes
+  for (const DType from : {DType::f32, DType::bf16, DType::f16}) {
+    std::vector<float> small = values;
+    if (from != DType::f32) small[5] = 1;
+    const Array source = Array::from(small, {count}).converted(from);
+    for (const DType to : {DType::f32, DType::bf16, DType::f16}) {
+      Array target(to, {count});
+      CHECK(convert_finite(from, source.bytes.data(), to, target.bytes.data(), count) == -1);
+      CHECK(target.bytes == source.converted(to).bytes);
+    }
+  }
+  Array target(DType::bf16, {count});
+  for (const std::int64_t place : {count - 1, std::int64_t{70000}, std::int64_t{0}}) {
+    values[place] = place == 70000 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
+    CHECK(convert_finite(DType::f32, values.data(), DType::bf16, target.bytes.data(), count) == place);
+  }
 }

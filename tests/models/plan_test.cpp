@@ -31,9 +31,11 @@ Presence two_samples() {
           .tokens = {7, -1, 99, 1, 2, 3}};
 }
 
-Plan plan_of(const Config& config, const Presence& presence) {
+Plan plan_of(const Config& config, const Presence& presence, std::int64_t granularity = 1) {
   const Limits limits{.batch = 2, .views = 2, .patches = 16, .text_tokens = 3};
-  return make_plan(config, view_geometry(config.vision, 16), cache_layout(config, limits), presence);
+  const CacheLayout cache = cache_layout(config, limits);
+  return make_plan(config, view_geometry(config.vision, 16), cache,
+                   CallShapes(largest_call(cache, limits), granularity), presence);
 }
 
 // The slots that a row sees.
@@ -49,6 +51,10 @@ std::set<std::int32_t> range(std::int32_t begin, std::int32_t end) {
   std::set<std::int32_t> slots;
   for (std::int32_t slot = begin; slot < end; ++slot) slots.insert(slot);
   return slots;
+}
+
+std::vector<std::int32_t> behind(const std::vector<std::int32_t>& values, std::ptrdiff_t begin) {
+  return {values.begin() + begin, values.end()};
 }
 
 }  // namespace
@@ -76,11 +82,12 @@ TEST_CASE("windows at the edge are smaller") {
 
 TEST_CASE("views and tokens that are not there make no rows") {
   const Plan plan = plan_of(small(), two_samples());
-  CHECK(plan.views_present == 3);
+  CHECK(plan.shape.views == 3);
   CHECK(plan.patches.size() == 3 * 16);
   CHECK(plan.patches[0] == 0);
   CHECK(plan.patches[16] == 32);  // sample 1, view 0: the missing view's patches are skipped
-  CHECK(plan.text_rows == std::vector<std::int32_t>{7, 1, 2, 3});
+  CHECK(plan.text_rows[11] == -1);
+  CHECK(behind(plan.text_rows, 12) == std::vector<std::int32_t>{7, 1, 2, 3});
   CHECK(plan.prefix.count() == 4 + 8 + 4);
   CHECK(plan.padded_length == 11);
   CHECK(plan.prefix_columns[4] == 11);    // sample 1's first image token
@@ -116,8 +123,8 @@ TEST_CASE("depth queries see their view and themselves, and nobody sees them") {
     const Limits limits{.batch = 2, .views = 2, .patches = 16, .text_tokens = 3};
     const CacheLayout cache = cache_layout(config, limits);
     CHECK(cache.prefix == 2 * (4 + 2) + 3);
-    const Plan plan = make_plan(config, view_geometry(config.vision, 16), cache, two_samples());
-    CHECK(plan.query_rows == std::vector<std::int32_t>{0, 1, 0, 1, 0, 1});
+    const Plan plan = plan_of(config, two_samples());
+    CHECK(behind(plan.query_rows, 11) == std::vector<std::int32_t>{-1, 0, 1, 0, 1, 0, 1, -1, -1, -1, -1});
     // Rows: 12 image tokens, 6 queries, 4 text tokens. Sample 1 begins at slot `base`: 8 images, 4 queries, 3 text.
     const auto base = static_cast<std::int32_t>(cache.stride());
     const std::set<std::int32_t> second_view = [&] {
@@ -154,11 +161,23 @@ TEST_CASE("the state sees the prefix and itself, actions see the prefix and the 
 TEST_CASE("vision rows see their window, or their view") {
   Config config = small();
   config.vision.window = 28;  // one token a window
-  const Plan plan = plan_of(config, two_samples());
-  CHECK(seen(plan.window, 5) == range(4, 8));
-  CHECK(seen(plan.view, 5) == range(0, 16));
-  CHECK(seen(plan.window, 47) == range(44, 48));
-  CHECK(seen(plan.view, 47) == range(32, 48));
+  const VisionRows rows = vision_rows(view_geometry(config.vision, 16), 3);
+  CHECK(seen(rows.window, 5) == range(4, 8));
+  CHECK(seen(rows.view, 5) == range(0, 16));
+  CHECK(seen(rows.window, 47) == range(44, 48));
+  CHECK(seen(rows.view, 47) == range(32, 48));
+  CHECK(rows.view.positions[47] == 15);
+}
+
+TEST_CASE("rows that fill up a graph's extent are written where nobody reads, and see nothing") {
+  const Plan plan = plan_of(small(), two_samples(), 6);
+  CHECK(plan.shape.prefix_rows == 18);
+  REQUIRE(plan.prefix.count() == 18);
+  CHECK(plan.prefix.slots[16] == 2 * (11 + 3));
+  CHECK(seen(plan.prefix, 17).empty());
+  CHECK(plan.text_rows[17] == 0);
+  CHECK(plan.image_rows[17] == -1);
+  CHECK(plan.prefix_columns.size() == 16);
 }
 
 TEST_CASE("an empty prefix leaves the suffix to itself") {

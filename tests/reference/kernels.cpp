@@ -141,7 +141,10 @@ void ReferenceKernels::gelu(const Tensor& y, const Tensor& x) {
 }
 
 void ReferenceKernels::gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) {
-  for_elements(y, [&](std::int64_t r, std::int64_t c) { return get(x, index ? index_at(index, 0, r) : r, c); });
+  for_elements(y, [&](std::int64_t r, std::int64_t c) {
+    const std::int64_t row = index ? index_at(index, 0, r) : r;
+    return row < 0 ? get(y, r, c) : get(x, row, c);
+  });
 }
 
 void ReferenceKernels::euler_step(const Tensor& x, const Tensor& v, float dt) {

@@ -47,13 +47,14 @@ class CpuDevice final : public Device {
     return allocations_.back().get();
   }
 
+  void* staging(const Tensor& target) override { return target.data; }
   void upload(const Tensor& target, const void* source) override { copy(target.data, source, target.bytes()); }
   void download(void* target, const Tensor& source) override { copy(target, source.data, source.bytes()); }
   std::int64_t memory() const override { return memory_; }
 
  private:
   static void copy(void* target, const void* source, std::int64_t bytes) {
-    if (bytes > 0) std::memcpy(target, source, static_cast<std::size_t>(bytes));
+    if (bytes > 0 && target != source) std::memcpy(target, source, static_cast<std::size_t>(bytes));
   }
 
   DType activation_;

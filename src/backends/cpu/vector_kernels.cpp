@@ -73,7 +73,10 @@ void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index, int thre
   const auto* rows = static_cast<const std::int32_t*>(index.data);
   const std::int64_t width = x.columns;
   for_row_pairs(y, x, threads, [&](auto* out, const auto* in, std::int64_t r) {
-    if (index.columns > 0) in += (rows[r] - r) * width;
+    if (index.columns > 0) {
+      if (rows[r] < 0) return;
+      in += (rows[r] - r) * width;
+    }
     for (std::int64_t i = 0; i < width; i += lanes) store_at(out, load_at(in, i, width), i, width);
   });
 }

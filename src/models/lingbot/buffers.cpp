@@ -1,62 +1,111 @@
 #include "models/lingbot/buffers.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "core/message.h"
+
 namespace nervus::lingbot {
 namespace {
 
 constexpr std::int64_t words_per_row = 6;  // position, slot and ranges
 
+// Copies values to the first rows of a buffer, in its type.
+void upload_finite(Device& device, const Tensor& buffer, const char* name, const Array& values) {
+  const Tensor rows = buffer.slice(0, values.count() / buffer.columns);
+  void* staged = device.staging(rows);
+  const std::int64_t bad = convert_finite(values.dtype, values.bytes.data(), rows.dtype, staged, rows.count());
+  if (bad >= 0) {
+    float found = 0;
+    convert_to_float(values.dtype, values.bytes.data() + bad * static_cast<std::int64_t>(size_of(values.dtype)), &found,
+                     1);
+    fail(ErrorKind::input, name, ": expected finite values, found ", found, " at element ", bad);
+  }
+  device.upload(rows, staged);
+}
+
+Tensor first(const Tensor& array, std::int64_t count) {
+  check(count <= array.columns, "a call's plan is within the limits");
+  return {array.data, array.dtype, 1, count};
+}
+
+DeviceRows first(const DeviceRows& rows, std::int64_t count) {
+  return {first(rows.positions, count), first(rows.slots, count), rows.ranges.slice(0, count)};
+}
+
 }  // namespace
 
-Buffers::Buffers(Ops& ops, const Config& config, const Limits& limits) : config_(config) {
+Buffers::Buffers(Ops& ops, const Config& config, const Limits& limits) : config_(config), patches_(limits.patches) {
   const CacheLayout layout = cache_layout(config, limits);
   const std::int64_t views = limits.batch * limits.views, patches = views * limits.patches;
   const std::int64_t prefix = limits.batch * layout.prefix, suffix = limits.batch * layout.suffix;
-  all_images_ = ops.allocate(DType::f32, patches, config.vision.patch_values());
-  all_tokens_ = ops.allocate(DType::f32, patches / config.vision.unit(), config.language.width);
-  all_embeddings_ = ops.allocate(DType::f32, prefix, config.language.width);
+  images = ops.allocate(ops.activation(), patches, config.vision.patch_values());
+  all_tokens = ops.allocate(DType::f32, patches / config.vision.unit(), config.language.width);
   all_state_ = ops.allocate(DType::f32, limits.batch, config.state);
   all_noise_ = ops.allocate(DType::f32, limits.batch * config.chunk, config.action);
   all_actions_ = ops.allocate(DType::f32, limits.batch * config.chunk, config.action);
-  integers_ = ops.allocate(DType::i32, 1,
-                           patches * (1 + 2 * words_per_row) + prefix * (1 + words_per_row) + suffix * words_per_row);
-  const std::int64_t slots = limits.batch * layout.stride();
+  integers_ = ops.allocate(DType::i32, 1, patches + prefix * (3 + words_per_row) + suffix * words_per_row);
+  auto* next = static_cast<std::int32_t*>(integers_.data);
+  const auto place = [&](std::int64_t count) {
+    return Tensor{std::exchange(next, next + count), DType::i32, 1, count};
+  };
+  all_.prefix.ranges = place(4 * prefix).reshaped(prefix, 4);  // the ranges first: each four are aligned
+  all_.suffix.ranges = place(4 * suffix).reshaped(suffix, 4);
+  all_.prefix.positions = place(prefix);
+  all_.prefix.slots = place(prefix);
+  all_.suffix.positions = place(suffix);
+  all_.suffix.slots = place(suffix);
+  all_.patches = place(patches);
+  all_.image_rows = place(prefix);
+  all_.query_rows = place(prefix);
+  all_.text_rows = place(prefix);
   const std::int64_t width = config.language.kv_heads * config.language.head_size;
   for (std::int64_t i = 0; i < config.language.layers; ++i) {
-    cache.push_back({ops.allocate(ops.activation(), slots, width), ops.allocate(ops.activation(), slots, width)});
+    cache.push_back(
+        {ops.allocate(ops.activation(), layout.slots(), width), ops.allocate(ops.activation(), layout.slots(), width)});
   }
 }
 
-void Buffers::resize(const Plan& p, std::int64_t views, std::int64_t patches) {
-  images = all_images_.slice(0, p.batch * views * patches);
-  tokens = all_tokens_.slice(0, std::ssize(p.patches) / config_.vision.unit());
-  embeddings = all_embeddings_.slice(0, p.prefix.count());
-  state = all_state_.slice(0, p.batch);
-  noise = all_noise_.slice(0, p.batch * config_.chunk);
-  actions = all_actions_.slice(0, p.batch * config_.chunk);
-  block_.clear();
-  plan.patches = place(p.patches);
-  plan.window = place(p.window);
-  plan.view = place(p.view);
-  plan.image_rows = place(p.image_rows);
-  plan.query_rows = place(p.query_rows);
-  plan.text_rows = place(p.text_rows);
-  plan.prefix = place(p.prefix);
-  plan.suffix = place(p.suffix);
+void Buffers::lay_out(const CallShape& shape) {
+  tokens = all_tokens.slice(0, shape.views * patches_ / config_.vision.unit());
+  state = all_state_.slice(0, shape.batch);
+  noise = all_noise_.slice(0, shape.batch * config_.chunk);
+  actions = all_actions_.slice(0, shape.batch * config_.chunk);
+  plan.patches = first(all_.patches, shape.views * patches_);
+  plan.image_rows = first(all_.image_rows, shape.prefix_rows);
+  plan.query_rows = first(all_.query_rows, shape.prefix_rows);
+  plan.text_rows = first(all_.text_rows, shape.prefix_rows);
+  plan.prefix = first(all_.prefix, shape.prefix_rows);
+  plan.suffix = first(all_.suffix, shape.batch * (1 + config_.chunk));
 }
 
-Tensor Buffers::place(const std::vector<std::int32_t>& values) {
-  auto* data = static_cast<std::int32_t*>(integers_.data) + block_.size();
-  block_.insert(block_.end(), values.begin(), values.end());
-  check(std::ssize(block_) <= integers_.columns, "the block of plan integers is large enough");
-  return {data, DType::i32, 1, std::ssize(values)};
+void Buffers::upload_images(Device& device, const Array& values) const {
+  upload_finite(device, images, "images", values);
 }
 
-DeviceRows Buffers::place(const Rows& rows) {
-  return {place(rows.positions), place(rows.slots), place(rows.ranges).reshaped(rows.count(), 4)};
+void Buffers::upload_state(Device& device, const Array& state_values, const Array& noise_values) const {
+  upload_finite(device, all_state_, "state", state_values);
+  upload_finite(device, all_noise_, "noise", noise_values);
 }
 
-void Buffers::upload(Device& device) const {
-  device.upload({integers_.data, DType::i32, 1, std::ssize(block_)}, block_.data());
+void Buffers::upload(Device& device, const Plan& p) const {
+  auto* block = static_cast<std::int32_t*>(device.staging(integers_));
+  const auto put = [&](const Tensor& array, const std::vector<std::int32_t>& values) {
+    check(array.count() == std::ssize(values), "the plan is of the call laid out");
+    std::copy(values.begin(), values.end(), block + (array.as<std::int32_t>() - integers_.as<std::int32_t>()));
+  };
+  const auto put_rows = [&](const DeviceRows& array, const Rows& rows) {
+    put(array.positions, rows.positions);
+    put(array.slots, rows.slots);
+    put(array.ranges, rows.ranges);
+  };
+  put(plan.patches, p.patches);
+  put(plan.image_rows, p.image_rows);
+  put(plan.query_rows, p.query_rows);
+  put(plan.text_rows, p.text_rows);
+  put_rows(plan.prefix, p.prefix);
+  put_rows(plan.suffix, p.suffix);
+  device.upload(integers_, block);
 }
 
 }  // namespace nervus::lingbot

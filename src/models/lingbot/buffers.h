@@ -1,4 +1,5 @@
-// The buffers of a call, taken from the workspace once and sliced for each call.
+// The buffers of a call, taken from the workspace once and sliced for each call: what begins where never changes, so
+// that captured graphs stay true.
 #pragma once
 
 #include <vector>
@@ -17,10 +18,8 @@ struct DeviceRows {
 
 // The plan of a call on the device, in one block of integers.
 struct DevicePlan {
-  Tensor patches;  // i32 [1, views P]
-  DeviceRows window;
-  DeviceRows view;
-  Tensor image_rows;  // i32 [1, image tokens]
+  Tensor patches;     // i32 [1, views P]
+  Tensor image_rows;  // i32 [1, prefix rows], see Plan
   Tensor query_rows;
   Tensor text_rows;
   DeviceRows prefix;
@@ -34,13 +33,16 @@ class Buffers {
  public:
   Buffers(Ops& ops, const Config& config, const Limits& limits);
 
-  // Lays out the next call.
-  void resize(const Plan& plan, std::int64_t views, std::int64_t patches);
-  void upload(Device& device) const;
+  void lay_out(const CallShape& shape);
+  // Copy a call's tensors to the first rows of their buffers. Throw Error(input) where a value is not finite.
+  void upload_images(Device& device, const Array& values) const;
+  void upload_state(Device& device, const Array& state_values, const Array& noise_values) const;
+  // Copies the plan of the call laid out.
+  void upload(Device& device, const Plan& plan) const;
 
-  Tensor images;      // f32 [B V P, 1176]
-  Tensor tokens;      // f32 [views that are there x tokens, D]: the vision tower's output, in window order
-  Tensor embeddings;  // f32 [prefix rows, D]: kept as they entered the language model
+  Tensor images;      // act [B V P, 1176] at the limits
+  Tensor all_tokens;  // f32 [B V tokens, D] at the limits: the vision tower's output, in window order
+  Tensor tokens;      // of the views that are there
   Tensor state;       // f32 [B, max_state]
   Tensor noise;       // f32 [B chunk, max_action]
   Tensor actions;     // f32 [B chunk, max_action]
@@ -48,13 +50,11 @@ class Buffers {
   PrefixCache cache;
 
  private:
-  // Appends to the block of integers; returns where on the device upload() puts them.
-  Tensor place(const std::vector<std::int32_t>& values);
-  DeviceRows place(const Rows& rows);
-
   const Config& config_;
-  Tensor all_images_, all_tokens_, all_embeddings_, all_state_, all_noise_, all_actions_, integers_;
-  std::vector<std::int32_t> block_;  // the plan of the next call, as integers_ will hold it
+  std::int64_t patches_;  // of a view
+  Tensor all_state_, all_noise_, all_actions_;
+  Tensor integers_;  // i32 [1, n]: every array of the plan, at the limits
+  DevicePlan all_;   // the arrays in it
 };
 
 }  // namespace nervus::lingbot

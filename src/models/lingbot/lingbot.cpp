@@ -37,17 +37,18 @@ LingBot::LingBot(const Checkpoint& checkpoint, Device& device, const Config& con
       limits_(options.limits),
       shape_(shape_of(config)),
       geometry_(view_geometry(config.vision, options.limits.patches)),
-      layout_(cache_layout(config, options.limits)) {
+      layout_(cache_layout(config, options.limits)),
+      shapes_(largest_call(layout_, options.limits), device.row_granularity()) {
   WeightReader reader(checkpoint, device, options.progress, options.dry);
-  load(reader, device, options);
+  load(reader, options);
 }
 
-void LingBot::load(WeightReader& reader, Device& device, const ModelOptions& options) {
+void LingBot::load(WeightReader& reader, const ModelOptions& options) {
   prefix_ = std::make_unique<Prefix>(reader, config_);
-  vision_ = std::make_unique<Vision>(reader, device, config_.vision, geometry_);
+  vision_ = std::make_unique<Vision>(reader, config_.vision, geometry_, shapes_.largest().views);
   expert_ = std::make_unique<Expert>(reader, config_, limits_.batch * layout_.suffix);
-  rope_ =
-      make_rope(device, position_angles(layout_.stride(), config_.language.head_size), config_.language.head_size / 2);
+  const std::int64_t head_size = config_.language.head_size;
+  rope_ = make_rope(reader.device(), position_angles(layout_.stride(), head_size), head_size / 2);
   std::vector<Step> all;  // of every schedule, so that the weights are read once
   for (const int steps : options.steps) {
     const std::vector<Step> schedule = make_schedule(steps, options.time_grid);
@@ -67,16 +68,18 @@ void LingBot::attach(Ops& ops) {
   buffers_ = std::make_unique<Buffers>(ops, config_, limits_);
 }
 
-void LingBot::plan(const Presence& presence) {
-  plan_ = make_plan(config_, geometry_, layout_, presence);
-  buffers_->resize(plan_, presence.views, geometry_.patches());
+CallShape LingBot::upload(Device& device, const Presence& presence, const Inputs& inputs, const Array& noise) {
+  Plan plan = make_plan(config_, geometry_, layout_, shapes_, presence);
+  buffers_->upload_images(device, inputs.images);
+  buffers_->upload_state(device, inputs.state, noise);
+  plan_ = std::move(plan);
+  lay_out(plan_.shape);
+  buffers_->upload(device, plan_);
+  return plan_.shape;
 }
 
-void LingBot::upload(Device& device, const Inputs& inputs, const float* noise) {
-  buffers_->upload(device);
-  device.upload(buffers_->images, inputs.images.to_float().data());
-  device.upload(buffers_->state, inputs.state.to_float().data());
-  device.upload(buffers_->noise, noise);
+void LingBot::upload_state(Device& device, const Array& state, const Array& noise) {
+  buffers_->upload_state(device, state, noise);
 }
 
 void LingBot::vision() { vision_->run(*ops_, *buffers_); }
@@ -110,8 +113,11 @@ std::map<std::string, Array> LingBot::trace_prefix(Device& device) {
     }
     return target;
   };
+  const auto scope = ops_->scope();
+  const Tensor embeddings = ops_->allocate(DType::f32, plan_.shape.prefix_rows, config_.language.width);
+  prefix_->embed(*ops_, *buffers_, embeddings);
   trace["prefix.embeddings"] =
-      spread(buffers_->embeddings, [](std::size_t r) { return r; }, {batch, length, config_.language.width});
+      spread(embeddings, [](std::size_t r) { return r; }, {batch, length, config_.language.width});
   const Shape shape{batch, length, config_.language.kv_heads, config_.language.head_size};
   const auto slot = [&](std::size_t r) { return plan_.prefix.slots[r]; };
   for (std::size_t i = 0; i < buffers_->cache.size(); ++i) {
@@ -132,7 +138,7 @@ std::vector<Array> LingBot::trace_velocity(Device& device, const Checkpoint& che
     const auto scope = ops_->scope();
     const Tensor v = expert_->velocity(*ops_, *buffers_, rope_, buffers_->noise, time);
     Array array(DType::f32, {plan_.batch, config_.chunk, config_.action});
-    device.download(array.bytes.data(), v);
+    device.download(array.bytes.data(), v.slice(0, plan_.batch * config_.chunk));
     velocities.push_back(std::move(array));
   }
   return velocities;

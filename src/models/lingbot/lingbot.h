@@ -23,9 +23,11 @@ class LingBot : public Model {
 
   const ModelShape& shape() const override { return shape_; }
   const Limits& limits() const override { return limits_; }
+  const CallShapes& call_shapes() const override { return shapes_; }
   void attach(Ops& ops) override;
-  void plan(const Presence& presence) override;
-  void upload(Device& device, const Inputs& inputs, const float* noise) override;
+  void lay_out(const CallShape& shape) override { buffers_->lay_out(shape); }
+  CallShape upload(Device& device, const Presence& presence, const Inputs& inputs, const Array& noise) override;
+  void upload_state(Device& device, const Array& state, const Array& noise) override;
   void vision() override;
   void prefix() override;
   void denoise(std::size_t schedule) override;
@@ -35,13 +37,14 @@ class LingBot : public Model {
                                     const std::vector<float>& times) override;
 
  private:
-  void load(WeightReader& reader, Device& device, const ModelOptions& options);
+  void load(WeightReader& reader, const ModelOptions& options);
 
   Config config_;
   Limits limits_;
   ModelShape shape_;
   ViewGeometry geometry_;
   CacheLayout layout_;
+  CallShapes shapes_;
   std::unique_ptr<Vision> vision_;
   std::unique_ptr<Prefix> prefix_;
   std::unique_ptr<Expert> expert_;

@@ -8,6 +8,8 @@
 namespace nervus::lingbot {
 namespace {
 
+constexpr std::int64_t absent = -1;  // in an index: not of this table
+
 // One sample's prefix, counted: [images][queries][text].
 struct Sample {
   std::int64_t index = 0;  // in the batch
@@ -25,14 +27,21 @@ class Planner {
   Planner(const Config& config, const ViewGeometry& geometry, const CacheLayout& cache, const Presence& presence)
       : config_(config), geometry_(geometry), cache_(cache), presence_(presence), tokens_(geometry.tokens()) {}
 
-  Plan make() {
+  Plan make(const CallShapes& shapes) {
     plan_.batch = presence_.batch;
     plan_.padded_length = presence_.views * (tokens_ + config_.query_tokens) + presence_.text;
-    for (std::int64_t b = 0; b < presence_.batch; ++b) samples_.push_back(count_sample(b));
-    plan_vision();
+    CallShape exact{.batch = presence_.batch};
+    for (std::int64_t b = 0; b < presence_.batch; ++b) {
+      samples_.push_back(count_sample(b));
+      exact.views += std::ssize(samples_.back().views);
+      exact.prefix_rows += samples_.back().length();
+    }
+    plan_.shape = shapes.rounded(exact);
+    plan_patches();
     plan_images();
     plan_queries();
     plan_text();
+    pad_prefix();
     plan_suffix();
     return std::move(plan_);
   }
@@ -49,23 +58,27 @@ class Planner {
     return s;
   }
 
-  void plan_vision() {
-    const std::int64_t patches = geometry_.patches(), unit = config_.vision.unit();
-    for (std::int64_t view = 0; view < presence_.batch * presence_.views; ++view) {
-      if (!presence_.image_mask[view]) continue;
-      const std::int64_t first = plan_.view.count();  // vision slots are rows
-      std::int64_t row = first, window_begin = first;
-      std::size_t window = 0;
-      for (const std::int32_t token : geometry_.token_order) {
-        for (std::int64_t k = 0; k < unit; ++k, ++row) {
-          if (row == window_begin + geometry_.window_sizes[window]) window_begin += geometry_.window_sizes[window++];
-          plan_.patches.push_back(static_cast<std::int32_t>(view * patches + token * unit + k));
-          plan_.window.add(row - first, row, window_begin, window_begin + geometry_.window_sizes[window]);
-          plan_.view.add(row - first, row, first, first + patches);
-        }
-      }
-      ++plan_.views_present;
+  void plan_patches() {
+    for (const Sample& s : samples_) {
+      for (const std::int64_t view : s.views) add_patches(s.index * presence_.views + view);
     }
+    while (std::ssize(plan_.patches) < plan_.shape.views * geometry_.patches()) add_patches(0);
+  }
+
+  void add_patches(std::int64_t view) {
+    const std::int64_t unit = config_.vision.unit();
+    for (const std::int32_t token : geometry_.token_order) {
+      for (std::int64_t k = 0; k < unit; ++k) {
+        plan_.patches.push_back(static_cast<std::int32_t>(view * geometry_.patches() + token * unit + k));
+      }
+    }
+  }
+
+  // The row of each table that the next prefix row is.
+  void add_source(std::int64_t image, std::int64_t query, std::int64_t text) {
+    plan_.image_rows.push_back(static_cast<std::int32_t>(image));
+    plan_.query_rows.push_back(static_cast<std::int32_t>(query));
+    plan_.text_rows.push_back(static_cast<std::int32_t>(text));
   }
 
   // Where the next prefix row stands in the padded length.
@@ -92,7 +105,7 @@ class Planner {
       std::int64_t place = 0;
       for (const std::int64_t view : s.views) {
         for (std::int64_t token = 0; token < tokens_; ++token) {
-          plan_.image_rows.push_back(static_cast<std::int32_t>(first + raster[token]));
+          add_source(first + raster[token], absent, absent);
           add_column(s, view * tokens_ + token);
           add_row(s, place++);
         }
@@ -107,7 +120,7 @@ class Planner {
       std::int64_t place = s.images, image = s.first_slot, query = s.first_slot + s.images;
       for (const std::int64_t view : s.views) {
         for (std::int64_t j = 0; j < config_.query_tokens; ++j, ++place) {
-          plan_.query_rows.push_back(static_cast<std::int32_t>(j));
+          add_source(absent, j, absent);
           add_column(s, presence_.views * tokens_ + view * config_.query_tokens + j);
           plan_.prefix.add(place, s.first_slot + place, image, image + tokens_, query, query + config_.query_tokens);
         }
@@ -128,15 +141,25 @@ class Planner {
           fail(ErrorKind::input, "lang_tokens[", s.index, ", ", t, "]: expected a token of 0 to ",
                config_.vocabulary - 1, ", found ", token, ": is the tokenizer this checkpoint's?");
         }
-        plan_.text_rows.push_back(token);
+        add_source(absent, absent, token);
         add_column(s, plan_.padded_length - presence_.text + t);
         add_row(s, place++);
       }
     }
   }
 
+  void pad_prefix() {
+    while (plan_.prefix.count() < plan_.shape.prefix_rows) {
+      add_source(absent, absent, 0);
+      plan_.prefix.add(0, cache_.spare(), 0, 0);
+    }
+  }
+
   // The state sees the prefix and itself; the actions see the prefix, the state and each other.
   void plan_suffix() {
+    while (std::ssize(samples_) < plan_.shape.batch) {
+      samples_.push_back({.index = std::ssize(samples_), .first_slot = std::ssize(samples_) * cache_.stride()});
+    }
     for (const Sample& s : samples_) add_suffix_row(s, 0, 1);
     for (const Sample& s : samples_) {
       for (std::int64_t i = 1; i <= config_.chunk; ++i) add_suffix_row(s, i, cache_.suffix);
@@ -192,11 +215,32 @@ ViewGeometry view_geometry(const VisionConfig& config, std::int64_t patches) {
 
 CacheLayout cache_layout(const Config& config, const Limits& limits) {
   const std::int64_t per_view = limits.patches / config.vision.unit() + config.query_tokens;
-  return {.prefix = limits.views * per_view + limits.text_tokens, .suffix = 1 + config.chunk};
+  return {.prefix = limits.views * per_view + limits.text_tokens, .suffix = 1 + config.chunk, .batch = limits.batch};
 }
 
-Plan make_plan(const Config& config, const ViewGeometry& geometry, const CacheLayout& cache, const Presence& presence) {
-  return Planner(config, geometry, cache, presence).make();
+CallShape largest_call(const CacheLayout& cache, const Limits& limits) {
+  return {.views = limits.batch * limits.views, .prefix_rows = limits.batch * cache.prefix, .batch = limits.batch};
+}
+
+VisionRows vision_rows(const ViewGeometry& geometry, std::int64_t views) {
+  const std::int64_t patches = geometry.patches();
+  VisionRows rows;
+  for (std::int64_t first = 0; first < views * patches; first += patches) {
+    std::int64_t begin = first;  // of the window
+    for (const std::int32_t size : geometry.window_sizes) {
+      for (std::int64_t row = begin; row < begin + size; ++row) {
+        rows.window.add(row - first, row, begin, begin + size);
+        rows.view.add(row - first, row, first, first + patches);
+      }
+      begin += size;
+    }
+  }
+  return rows;
+}
+
+Plan make_plan(const Config& config, const ViewGeometry& geometry, const CacheLayout& cache, const CallShapes& shapes,
+               const Presence& presence) {
+  return Planner(config, geometry, cache, presence).make(shapes);
 }
 
 }  // namespace nervus::lingbot

@@ -39,28 +39,44 @@ ViewGeometry view_geometry(const VisionConfig& config, std::int64_t patches);
 struct CacheLayout {
   std::int64_t prefix = 0;  // longest prefix
   std::int64_t suffix = 0;  // 1 + chunk
+  std::int64_t batch = 0;   // samples at most
 
   std::int64_t stride() const { return prefix + suffix; }
+  // One more slot, which rows of padding write and nobody reads.
+  std::int64_t spare() const { return batch * stride(); }
+  std::int64_t slots() const { return spare() + 1; }
 };
 
 CacheLayout cache_layout(const Config& config, const Limits& limits);
+// The largest call.
+CallShape largest_call(const CacheLayout& cache, const Limits& limits);
 
+// The rows of the vision tower, the same for any views: a slot is a row.
+struct VisionRows {
+  Rows window;  // attending inside their window
+  Rows view;    // attending to their whole view
+};
+
+VisionRows vision_rows(const ViewGeometry& geometry, std::int64_t views);
+
+// The extents are rounded up to those of a captured graph: views, rows and samples that fill them up come last, attend
+// to nothing that is kept, and are seen by nobody.
 struct Plan {
-  std::int64_t batch = 0;
-  std::int64_t views_present = 0;        // over the whole batch
-  std::vector<std::int32_t> patches;     // rows of [B, V, P]: views that are there, in window order
-  Rows window;                           // the vision rows, attending inside their window
-  Rows view;                             // the same rows, attending to their whole view
-  std::vector<std::int32_t> image_rows;  // the prefix's rows, in this order: rows of the vision tower's output,
-  std::vector<std::int32_t> query_rows;  // rows of the table of depth queries,
+  CallShape shape;
+  std::int64_t batch = 0;             // samples of the call
+  std::vector<std::int32_t> patches;  // rows of [B, V, P]: views that are there, in window order
+  // The prefix's rows are images, then queries, then text. Each is a row of one of three tables; -1 in the two others.
+  std::vector<std::int32_t> image_rows;  // of the vision tower's output
+  std::vector<std::int32_t> query_rows;  // of the depth queries
   std::vector<std::int32_t> text_rows;   // token ids
   Rows prefix;
-  std::vector<std::int32_t> prefix_columns;  // where each prefix row stands in the padded [B, L]
+  std::vector<std::int32_t> prefix_columns;  // where each prefix row of a sample stands in the padded [B, L]
   std::int64_t padded_length = 0;            // L
   Rows suffix;                               // the B states, then the B x chunk actions
 };
 
 // Throws Error(input) where a token that is there is not in the vocabulary.
-Plan make_plan(const Config& config, const ViewGeometry& geometry, const CacheLayout& cache, const Presence& presence);
+Plan make_plan(const Config& config, const ViewGeometry& geometry, const CacheLayout& cache, const CallShapes& shapes,
+               const Presence& presence);
 
 }  // namespace nervus::lingbot

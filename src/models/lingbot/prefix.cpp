@@ -50,22 +50,18 @@ Prefix::Prefix(WeightReader& reader, const Config& config)
 }
 
 // Rows [images][queries][text] of all samples.
-void Prefix::embed(Ops& ops, const Buffers& buffers) const {
-  const DevicePlan& plan = buffers.plan;
-  const std::int64_t images = plan.image_rows.columns, queries = plan.query_rows.columns;
-  const std::int64_t text = plan.text_rows.columns;
-  ops.gather_rows_into(buffers.embeddings.slice(0, images), buffers.tokens, plan.image_rows);
-  if (queries > 0) ops.gather_rows_into(buffers.embeddings.slice(images, queries), query_table_, plan.query_rows);
-  ops.gather_rows_into(buffers.embeddings.slice(images + queries, text), token_table_, plan.text_rows);
+void Prefix::embed(Ops& ops, const Buffers& buffers, const Tensor& y) const {
+  ops.gather_rows_into(y, buffers.all_tokens, buffers.plan.image_rows);
+  if (query_table_) ops.gather_rows_into(y, query_table_, buffers.plan.query_rows);
+  ops.gather_rows_into(y, token_table_, buffers.plan.text_rows);
 }
 
 void Prefix::run(Ops& ops, const Buffers& buffers, const Rope& table) const {
   const auto stage = ops.scope();
-  embed(ops, buffers);
   const DeviceRows& rows = buffers.plan.prefix;
   const Rope rope{table.cosine, table.sine, rows.positions};
-  const Residual h = ops.residual(buffers.embeddings.rows, layers_[0].qkv);  // [L, D]
-  ops.copy_into(h.h, buffers.embeddings);
+  const Residual h = ops.residual(rows.slots.columns, layers_[0].qkv);  // [L, D]
+  embed(ops, buffers, h.h);
   ops.start_residual(h, layers_[0].attn_norm);
   for (std::size_t i = 0; i + 1 < layers_.size(); ++i) {
     const auto scope = ops.scope();

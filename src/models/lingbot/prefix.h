@@ -13,7 +13,9 @@ class Prefix {
  public:
   Prefix(WeightReader& reader, const Config& config);
 
-  // buffers.tokens and the plan -> buffers.embeddings and buffers.cache. `rope` holds plain positions.
+  // The rows as they enter the language model: y f32 [L, D] from the vision tower's output and the plan.
+  void embed(Ops& ops, const Buffers& buffers, const Tensor& y) const;
+  // The same rows -> buffers.cache. `rope` holds plain positions.
   void run(Ops& ops, const Buffers& buffers, const Rope& rope) const;
 
  private:
@@ -25,8 +27,6 @@ class Prefix {
     Linear gate_up;
     Linear down;
   };
-
-  void embed(Ops& ops, const Buffers& buffers) const;
 
   DecoderConfig config_;
   Tensor token_table_;  // [vocabulary, D]

@@ -28,10 +28,16 @@ std::vector<float> rope_angles(const VisionConfig& config, const ViewGeometry& g
 
 }  // namespace
 
-Vision::Vision(WeightReader& reader, Device& device, const VisionConfig& config, const ViewGeometry& geometry)
+Vision::Vision(WeightReader& reader, const VisionConfig& config, const ViewGeometry& geometry, std::int64_t views)
     : config_(config),
-      rope_(make_rope(device, rope_angles(config, geometry), config.head_size() / 2)),
+      rope_(make_rope(reader.device(), rope_angles(config, geometry), config.head_size() / 2)),
       patch_embed_(reader.linear({vision_root + "patch_embed.proj"}, {.full_output = true})) {
+  const VisionRows rows = vision_rows(geometry, views);
+  const std::int64_t count = rows.view.count();
+  rope_.positions = reader.device().constant(1, count, rows.view.positions);
+  slots_ = reader.device().constant(1, count, rows.view.slots);
+  view_ranges_ = reader.device().constant(count, 4, rows.view.ranges);
+  window_ranges_ = reader.device().constant(count, 4, rows.window.ranges);
   const auto& full = config.full_blocks;
   for (std::int64_t i = 0; i < config.depth; ++i) {
     const std::string b = vision_block(i);
@@ -58,7 +64,10 @@ void Vision::run(Ops& ops, const Buffers& buffers) const {
   const std::int64_t rows = plan.patches.columns;
   const KeyValues cache{ops.allocate(ops.activation(), rows, config_.width),
                         ops.allocate(ops.activation(), rows, config_.width)};
-  const Rope rope{rope_.cosine, rope_.sine, plan.view.positions};
+  Rope rope = rope_;
+  rope.positions.columns = rows;
+  Tensor slots = slots_;
+  slots.columns = rows;
   const Residual h = ops.residual(rows, blocks_[0].qkv);  // [N, D]
   {
     const auto scope = ops.scope();
@@ -69,8 +78,9 @@ void Vision::run(Ops& ops, const Buffers& buffers) const {
     const auto scope = ops.scope();
     const Block& w = blocks_[i];
     const Norm& next = i + 1 < blocks_.size() ? blocks_[i + 1].attn_norm : merger_norm_;
-    const Tensor q = ops.qkv(h, w.attn_norm, w.qkv, rope, cache, plan.view.slots);
-    Tensor x = ops.attention(q, cache, w.full ? plan.view.ranges : plan.window.ranges, w.qkv.heads, w.proj.input);
+    const Tensor q = ops.qkv(h, w.attn_norm, w.qkv, rope, cache, slots);
+    Tensor x =
+        ops.attention(q, cache, (w.full ? view_ranges_ : window_ranges_).slice(0, rows), w.qkv.heads, w.proj.input);
     ops.linear_add(h, x, w.proj, {}, w.mlp_norm);  // h += x W^T + b
 
     x = ops.gate_up(h, w.mlp_norm, w.gate_up, w.down.input);  // [N, F]

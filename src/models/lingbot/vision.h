@@ -10,7 +10,8 @@ namespace nervus::lingbot {
 
 class Vision {
  public:
-  Vision(WeightReader& reader, Device& device, const VisionConfig& config, const ViewGeometry& geometry);
+  // `views`: most of a call.
+  Vision(WeightReader& reader, const VisionConfig& config, const ViewGeometry& geometry, std::int64_t views);
 
   // Patches of the views that are there -> buffers.tokens, in window order.
   void run(Ops& ops, const Buffers& buffers) const;
@@ -27,7 +28,9 @@ class Vision {
   };
 
   VisionConfig config_;
-  Rope rope_;
+  Rope rope_;  // of every row, as the slots and ranges: constants, whichever views are there
+  Tensor slots_;
+  Tensor view_ranges_, window_ranges_;
   Linear patch_embed_;
   std::vector<Block> blocks_;
   Norm merger_norm_;

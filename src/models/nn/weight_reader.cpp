@@ -45,7 +45,7 @@ void WeightReader::fill_weight(const std::vector<std::string>& names, const Line
       std::memset(out, 0, rows * row_bytes);
       const Array whole = checkpoint_.read(info.name, to);
       for (std::int64_t r = 0; r < rows; ++r) {
-        std::memcpy(out + r * row_bytes, whole.bytes.data() + (r * columns + layout.first_input) * size, taken * size);
+        std::memcpy(out + r * row_bytes, whole.bytes.data() + r * columns * size, taken * size);
       }
     }
     const std::int64_t padding = padded(rows, layout.pad_outputs) - rows;

@@ -13,8 +13,7 @@ namespace nervus {
 struct LinearLayout {
   std::int64_t pad_outputs = 1;  // the rows of each tensor are padded with zeros to a multiple of this
   std::int64_t pad_inputs = 1;   // likewise the columns
-  std::int64_t first_input = 0;  // only the columns [first_input, first_input + inputs) are taken
-  std::int64_t inputs = 0;       // 0: all
+  std::int64_t inputs = 0;       // only so many of the first columns are taken; 0: all
   bool full_output = false;      // see LinearSource, as the rest
   std::int64_t rows = 0;
   bool block = false;

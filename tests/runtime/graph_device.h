@@ -1,0 +1,101 @@
+// A device whose graphs are like a GPU's, on the CPU: they hold the calls of kernels with the addresses and extents of
+// their capture. Once sealed, as after a load, it refuses all that a call must not do.
+#pragma once
+
+#include "backends/device.h"
+
+namespace nervus::test {
+
+class GraphDevice : public Device, private Kernels {
+ public:
+  GraphDevice(std::unique_ptr<Device> inner, std::int64_t granularity)
+      : inner_(std::move(inner)), granularity_(granularity) {}
+
+  void seal() { sealed_ = true; }
+  int launches = 0;
+  int downloads = 0;
+
+  std::string description() const override { return inner_->description(); }
+  Kernels& kernels() override { return *this; }
+  DType activation() const override { return inner_->activation(); }
+  Linear make_linear(const LinearSource& source) override { return open()->make_linear(source); }
+  void* allocate(std::int64_t bytes) override { return open()->allocate(bytes); }
+  void upload(const Tensor& target, const void* source) override { inner_->upload(target, source); }
+  void* staging(const Tensor& target) override { return inner_->staging(target); }
+  void download(void* target, const Tensor& source) override {
+    ++downloads;
+    inner_->download(target, source);
+  }
+  std::int64_t memory() const override { return inner_->memory(); }
+  std::int64_t row_granularity() const override { return granularity_; }
+  void synchronize() override { open(); }
+  std::unique_ptr<Graph> capture(std::function<void()> work) override {
+    open();
+    auto graph = std::make_unique<Calls>(*this);
+    recording_ = graph.get();
+    work();
+    recording_ = nullptr;
+    return graph;
+  }
+
+ private:
+  struct Calls : Graph {
+    explicit Calls(GraphDevice& owner) : device(owner) {}
+    void launch() override {
+      ++device.launches;
+      for (const auto& call : calls) call();
+    }
+    GraphDevice& device;
+    std::vector<std::function<void()>> calls;
+  };
+
+  Device* open() {
+    check(!sealed_, "a call neither allocates, captures nor waits");
+    return inner_.get();
+  }
+  void add(std::function<void()> call) {
+    check(recording_ != nullptr || !sealed_, "a call launches graphs alone");
+    if (recording_ != nullptr) recording_->calls.push_back(std::move(call));
+    else call();
+  }
+
+  void linear(const Tensor& y, const Tensor& x, const Linear& w) override {
+    add([=, this] { inner_->kernels().linear(y, x, w); });
+  }
+  void linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) override {
+    add([=, this] { inner_->kernels().linear_add(h, x, w, gate); });
+  }
+  void rms_norm(const Tensor& y, const Tensor& h, const Norm& norm) override {
+    add([=, this] { inner_->kernels().rms_norm(y, h, norm); });
+  }
+  void split_rope(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv, const Heads& heads,
+                  const Rope& rope) override {
+    add([=, this] { inner_->kernels().split_rope(q, cache, slots, qkv, heads, rope); });
+  }
+  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+                 const Heads& heads) override {
+    add([=, this] { inner_->kernels().attention(y, q, cache, ranges, heads); });
+  }
+  void swiglu(const Tensor& y, const Tensor& x) override {
+    add([=, this] { inner_->kernels().swiglu(y, x); });
+  }
+  void silu(const Tensor& y, const Tensor& x) override {
+    add([=, this] { inner_->kernels().silu(y, x); });
+  }
+  void gelu(const Tensor& y, const Tensor& x) override {
+    add([=, this] { inner_->kernels().gelu(y, x); });
+  }
+  void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) override {
+    add([=, this] { inner_->kernels().gather_rows(y, x, index); });
+  }
+  void euler_step(const Tensor& x, const Tensor& v, float dt) override {
+    add([=, this] { inner_->kernels().euler_step(x, v, dt); });
+  }
+
+  std::unique_ptr<Device> inner_;
+  std::int64_t granularity_;
+  bool sealed_ = false;
+  Calls* recording_ = nullptr;
+};
+
+}  // namespace nervus::test
