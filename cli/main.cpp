@@ -34,7 +34,8 @@ constexpr std::array verbs = {
 };
 
 // In the order of ErrorKind.
-constexpr std::array kind_names = {"usage", "input", "checkpoint", "unsupported", "io", "numeric", "internal"};
+constexpr std::array kind_names = {"usage", "input",   "checkpoint", "unsupported",
+                                   "io",    "numeric", "device",     "internal"};
 
 int report(ErrorKind kind, const std::string& message, bool json) {
   const Output output{.json = json};

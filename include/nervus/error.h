@@ -15,6 +15,7 @@ enum class ErrorKind {
   unsupported,  // this build or machine cannot do what was asked          (exit 5)
   io,           // a file cannot be read or written                        (exit 6)
   numeric,      // the model produced a value that is not finite           (exit 7)
+  device,       // a GPU has no memory left, or failed                     (exit 8)
   internal,     // a broken promise inside nervus: please report           (exit 70)
 };
 

@@ -65,6 +65,9 @@ class Device {
   virtual void note(int stamp);
   virtual double milliseconds(int from, int to) const;
 
+  // How linears are computed, a line for each shape that was met; empty where there is no choice.
+  virtual std::vector<std::string> plan() const { return {}; }
+
   // The norm as its only reader wants it: where that linear is fused, with b + W shift folded.
   virtual Norm fold(const Norm& norm, const Linear&) { return norm; }
 
@@ -84,5 +87,11 @@ class Device {
 // The CPU. threads 0 means all cores this process may use. Linears are oneDNN's where it has products of the precision
 // for this processor, otherwise the project's own; description() says which.
 std::unique_ptr<Device> make_cpu_device(Precision precision, int threads);
+
+// CUDA device `ordinal`. Throws Error(unsupported) that says what is missing: CUDA in this build, a driver, the device,
+// or compute capability 8.0.
+std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal);
+// CUDA's version, the driver's, and the devices with their memory. Throws Error(unsupported) where there are none.
+std::string describe_cuda();
 
 }  // namespace nervus

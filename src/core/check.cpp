@@ -10,6 +10,7 @@ int exit_code(ErrorKind kind) noexcept {
     case ErrorKind::unsupported: return 5;
     case ErrorKind::io: return 6;
     case ErrorKind::numeric: return 7;
+    case ErrorKind::device: return 8;
     case ErrorKind::internal: break;
   }
   return 70;

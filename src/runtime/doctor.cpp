@@ -84,8 +84,18 @@ Finding cores() {
   return finding;
 }
 
+// What `describe` says, or why it cannot.
+template <typename Describe>
+Finding offered(const char* what, const Describe& describe) {
+  try {
+    return {what, true, describe(), ""};
+  } catch (const Error& error) {
+    return {what, false, error.what(), ""};
+  }
+}
+
 Finding format(Precision precision) {
-  return {name_of(precision), true, make_cpu_device(precision, 0)->description(), ""};
+  return offered(name_of(precision), [&] { return make_cpu_device(precision, 0)->description(); });
 }
 
 Finding memory() {
@@ -122,13 +132,9 @@ std::int64_t available_memory() {
 }
 
 std::vector<Finding> examine_machine() {
-  return {processor(),
-          cores(),
-          format(Precision::f32),
-          format(Precision::bf16),
-          memory(),
-          huge_pages(),
-          {"cuda", true, "not in this build: everything runs on the CPU", ""}};
+  Finding f32 = format(Precision::f32), bf16 = format(Precision::bf16), cuda = offered("cuda", describe_cuda);
+  f32.good = bf16.good = cuda.good = f32.good || cuda.good;  // one of the two is enough
+  return {processor(), cores(), f32, bf16, memory(), huge_pages(), cuda};
 }
 
 }  // namespace nervus

@@ -28,10 +28,14 @@ std::unique_ptr<Device> open_device(const LoadOptions& options) {
     fail(ErrorKind::usage, "threads: expected 0 (all cores) to 1024, found ", options.threads);
   }
   if (options.device == "cpu") return make_cpu_device(options.precision, options.threads);
-  if (options.device.starts_with("cuda")) {
-    fail(ErrorKind::unsupported, "device '", options.device, "': this build has no CUDA; use --device cpu");
+  if (options.device == "cuda") return make_cuda_device(options.precision, 0);
+  if (options.device.starts_with("cuda:")) {
+    const std::string digits = options.device.substr(5);
+    if (!digits.empty() && digits.size() <= 4 && digits.find_first_not_of("0123456789") == std::string::npos) {
+      return make_cuda_device(options.precision, std::stoi(digits));
+    }
   }
-  fail(ErrorKind::usage, "device '", options.device, "': expected cpu");
+  fail(ErrorKind::usage, "device '", options.device, "': expected cpu, cuda or cuda:N");
 }
 
 Limits complete_limits(const Limits& limits, const ModelShape& shape) {

@@ -48,7 +48,7 @@ std::vector<float> run_linears(Lab& lab, const Product& p) {
 
 TEST_CASE("linears: the same bits with 1 to 4 threads") {
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
-    for (const Candidate& candidate : candidates(precision)) {
+    for (const Candidate& candidate : cpu_candidates(precision)) {
       for (const Product p : products) {
         std::vector<float> first;
         for (const int threads : {1, 2, 3, 4}) {
@@ -68,7 +68,7 @@ TEST_CASE("linears: the same bits with 1 to 4 threads") {
 
 TEST_CASE("linears: a row's bits depend on neither the number of rows nor its place") {
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
-    for (const Candidate& candidate : candidates(precision)) {
+    for (const Candidate& candidate : cpu_candidates(precision)) {
       const auto device = candidate.make(2);
       Lab lab(*device, 8);
       for (const Product p : products) {
@@ -125,7 +125,7 @@ std::vector<float> run_others(Lab& lab) {
 
 TEST_CASE("the other kernels: the same bits with 1 to 4 threads") {
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
-    for (const Candidate& candidate : candidates(precision)) {
+    for (const Candidate& candidate : cpu_candidates(precision)) {
       std::vector<float> first;
       for (const int threads : {1, 2, 3, 4}) {
         const auto device = candidate.make(threads);
@@ -143,7 +143,7 @@ TEST_CASE("the other kernels: the same bits with 1 to 4 threads") {
 TEST_CASE("attention: a row's bits depend neither on the rows beside it nor on the slots' places") {
   const Heads heads{8, 2, 48};
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
-    for (const Candidate& candidate : candidates(precision)) {
+    for (const Candidate& candidate : cpu_candidates(precision)) {
       const auto device = candidate.make(2);
       Lab lab(*device, 10);
       const DType act = lab.activation();

@@ -3,10 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
-#include "backends/cpu/device.h"
-#include "backends/cpu/linears.h"
 #include "reference/device.h"
 #include "tolerances.h"
 
@@ -38,18 +37,20 @@ double difference(const std::vector<float>& found, const std::vector<float>& exp
 }  // namespace
 
 std::vector<Candidate> candidates(Precision precision) {
-  std::vector<Candidate> made;
-  const auto add = [&](const VectorKernels& table, bool library) {
-    made.push_back({std::string(table.name) + (library ? ", oneDNN" : ""), [&table, library, precision](int threads) {
-                      return make_cpu_device(precision, threads, {table, library});
-                    }});
-  };
-  const bool bf16 = precision == Precision::bf16;
-  const bool library = Linears::supports(bf16 ? DType::bf16 : DType::f32);
-  for (const VectorKernels* table : vector_kernels()) {
-    if (library && (bf16 || made.empty())) add(*table, true);
-    add(*table, false);
-  }
+  std::vector<Candidate> made = cpu_candidates(precision);
+  static const std::string missing = [] {
+    try {
+      describe_cuda();
+      return std::string();
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+  }();
+  static const bool told = [] {
+    if (!missing.empty()) std::printf("skipped on CUDA devices: %s\n", missing.c_str());
+    return true;
+  }();
+  if (told && missing.empty()) made.push_back({"cuda:0", [precision](int) { return make_cuda_device(precision, 0); }});
   return made;
 }
 

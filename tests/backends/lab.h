@@ -41,12 +41,15 @@ class Lab {
   std::mt19937_64 random_;
 };
 
-// Devices that are tried: the CPU with each instruction set that this machine has. In bf16 their linears are oneDNN's
-// (none is tried where it has none), in f32 their own, and those of one more oneDNN's.
+// A device to try.
 struct Candidate {
   std::string name;
   std::function<std::unique_ptr<Device>(int threads)> make;
 };
+// The CPU with each instruction set that this machine has. In bf16 its linears are oneDNN's (none is tried where it has
+// none), in f32 its own, and those of one more oneDNN's. Empty in a build without the CPU's computing.
+std::vector<Candidate> cpu_candidates(Precision precision);
+// Those and cuda:0; where there is none, the reason is printed once.
 std::vector<Candidate> candidates(Precision precision);
 
 using Body = std::function<std::vector<float>(Lab&)>;

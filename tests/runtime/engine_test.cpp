@@ -11,8 +11,8 @@ using namespace nervus;
 
 TEST_CASE("wrong options are refused in words") {
   const std::pair<LoadOptions, std::string> table[] = {
-      {{.device = "tpu"}, "device 'tpu': expected cpu"},
-      {{.device = "cuda:0"}, "device 'cuda:0': this build has no CUDA; use --device cpu"},
+      {{.device = "tpu"}, "device 'tpu': expected cpu, cuda or cuda:N"},
+      {{.device = "cuda:x"}, "device 'cuda:x': expected cpu, cuda or cuda:N"},
       {{.threads = -1}, "threads: expected 0 (all cores) to 1024, found -1"},
       {{.steps = {0}}, "steps: expected 1 to 1000, found 0"},
       {{.steps = {10, 1001}}, "steps: expected 1 to 1000, found 1001"},

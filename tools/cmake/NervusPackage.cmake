@@ -20,6 +20,9 @@ endif()
 set_target_properties(nervus_shared PROPERTIES
   OUTPUT_NAME nervus EXPORT_NAME nervus LINK_DEPENDS ${exports}
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+if(NERVUS_WITH_CUDA)
+  set_target_properties(nervus_shared PROPERTIES INSTALL_RPATH ${CUDAToolkit_LIBRARY_DIR})
+endif()
 target_compile_features(nervus_shared INTERFACE cxx_std_20)
 target_include_directories(nervus_shared INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
@@ -40,6 +43,8 @@ install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 # The program finds the library beside it, wherever the installation is moved.
 file(RELATIVE_PATH library_from_program ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 set_target_properties(nervus_cli PROPERTIES INSTALL_RPATH $ORIGIN/${library_from_program})
+# Not RUNPATH: scripts/package.sh puts libraries there that need each other.
+target_link_options(nervus_cli PRIVATE -Wl,--disable-new-dtags)
 install(TARGETS nervus_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 # Completions are printed by the program itself.

@@ -37,4 +37,8 @@ function(nervus_test name)
   target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(test_${name} PRIVATE NERVUS_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND test_${name})
+  # For scripts/package.sh: cmake --install DIR --component tests
+  target_link_options(test_${name} PRIVATE -Wl,--disable-new-dtags)
+  set_target_properties(test_${name} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib;${CUDAToolkit_LIBRARY_DIR}")
+  install(TARGETS test_${name} RUNTIME DESTINATION bin COMPONENT tests EXCLUDE_FROM_ALL OPTIONAL)
 endfunction()

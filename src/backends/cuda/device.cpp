@@ -1,0 +1,171 @@
+#include "backends/device.h"
+
+#include <array>
+#include <cstring>
+
+#include "backends/cuda/graph.h"
+#include "backends/cuda/linears.h"
+#include "core/message.h"
+
+namespace nervus {
+namespace cuda {
+namespace {
+
+constexpr int oldest_major = 8;  // of the compute capability: the first with bf16
+constexpr int call_slots = 8;
+constexpr int weight_slots = 2;
+
+class CudaKernels final : public Kernels {
+ public:
+  CudaKernels(const Stream& stream, Arena& arena) : stream_(stream), linears_(stream, arena) {}
+
+  Linears& linears() { return linears_; }
+  const Linears& linears() const { return linears_; }
+
+  void linear(const Tensor& y, const Tensor& x, const Linear& w) override { linears_.run(y, x, w, {}, false); }
+  void linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) override {
+    linears_.run(h, x, w, gate, true);
+  }
+  void rms_norm(const Tensor& y, const Tensor& h, const Norm& norm) override { cuda::rms_norm(stream_, y, h, norm); }
+  void split_rope(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv, const Heads& heads,
+                  const Rope& rope) override {
+    cuda::split_rope(stream_, q, cache, slots, qkv, heads, rope);
+  }
+  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+                 const Heads& heads) override {
+    cuda::attention(stream_, y, q, cache, ranges, heads);
+  }
+  void swiglu(const Tensor& y, const Tensor& x) override { cuda::swiglu(stream_, y, x); }
+  void silu(const Tensor& y, const Tensor& x) override { cuda::silu(stream_, y, x); }
+  void gelu(const Tensor& y, const Tensor& x) override { cuda::gelu(stream_, y, x); }
+  void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) override {
+    cuda::gather_rows(stream_, y, x, index);
+  }
+  void euler_step(const Tensor& x, const Tensor& v, float dt) override { cuda::euler_step(stream_, x, v, dt); }
+
+ private:
+  const Stream& stream_;
+  Linears linears_;
+};
+
+cudaDeviceProp properties_of(int ordinal) {
+  cudaDeviceProp properties{};
+  check_cuda(cudaGetDeviceProperties(&properties, ordinal), "asking what the device is");
+  return properties;
+}
+
+// "cuda:0 (NVIDIA H200, sm_90, 132 SMs)"
+std::string describe(int ordinal, const cudaDeviceProp& properties) {
+  return concat("cuda:", ordinal, " (", properties.name, ", sm_", properties.major, properties.minor, ", ",
+                properties.multiProcessorCount, " SMs)");
+}
+
+class CudaDevice final : public Device {
+ public:
+  CudaDevice(Precision precision, int ordinal, std::string description)
+      : activation_(precision == Precision::bf16 ? DType::bf16 : DType::f32),
+        description_(std::move(description)),
+        stream_(ordinal),
+        arena_(stream_),
+        calls_(stream_, call_slots),
+        weights_(stream_, weight_slots),
+        kernels_(stream_, arena_) {}
+  ~CudaDevice() override { cudaStreamSynchronize(stream_.get()); }
+
+  std::string description() const override { return description_; }
+  Kernels& kernels() override { return kernels_; }
+  DType activation() const override { return activation_; }
+  std::int64_t memory() const override { return arena_.allocated(); }
+  void* allocate(std::int64_t bytes) override { return arena_.allocate(bytes); }
+
+  Linear make_linear(const LinearSource& source) override {
+    Linear w = begin_linear(source);
+    w.weight = kernels_.linears().pack(source, w, weights_);
+    return w;
+  }
+
+  void upload(const Tensor& target, const void* source) override { calls_.upload(target.data, source, target.bytes()); }
+
+  void download(void* target, const Tensor& source) override {
+    if (source.bytes() == 0) return;
+    stream_.use();
+    check_cuda(cudaMemcpyAsync(target, source.data, static_cast<std::size_t>(source.bytes()), cudaMemcpyDeviceToHost,
+                               stream_.get()),
+               "copying " + megabytes(source.bytes()) + " from the device");
+    stream_.synchronize();
+  }
+
+  std::unique_ptr<Graph> capture(std::function<void()> work) override {
+    weights_.release();  // whoever records has loaded
+    return capture_graph(stream_, work);
+  }
+  void synchronize() override { stream_.synchronize(); }
+
+  void note(int stamp) override {
+    stream_.use();
+    Event& event = notes_.at(static_cast<std::size_t>(stamp));
+    if (!event) event = make_event(cudaEventDefault);
+    check_cuda(cudaEventRecord(event.get(), stream_.get()), "noting the time");
+  }
+  double milliseconds(int from, int to) const override {
+    float elapsed = 0;
+    check_cuda(cudaEventElapsedTime(&elapsed, notes_.at(static_cast<std::size_t>(from)).get(),
+                                    notes_.at(static_cast<std::size_t>(to)).get()),
+               "asking for the time between two notes");
+    return elapsed;
+  }
+  std::vector<std::string> plan() const override { return kernels_.linears().plan(); }
+
+ private:
+  DType activation_;
+  std::string description_;
+  Stream stream_;
+  Arena arena_;
+  Staging calls_;
+  Staging weights_;
+  CudaKernels kernels_;
+  std::array<Event, 16> notes_;
+};
+
+}  // namespace
+}  // namespace cuda
+
+std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal) {
+  const int count = cuda::device_count();
+  if (ordinal < 0 || ordinal >= count) {
+    fail(ErrorKind::unsupported, "device 'cuda:", ordinal, "': this machine has ", plural(count, "CUDA device"),
+         count > 1 ? concat(", cuda:0 to cuda:", count - 1) : std::string(", cuda:0"));
+  }
+  const cudaDeviceProp properties = cuda::properties_of(ordinal);
+  const std::string description = cuda::describe(ordinal, properties);
+  if (properties.major < cuda::oldest_major) {
+    fail(ErrorKind::unsupported, description, ": expected compute capability ", cuda::oldest_major,
+         ".0 or newer, found ", properties.major, ".", properties.minor, ": use another device, or --device cpu");
+  }
+  cuda::check_cuda(cudaSetDevice(ordinal), "choosing the device");
+  if (!cuda::has_kernels_for_current_device()) {
+    fail(ErrorKind::unsupported, description,
+         ": this build has kernels for " NERVUS_CUDA_ARCHITECTURES " only: rebuild with NERVUS_CUDA_ARCHITECTURES=",
+         properties.major, properties.minor);
+  }
+  return std::make_unique<cuda::CudaDevice>(precision, ordinal, description);
+}
+
+std::string describe_cuda() {
+  const int count = cuda::device_count();
+  int driver = 0;
+  cuda::check_cuda(cudaDriverGetVersion(&driver), "asking for the driver");
+  std::string text = concat("CUDA ", CUDART_VERSION / 1000, ".", CUDART_VERSION % 1000 / 10, ", driver for ",
+                            driver / 1000, ".", driver % 1000 / 10, ", kernels for " NERVUS_CUDA_ARCHITECTURES);
+  for (int i = 0; i < count; ++i) {
+    std::size_t available = 0;
+    std::size_t total = 0;
+    cuda::check_cuda(cudaSetDevice(i), "choosing the device");
+    cuda::check_cuda(cudaMemGetInfo(&available, &total), "asking for the memory");
+    text += concat("; ", cuda::describe(i, cuda::properties_of(i)), ", ", available / 1000000, " of ", total / 1000000,
+                   " MB free");
+  }
+  return text;
+}
+
+}  // namespace nervus

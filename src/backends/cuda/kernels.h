@@ -1,0 +1,41 @@
+// The menu: CUDA's kernels, one file each in kernels/, named and defined as in backends/kernels.h. Each starts its work
+// on the stream and returns.
+#pragma once
+
+#include "backends/cuda/handles.h"
+#include "backends/kernels.h"
+
+namespace nervus::cuda {
+
+void rms_norm(const Stream& stream, const Tensor& y, const Tensor& h, const Norm& norm);
+// A negative slot stores nothing.
+void split_rope(const Stream& stream, const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv,
+                const Heads& heads, const Rope& rope);
+// Heads of at most 256 columns.
+void attention(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+               const Heads& heads);
+void swiglu(const Stream& stream, const Tensor& y, const Tensor& x);
+void silu(const Stream& stream, const Tensor& y, const Tensor& x);
+void gelu(const Stream& stream, const Tensor& y, const Tensor& x);
+// A negative index leaves y's row as it is.
+void gather_rows(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& index);
+void euler_step(const Stream& stream, const Tensor& x, const Tensor& v, float dt);
+
+// y = x W^T + b, or with `add` y += gate * (x W^T + b); bias and gate f32 [1, N] or empty.
+struct LinearCall {
+  Tensor y;
+  Tensor x;
+  Tensor bias;
+  Tensor gate;
+  bool add = false;
+};
+
+// Of any shape; weight [N, K] of x's type.
+void plain_linear(const Stream& stream, const LinearCall& call, const Tensor& weight);
+// h += gate * (sum + bias), all f32; bias may be empty.
+void gated_add(const Stream& stream, const Tensor& h, const Tensor& sum, const Tensor& bias, const Tensor& gate);
+
+// Whether this build's kernels were compiled for the device in use.
+bool has_kernels_for_current_device();
+
+}  // namespace nervus::cuda

@@ -1,0 +1,41 @@
+// y = x[index[r]], converted to y's type; a row whose index is negative stays as it is
+// y [T, D], x [R, D], index i32 [1, T] or empty for r itself. Blocks (row, part of a row), one pack a thread; bound by
+// memory.
+// Reference: tests/reference/kernels.cpp, gather_rows.
+#include "backends/cuda/kernels.h"
+#include "backends/cuda/launch.cuh"
+
+namespace nervus::cuda {
+namespace {
+
+template <int N, typename Y, typename X>
+__global__ void gather_rows_kernel(Y* y, const X* x, const std::int32_t* index, std::int64_t columns) {
+  begin();
+  const std::int64_t row = blockIdx.x;
+  const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * N;
+  const std::int64_t source = index == nullptr ? row : index[row];
+  if (column >= columns || source < 0) return;
+  float values[N];
+  load<N>(values, x + source * columns + column);
+  store<N>(y + row * columns + column, values);
+}
+
+}  // namespace
+
+void gather_rows(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& index) {
+  with_type(y.dtype, [&](auto y_type) {
+    with_type(x.dtype, [&](auto x_type) {
+      with_pack(y.columns, [&](auto n) {
+        using Y = typename decltype(y_type)::type;
+        using X = typename decltype(x_type)::type;
+        constexpr int N = decltype(n)::value;
+        const unsigned threads = threads_for(y.columns / N, 256);
+        const dim3 blocks(static_cast<unsigned>(y.rows), blocks_for(y.columns / N, threads));
+        const std::int32_t* rows = index ? data<const std::int32_t>(index) : nullptr;
+        launch(stream, {blocks, threads}, gather_rows_kernel<N, Y, X>, data<Y>(y), data<const X>(x), rows, y.columns);
+      });
+    });
+  });
+}
+
+}  // namespace nervus::cuda

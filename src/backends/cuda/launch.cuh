@@ -1,0 +1,71 @@
+// How kernels are launched, and how a tensor's type becomes a kernel's.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include "backends/cuda/device/values.cuh"
+#include "backends/cuda/handles.h"
+#include "core/message.h"
+#include "core/tensor.h"
+
+namespace nervus::cuda {
+
+struct Shape {
+  dim3 blocks;
+  unsigned threads;
+};
+
+// Launches on the stream. Where the device can, the kernel is scheduled while the one before it still runs, and waits
+// in begin().
+template <typename... Parameters, typename... Arguments>
+void launch(const Stream& stream, const Shape& shape, void (*kernel)(Parameters...), Arguments... arguments) {
+  stream.use();
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = shape.blocks;
+  config.blockDim = dim3(shape.threads);
+  config.stream = stream.get();
+  config.attrs = &early;
+  config.numAttrs = stream.major() >= 9 ? 1 : 0;
+  check_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "launching a kernel");
+}
+
+inline unsigned blocks_for(std::int64_t work, std::int64_t each) {
+  return static_cast<unsigned>((work + each - 1) / each);
+}
+
+// Whole warps that have one item a thread, at most `most` threads.
+inline unsigned threads_for(std::int64_t items, unsigned most) {
+  const std::int64_t warps = (items + 31) / 32 * 32;
+  return warps < most ? static_cast<unsigned>(warps > 0 ? warps : 32) : most;
+}
+
+template <typename T>
+struct Type {
+  using type = T;
+};
+
+// function(Type<T>) with the element type of a tensor of activations.
+template <typename Function>
+void with_type(DType dtype, const Function& function) {
+  if (dtype == DType::bf16) return function(Type<__nv_bfloat16>{});
+  check(dtype == DType::f32, "kernels compute on f32 and bf16");
+  function(Type<float>{});
+}
+
+// function(std::integral_constant<int, N>) with N elements at once where rows are whole packs, otherwise one.
+template <typename Function>
+void with_pack(std::int64_t columns, const Function& function) {
+  if (columns % pack == 0) return function(std::integral_constant<int, pack>{});
+  function(std::integral_constant<int, 1>{});
+}
+
+template <typename T>
+T* data(const Tensor& x) {
+  return static_cast<T*>(x.data);
+}
+
+}  // namespace nervus::cuda

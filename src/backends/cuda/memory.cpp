@@ -1,0 +1,72 @@
+#include "backends/cuda/memory.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/workspace.h"
+
+namespace nervus::cuda {
+
+void* Arena::allocate(std::int64_t bytes) {
+  check(bytes >= 0, "allocate: a size");
+  const std::int64_t size =
+      std::max<std::int64_t>(1, (bytes + Workspace::alignment - 1) / Workspace::alignment) * Workspace::alignment;
+  if (size > left_) {
+    stream_.use();
+    const bool shared = size <= block / 4;
+    DeviceBuffer memory = device_buffer(shared ? block : size);
+    auto* start = static_cast<std::byte*>(memory.get());
+    check_cuda(cudaMemsetAsync(start, 0, static_cast<std::size_t>(shared ? block : size), stream_.get()),
+               "clearing memory");
+    blocks_.push_back(std::move(memory));
+    if (!shared) {
+      allocated_ += bytes;
+      return start;
+    }
+    next_ = start;
+    left_ = block;
+  }
+  allocated_ += bytes;
+  left_ -= size;
+  return std::exchange(next_, next_ + size);
+}
+
+void* Staging::take(std::int64_t bytes) {
+  stream_.use();
+  current_ = (current_ + 1) % slots_.size();
+  Slot& slot = slots_[current_];
+  if (slot.copied) check_cuda(cudaEventSynchronize(slot.copied.get()), "waiting for a copy");
+  else slot.copied = make_event(cudaEventDisableTiming);
+  if (bytes > slot.bytes) {
+    slot.memory = PinnedBuffer();
+    slot.bytes = 0;
+    slot.memory = pinned_buffer(bytes);
+    slot.bytes = bytes;
+  }
+  return slot.memory.get();
+}
+
+void Staging::copy(void* target, std::int64_t bytes) {
+  Slot& slot = slots_[current_];
+  check_cuda(cudaMemcpyAsync(target, slot.memory.get(), static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice,
+                             stream_.get()),
+             "copying " + megabytes(bytes) + " to the device");
+  check_cuda(cudaEventRecord(slot.copied.get(), stream_.get()), "noting a copy");
+}
+
+void Staging::upload(void* target, const void* source, std::int64_t bytes) {
+  for (std::int64_t done = 0; done < bytes; done += piece) {
+    const std::int64_t size = std::min(piece, bytes - done);
+    std::memcpy(take(size), static_cast<const std::byte*>(source) + done, static_cast<std::size_t>(size));
+    copy(static_cast<std::byte*>(target) + done, size);
+  }
+}
+
+void Staging::release() {
+  for (Slot& slot : slots_) {
+    if (slot.copied) check_cuda(cudaEventSynchronize(slot.copied.get()), "waiting for a copy");
+    slot = Slot();
+  }
+}
+
+}  // namespace nervus::cuda

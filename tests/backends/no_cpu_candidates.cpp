@@ -1,0 +1,7 @@
+#include "lab.h"
+
+namespace nervus {
+
+std::vector<Candidate> cpu_candidates(Precision) { return {}; }
+
+}  // namespace nervus
