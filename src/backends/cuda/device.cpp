@@ -11,8 +11,9 @@ namespace nervus {
 namespace cuda {
 namespace {
 
-constexpr int oldest_major = 8;  // of the compute capability: the first with bf16
-constexpr int call_slots = 8;
+constexpr int oldest_major = 8;          // of the compute capability: the first with bf16
+constexpr std::int64_t granularity = 8;  // rows: fewer would not make a product faster
+constexpr int upload_slots = 8;
 constexpr int weight_slots = 2;
 
 class CudaKernels final : public Kernels {
@@ -67,7 +68,8 @@ class CudaDevice final : public Device {
         description_(std::move(description)),
         stream_(ordinal),
         arena_(stream_),
-        calls_(stream_, call_slots),
+        uploads_(stream_, upload_slots),
+        mirrors_(stream_),
         weights_(stream_, weight_slots),
         kernels_(stream_, arena_) {}
   ~CudaDevice() override { cudaStreamSynchronize(stream_.get()); }
@@ -84,7 +86,12 @@ class CudaDevice final : public Device {
     return w;
   }
 
-  void upload(const Tensor& target, const void* source) override { calls_.upload(target.data, source, target.bytes()); }
+  void* staging(const Tensor& target) override { return mirrors_.of(target.data, target.bytes()); }
+  void upload(const Tensor& target, const void* source) override {
+    if (target.bytes() == 0) return;
+    stream_.use();
+    if (!mirrors_.copy(target.data, source, target.bytes())) uploads_.upload(target.data, source, target.bytes());
+  }
 
   void download(void* target, const Tensor& source) override {
     if (source.bytes() == 0) return;
@@ -99,6 +106,7 @@ class CudaDevice final : public Device {
     weights_.release();  // whoever records has loaded
     return capture_graph(stream_, work);
   }
+  std::int64_t row_granularity() const override { return granularity; }
   void synchronize() override { stream_.synchronize(); }
 
   void note(int stamp) override {
@@ -121,7 +129,8 @@ class CudaDevice final : public Device {
   std::string description_;
   Stream stream_;
   Arena arena_;
-  Staging calls_;
+  Staging uploads_;
+  Mirrors mirrors_;
   Staging weights_;
   CudaKernels kernels_;
   std::array<Event, 16> notes_;

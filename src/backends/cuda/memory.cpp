@@ -69,4 +69,15 @@ void Staging::release() {
   }
 }
 
+void* Mirrors::of(const void* target, std::int64_t bytes) {
+  return mirrors_.try_emplace(target, stream_, 1).first->second.take(bytes);
+}
+
+bool Mirrors::copy(void* target, const void* source, std::int64_t bytes) {
+  const auto mirror = mirrors_.find(target);
+  if (mirror == mirrors_.end() || !mirror->second.holds(source)) return false;
+  mirror->second.copy(target, bytes);
+  return true;
+}
+
 }  // namespace nervus::cuda

@@ -1,6 +1,7 @@
 // Memory of a device: the arena behind weights and buffers, and the pinned memory that copies go through.
 #pragma once
 
+#include <map>
 #include <vector>
 
 #include "backends/cuda/handles.h"
@@ -34,6 +35,8 @@ class Staging {
   void* take(std::int64_t bytes);
   // Starts the copy of the slot taken last to the device.
   void copy(void* target, std::int64_t bytes);
+  // Whether that is the slot taken last.
+  bool holds(const void* memory) const { return memory == slots_[current_].memory.get(); }
   // Copies host memory of any size; the source may change as soon as this returns.
   void upload(void* target, const void* source, std::int64_t bytes);
   // Waits for the copies and frees the slots until they are needed again.
@@ -51,6 +54,21 @@ class Staging {
   const Stream& stream_;
   std::vector<Slot> slots_;
   std::size_t current_ = 0;
+};
+
+// Pinned memory that belongs to places on the device: filled by the host, then copied there.
+class Mirrors {
+ public:
+  explicit Mirrors(const Stream& stream) : stream_(stream) {}
+
+  // Of `target`, at least `bytes` bytes; waits until its last copy is done.
+  void* of(const void* target, std::int64_t bytes);
+  // Starts the copy if `source` is the mirror of `target`; false if it is not.
+  bool copy(void* target, const void* source, std::int64_t bytes);
+
+ private:
+  const Stream& stream_;
+  std::map<const void*, Staging> mirrors_;
 };
 
 }  // namespace nervus::cuda
