@@ -44,10 +44,10 @@ void write_chunk(const float* values, DType to, std::byte* target, std::int64_t 
 }
 
 bool finite(const float* values, std::int64_t count) {
-  constexpr std::uint32_t exponent = 0x7f800000u;
-  std::uint32_t bad = 0;
-  for (std::int64_t i = 0; i < count; ++i) bad |= (std::bit_cast<std::uint32_t>(values[i]) & exponent) == exponent;
-  return bad == 0;
+  std::int32_t largest = 0;  // of the magnitudes' bits
+  for (std::int64_t i = 0; i < count; ++i)
+    largest = std::max(largest, std::bit_cast<std::int32_t>(values[i]) & 0x7fffffff);
+  return largest < 0x7f800000;
 }
 
 }  // namespace
