@@ -146,6 +146,7 @@ std::string help(const CLI::App& app) {
            {"5", "this build or machine cannot do what was asked"},
            {"6", "a file cannot be read or written"},
            {"7", "the model produced a value that is not finite"},
+           {"8", "a GPU has no memory left, or failed"},
            {"70", "an error inside nervus: please report it"},
            {"130", "interrupted; no half-written file is left"}})
     out += entry(code, meaning);

@@ -18,7 +18,7 @@ shift 2
 options=("$@")
 [ -f "$directory/CMakeCache.txt" ] || options+=(-G Ninja)
 if command -v ccache >/dev/null; then
-  options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
 fi
 cmake -S "$source" -B "$directory" "${options[@]}"
 cmake --build "$directory" --target "$target" --parallel "${JOBS:-$(nproc)}"

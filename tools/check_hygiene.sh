@@ -12,7 +12,7 @@ complain() {
   status=1
 }
 
-mapfile -t code < <(git ls-files '*.h' '*.cpp')
+mapfile -t code < <(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 clang-format --dry-run -Werror "${code[@]}" || complain "run: clang-format -i on the files above"
 
 mapfile -t scripts < <(git grep -lI '^#!.*bash' -- . ':!tests/fuzz/corpus')
@@ -26,7 +26,8 @@ for script in "${python[@]}"; do
     complain "$script: is not Python"
 done
 
-text=('*.h' '*.cpp' '*.py' '*.sh' '*.cmake' '*.in' '*.txt' '*.md' '.ci/run' ':!tests/fuzz/corpus' ':!tests/*/data')
+text=('*.h' '*.cpp' '*.cu' '*.cuh' '*.py' '*.sh' '*.cmake' '*.in' '*.txt' '*.md' '.ci/run'
+  ':!tests/fuzz/corpus' ':!tests/*/data')
 if git grep -nIE '[[:blank:]]+$' -- "${text[@]}"; then complain "whitespace at the ends of the lines above"; fi
 if git grep -nIE '^(<<<<<<<|>>>>>>>) ' -- "${text[@]}"; then complain "merge conflicts above"; fi
 if git grep -nIE '/(work|root|home/[a-z]+)/' -- "${text[@]}" ':!tools/check_hygiene.sh'; then

@@ -9,7 +9,13 @@
 
 namespace nervus::test {
 
-inline std::string golden(const std::string& name) { return NERVUS_SOURCE_DIR "/tests/goldens/" + name; }
+// Where the sources lay when this was built, or the folder that scripts/package.sh made.
+inline std::string golden(const std::string& name) {
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe");
+  const std::filesystem::path packaged = program.parent_path().parent_path() / "tests";
+  const bool moved = std::filesystem::exists(packaged / "goldens");
+  return (moved ? packaged.string() : std::string(NERVUS_SOURCE_DIR "/tests")) + "/goldens/" + name;
+}
 
 inline Inputs golden_inputs(const std::string& name) { return Inputs::load(golden(name) + "/inputs.safetensors"); }
 

@@ -108,10 +108,15 @@ class Rooms(unittest.TestCase):
 
     def test_total_budget(self):
         code = "int x;\n" * 390 + "\n" + "  // only lines of code count\n" * 9
-        files = {f"cli/part{i}.cpp": code for i in range(24)}
+        fitting = check_rooms.TOTAL_LINES // 390 - 1
+        files = {f"cli/part{i}.cpp": code for i in range(fitting)}
         self.assertEqual(findings(files)[0], [])
-        errors, _ = findings(files | {"cli/last.cpp": "int x;\n" * 221})
-        self.assertIn("9601 lines of code; at most 9600", errors[0])
+        over = check_rooms.TOTAL_LINES + 1 - 390 * fitting
+        more = {f"cli/more{i}.cpp": "int x;\n" * (over // 2 + 1) for i in range(2)}
+        uncounted = {f"src/backends/cuda/{name[4:]}": text for name, text in more.items()}
+        self.assertEqual(findings(files | uncounted)[0], [])
+        errors, _ = findings(files | more)
+        self.assertIn(f"lines of code; at most {check_rooms.TOTAL_LINES}", errors[0])
 
     def test_forbidden_text(self):
         for file, text, message in (

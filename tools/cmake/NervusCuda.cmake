@@ -34,6 +34,8 @@ if(CMAKE_CUDA_COMPILER)
 endif()
 if(CUDAToolkit_FOUND AND TARGET CUDA::cublasLt AND TARGET CUDA::cudart_static)
   set(NERVUS_WITH_CUDA ON)
+  # Where an installed program looks for cuBLASLt: where it was built, and where another machine is likely to have it.
+  set(NERVUS_CUDA_RPATH ${CUDAToolkit_LIBRARY_DIR} /usr/local/cuda/lib64)
 elseif(required)
   message(FATAL_ERROR "NERVUS_CUDA=ON: nvcc, its static runtime and cublasLt are needed; "
     "set CMAKE_CUDA_COMPILER to the toolkit's bin/nvcc, or NERVUS_CUDA=OFF")

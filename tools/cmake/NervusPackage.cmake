@@ -21,7 +21,7 @@ set_target_properties(nervus_shared PROPERTIES
   OUTPUT_NAME nervus EXPORT_NAME nervus LINK_DEPENDS ${exports}
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 if(NERVUS_WITH_CUDA)
-  set_target_properties(nervus_shared PROPERTIES INSTALL_RPATH ${CUDAToolkit_LIBRARY_DIR})
+  set_target_properties(nervus_shared PROPERTIES INSTALL_RPATH "${NERVUS_CUDA_RPATH}")
 endif()
 target_compile_features(nervus_shared INTERFACE cxx_std_20)
 target_include_directories(nervus_shared INTERFACE

@@ -39,6 +39,6 @@ function(nervus_test name)
   add_test(NAME ${name} COMMAND test_${name})
   # For scripts/package.sh: cmake --install DIR --component tests
   target_link_options(test_${name} PRIVATE -Wl,--disable-new-dtags)
-  set_target_properties(test_${name} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib;${CUDAToolkit_LIBRARY_DIR}")
+  set_target_properties(test_${name} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib;${NERVUS_CUDA_RPATH}")
   install(TARGETS test_${name} RUNTIME DESTINATION bin COMPONENT tests EXCLUDE_FROM_ALL OPTIONAL)
 endfunction()
