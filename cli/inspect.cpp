@@ -11,6 +11,7 @@ Json to_json(const CheckpointReport& report, const std::string& precision) {
   Json out = {{"family", report.family}, {"variants", report.variants}, {"precision", precision}};
   out["sizes"] = report.sizes;
   out["formats"] = report.formats;
+  out["linears"] = report.linears;
   for (const PartReport& part : report.parts)
     out["parts"].push_back({{"part", part.part}, {"tensors", part.tensors}, {"parameters", part.parameters}});
   for (const StageWork& work : report.work)
@@ -53,9 +54,13 @@ void print(const CheckpointReport& report, const std::string& precision, const O
     output.text("");
     if (!table.empty()) output.table(table);
   }
-  std::vector<std::string> formats;
-  for (const auto& [dtype, tensors] : report.formats) formats.push_back(std::to_string(tensors) + " in " + dtype);
-  output.text("\ntensors: " + listed(formats));
+  const auto counted = [](const std::map<std::string, std::int64_t>& formats) {
+    std::vector<std::string> counts;
+    for (const auto& [dtype, count] : formats) counts.push_back(std::to_string(count) + " in " + dtype);
+    return listed(counts);
+  };
+  output.text("\ntensors: " + counted(report.formats));
+  if (!report.linears.empty()) output.text("linears: " + counted(report.linears));
   output.text("beside:  " + (report.files.empty() ? "nothing" : listed(report.files)));
   output.text("digest:  " + report.digest);
   print_names("MISSING", report.missing, Style::bad, output);

@@ -27,6 +27,7 @@ constexpr std::array verbs = {
     Verb{"verify", "Compare a checkpoint with a reference case, stage by stage", add_verify},
     Verb{"inspect", "Say what a checkpoint is, what is missing, and what one call costs", add_inspect},
     Verb{"bench", "Measure latency by stage and the linears' share of peak", add_bench},
+    Verb{"calibrate", "Observe how large the inputs of each linear are, which fp8 needs to know", add_calibrate},
     Verb{"compare", "Compare two files of arrays or actions", add_compare},
     Verb{"doctor", "Say what this build and machine can do, and how to mend what is missing", add_doctor},
     Verb{"synth", "Write a checkpoint of random weights with the public names and shapes", add_synth},

@@ -17,6 +17,8 @@ LoadOptions PolicyOptions::load_options(ProgressFunction progress) const {
   LoadOptions load;
   load.device = device;
   load.precision = precision_from(precision);
+  load.recipe = recipe;
+  load.calibration = calibration;
   load.threads = threads;
   load.steps = steps;
   load.time_grid = time_grid == "exact" ? TimeGrid::exact : TimeGrid::bf16_accumulated;
@@ -41,9 +43,14 @@ void add_seed(CLI::App& verb, std::uint64_t& seed, const std::string& text) {
 
 void add_device(CLI::App& verb, PolicyOptions& options) {
   add_option(verb, "--device", options.device, "NAME", "Where to compute");
-  add_option(verb, "--precision", options.precision, "f32|bf16",
+  add_option(verb, "--precision", options.precision, "f32|bf16|fp8",
              "How weights and activations are held: f32 is exact to float32 rounding, bf16 takes half the memory and "
-             "time");
+             "time, fp8 is bf16 with 8-bit weights and inputs for the linears that a recipe names");
+  add_option(verb, "--recipe", options.recipe, "FILE",
+             "Of fp8: fp8 (the default: vision and language model), fp8-all (the action expert too) or a .json with "
+             "rules");
+  add_option(verb, "--calibration", options.calibration, "FILE",
+             "Of fp8: the ranges of what enters each linear, as 'nervus calibrate' writes them");
   add_threads(verb, options.threads);
 }
 

@@ -16,6 +16,7 @@ struct PolicyOptions {
   std::string checkpoint;
   std::string device = "cpu";
   std::string precision = name_of(LoadOptions{}.precision);
+  std::string recipe, calibration;
   std::string time_grid = "exact";
   int threads = 0;
   std::vector<int> steps;
@@ -25,7 +26,7 @@ struct PolicyOptions {
 };
 
 void add_checkpoint(CLI::App& verb, std::string& checkpoint);
-void add_device(CLI::App& verb, PolicyOptions& options);  // --device --precision --threads
+void add_device(CLI::App& verb, PolicyOptions& options);  // --device --precision --recipe --calibration --threads
 void add_steps(CLI::App& verb, PolicyOptions& options);   // --steps --time-grid
 void add_threads(CLI::App& verb, int& threads);
 void add_seed(CLI::App& verb, std::uint64_t& seed, const std::string& text);

@@ -1,17 +1,14 @@
 // nervus run: camera images, joint state and an instruction in, a chunk of actions out.
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <optional>
 
 #include "cli/actions.h"
 #include "cli/interrupt.h"
+#include "cli/observation.h"
 #include "cli/options.h"
 #include "cli/plot.h"
 #include "cli/verbs.h"
-#include "nervus/array_file.h"
 #include "nervus/error.h"
-#include "nervus/image_file.h"
 #include "nervus/policy.h"
 
 namespace nervus::cli {
@@ -33,111 +30,6 @@ struct Source {
   Observation observation;
   std::vector<std::string> joints;  // as the state's file names them
 };
-
-constexpr std::uintmax_t text_limit = 1u << 20;  // of a state's file
-
-// A state and, where its file says them, the joints' names in the file's order.
-struct StateFile {
-  std::vector<float> values;
-  std::vector<std::string> names;
-};
-
-[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what) {
-  throw Error(ErrorKind::input, path.string() + ": " + what);
-}
-
-StateFile state_of_json(const std::filesystem::path& path) {
-  StateFile state;
-  const Json document = Json::parse(read_text(path, text_limit), nullptr, false);
-  if (document.is_discarded()) refuse(path, "is not valid JSON");
-  const Json* values = &document;
-  if (document.is_object()) {
-    const char* field = document.contains("state") ? "state" : "values";
-    if (!document.contains(field)) refuse(path, "expected a field 'state' with a list of numbers");
-    values = &document[field];
-    if (document.contains("names")) {
-      for (const Json& name : document["names"])
-        if (name.is_string()) state.names.push_back(name.get<std::string>());
-      if (!document["names"].is_array() || state.names.size() != values->size())
-        refuse(path, "field 'names': expected a list of one text for each value");
-    }
-  }
-  if (!values->is_array()) refuse(path, "expected a list of numbers, found " + one_line(values->dump()).substr(0, 40));
-  for (const Json& value : *values) {
-    if (!value.is_number())
-      refuse(path, "value " + std::to_string(state.values.size()) + ": expected a number, found " +
-                       one_line(value.dump()).substr(0, 40));
-    state.values.push_back(static_cast<float>(value.get<double>()));
-  }
-  return state;
-}
-
-std::vector<std::string> words_of(const std::string& text) {
-  std::vector<std::string> words(1);
-  for (const char c : text) {
-    if (c == ',' || c == ';' || std::isspace(static_cast<unsigned char>(c)) != 0) words.emplace_back();
-    else words.back() += c;
-  }
-  std::erase(words, "");
-  return words;
-}
-
-std::optional<float> number_of(const std::string& word) {
-  const char* begin = word.data() + (word.starts_with("+") ? 1 : 0);
-  float value = 0;
-  const auto [end, error] = std::from_chars(begin, word.data() + word.size(), value);
-  if (error != std::errc() || end != word.data() + word.size()) return std::nullopt;
-  return value;
-}
-
-StateFile state_of_text(const std::filesystem::path& path, bool may_have_names) {
-  StateFile state;
-  std::string text = read_text(path, text_limit);
-  const std::string first_line = text.substr(0, text.find('\n'));
-  const std::vector<std::string> heading = words_of(first_line);
-  if (may_have_names && !heading.empty() && !number_of(heading.front())) {
-    state.names = heading;
-    text.erase(0, first_line.size());
-  }
-  for (const std::string& word : words_of(text)) {
-    const std::optional<float> value = number_of(word);
-    if (!value)
-      refuse(path, "value " + std::to_string(state.values.size()) + ": expected a number, found '" +
-                       word.substr(0, 40) + "'");
-    state.values.push_back(*value);
-  }
-  if (!state.names.empty() && state.names.size() != state.values.size())
-    refuse(path, "expected one value for each of " + std::to_string(state.names.size()) + " names, found " +
-                     std::to_string(state.values.size()));
-  return state;
-}
-
-// Reads .json (a list of numbers, or an object with "state" or "values" and perhaps "names"), .npy, .csv (one line of
-// numbers, perhaps below a line of names) or .txt (numbers).
-StateFile read_state(const std::filesystem::path& path) {
-  const std::string ending = path.extension().string();
-  StateFile state;
-  if (ending == ".json") state = state_of_json(path);
-  else if (ending == ".csv" || ending == ".txt") state = state_of_text(path, ending == ".csv");
-  else if (ending == ".npy") state.values = read_one_array(path, "state").to_float();
-  else refuse(path, "expected a state file ending in .json, .npy, .csv or .txt");
-  if (state.values.empty()) refuse(path, "holds no values");
-  for (std::size_t i = 0; i < state.values.size(); ++i)
-    if (!std::isfinite(state.values[i])) refuse(path, "value " + std::to_string(i) + ": is not finite");
-  return state;
-}
-
-// Reads "camera=file", a PNG, JPEG or .npy [height, width, 3] u8, into the observation.
-void add_image(Observation& observation, const std::string& argument) {
-  const std::size_t equals = argument.find('=');
-  if (equals == 0 || equals == std::string::npos || equals + 1 == argument.size())
-    throw Error(ErrorKind::usage, "--image: expected CAMERA=FILE, such as cam_high=high.png, found '" + argument + "'");
-  const std::string camera = argument.substr(0, equals);
-  const std::filesystem::path path = argument.substr(equals + 1);
-  if (observation.images.contains(camera)) throw Error(ErrorKind::usage, "--image: " + camera + " is given twice");
-  observation.images[camera] =
-      path.extension() == ".npy" ? image_from_array(read_one_array(path, "image"), path.string()) : read_image(path);
-}
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::usage, message); }
 

@@ -15,6 +15,7 @@ Command add_run(CLI::App& verb, const Output& output);
 Command add_verify(CLI::App& verb, const Output& output);
 Command add_inspect(CLI::App& verb, const Output& output);
 Command add_bench(CLI::App& verb, const Output& output);
+Command add_calibrate(CLI::App& verb, const Output& output);
 Command add_compare(CLI::App& verb, const Output& output);
 Command add_doctor(CLI::App& verb, const Output& output);
 Command add_synth(CLI::App& verb, const Output& output);

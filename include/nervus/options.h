@@ -12,10 +12,11 @@
 namespace nervus {
 
 // How weights and activations are held. f32 agrees with the reference to float32 rounding; bf16 halves
-// memory and time (residual streams, norms, softmax and results stay in float32).
-enum class Precision { f32, bf16 };
+// memory and time (residual streams, norms, softmax and results stay in float32); fp8 is bf16 but for the linears that
+// a recipe names, whose weights and inputs are 8-bit floats (e4m3).
+enum class Precision { f32, bf16, fp8 };
 
-// "f32" or "bf16". Throws Error(usage) naming the known ones.
+// "f32", "bf16" or "fp8". Throws Error(usage) naming the known ones.
 Precision precision_from(const std::string& name);
 const char* name_of(Precision precision) noexcept;
 
@@ -40,7 +41,9 @@ using ProgressFunction = std::function<void(std::int64_t done, std::int64_t tota
 struct LoadOptions {
   std::string device = "cpu";
   Precision precision = Precision::bf16;
-  int threads = 0;         // CPU threads; 0: all cores this process may use
+  std::string recipe;                 // of fp8: "fp8", "fp8-all" or the path of a .json; empty: "fp8"
+  std::filesystem::path calibration;  // of fp8: the ranges of inputs, as calibrate() writes them
+  int threads = 0;                    // CPU threads; 0: all cores this process may use
   std::vector<int> steps;  // every step count that will be asked for, 1 to 1000; empty: the checkpoint's num_steps
   TimeGrid time_grid = TimeGrid::exact;
   Limits limits;

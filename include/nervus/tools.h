@@ -3,11 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "nervus/options.h"
+#include "nervus/policy.h"
 
 namespace nervus {
 
@@ -30,6 +33,7 @@ struct CheckpointReport {
   std::map<std::string, std::string> sizes;  // "language width" -> "2048", ...
   std::vector<PartReport> parts;
   std::map<std::string, std::int64_t> formats;  // dtype -> tensors
+  std::map<std::string, std::int64_t> linears;  // dtype -> linears that are held in it at options.precision
   std::vector<std::string> missing;             // required tensors that are absent
   std::vector<std::string> mismatched;          // "name: expected [..], found [..]"
   std::vector<std::string> unknown;             // tensors that the model does not know
@@ -49,7 +53,7 @@ struct StageError {
   std::string stage;     // "prefix.embeddings", "prefix.3.key", "velocity.t0.3", "actions.10"
   double error = 0;      // largest |found - expected| / largest |expected|; 0 if both are zero
   double cosine = 1;     // smallest over the batch
-  double tolerance = 0;  // on `error` in f32; on 1 - cosine in bf16
+  double tolerance = 0;  // on `error` in f32; on 1 - cosine in bf16 and fp8
   bool passed = false;
 };
 
@@ -62,6 +66,42 @@ struct VerifyReport {
 // be the case's own directory.
 VerifyReport verify(const std::filesystem::path& directory, const std::filesystem::path& case_directory,
                     const LoadOptions& options = {});
+
+// ---- calibrate: how large the inputs of each linear are, which is what fp8 scales them by
+using Sample = std::variant<Inputs, Observation>;
+
+struct CalibrateOptions {
+  LoadOptions load;  // precision f32 or bf16; its limits give way to the samples'; every step count is run
+  // Of |x|, 50 to 100 (the largest): a linear's range. e4m3 is as precise for small values as for large ones, and what
+  // is beyond the range saturates, so that less than 100 seldom pays.
+  double percentile = 100;
+  std::filesystem::path check;  // a calibration whose ranges are counted against, in place of new ones; empty: none
+  ProgressFunction progress;    // in samples
+};
+
+// What entered one linear.
+struct LinearRange {
+  std::string linear;       // its (first) tensor in the checkpoint
+  double range = 0;         // fp8's scale is range / 448
+  double largest = 0;       // |x| seen
+  std::int64_t values = 0;  // seen
+  std::int64_t beyond = 0;  // of them, with |x| > range: fp8 stores them as the range
+};
+
+struct CalibrationReport {
+  std::string digest;  // of the checkpoint
+  std::int64_t samples = 0;
+  double percentile = 0;
+  std::vector<LinearRange> linears;  // in the order of their names
+};
+
+// Runs `count` samples, `sample(0)` and so on (each may be asked for twice; noise they lack is drawn from their index),
+// and reports what entered each linear. A percentile is at most 2^-7 of itself too large, never too small; at 100 it is
+// exact. The same samples give the same report. Throws Error(usage | input | checkpoint | numeric | unsupported).
+CalibrationReport calibrate(const std::filesystem::path& directory, std::size_t count,
+                            const std::function<Sample(std::size_t)>& sample, const CalibrateOptions& options = {});
+// The file that LoadOptions::calibration names. Throws Error(io).
+void write_calibration(const std::filesystem::path& path, const CalibrationReport& report);
 
 // ---- synth: a checkpoint of random weights with the public names and shapes
 struct SynthOptions {

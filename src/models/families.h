@@ -28,6 +28,7 @@ struct ModelDescription {
   std::map<std::string, std::string> sizes;
   std::vector<TensorSpec> tensors;           // the weight table
   std::vector<std::string> unused_prefixes;  // tensors that begin so are known and unused
+  std::map<std::string, std::string> sites;  // of calibrations that others made: CalibrationSubject::sites
 };
 
 struct Family {
@@ -41,6 +42,9 @@ struct Family {
   // config.json of a preset for synthetic checkpoints; empty if the family has no preset of that name.
   std::string (*preset)(const std::string& name);
   std::vector<std::string> presets;
+  // A recipe of formats (quant/recipe.h) as JSON; empty if the family has none of that name. The first is the default.
+  std::string (*recipe)(const std::string& name);
+  std::vector<std::string> recipes;
 };
 
 const std::vector<Family>& families();

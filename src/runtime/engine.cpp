@@ -6,6 +6,7 @@
 #include "backends/planning_device.h"
 #include "core/message.h"
 #include "preprocess/noise.h"
+#include "runtime/formats.h"
 #include "runtime/inputs.h"
 
 namespace nervus {
@@ -27,12 +28,14 @@ std::unique_ptr<Device> open_device(const LoadOptions& options) {
   if (options.threads < 0 || options.threads > 1024) {
     fail(ErrorKind::usage, "threads: expected 0 (all cores) to 1024, found ", options.threads);
   }
-  if (options.device == "cpu") return make_cpu_device(options.precision, options.threads);
-  if (options.device == "cuda") return make_cuda_device(options.precision, 0);
+  // Of fp8 a device is told by use_formats; its activations are bf16.
+  const Precision precision = options.precision == Precision::fp8 ? Precision::bf16 : options.precision;
+  if (options.device == "cpu") return make_cpu_device(precision, options.threads);
+  if (options.device == "cuda") return make_cuda_device(precision, 0);
   if (options.device.starts_with("cuda:")) {
     const std::string digits = options.device.substr(5);
     if (!digits.empty() && digits.size() <= 4 && digits.find_first_not_of("0123456789") == std::string::npos) {
-      return make_cuda_device(options.precision, std::stoi(digits));
+      return make_cuda_device(precision, std::stoi(digits));
     }
   }
   fail(ErrorKind::usage, "device '", options.device, "': expected cpu, cuda or cuda:N");
@@ -92,6 +95,11 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   const ModelShape& shape = description.shape;
   steps_ = complete_steps(options.steps, shape);
   if (!device_) device_ = open_device(options);
+  if (options.precision == Precision::fp8 && !device_->multiplies(DType::e4m3)) {
+    fail(ErrorKind::unsupported, "precision 'fp8': device '", options.device,
+         "' has no 8-bit products; use --precision bf16, or a device that has");
+  }
+  device_->use_formats(formats_for(checkpoint_, family, description, options, true));
   model_ = family.load(checkpoint_, *device_,
                        {.limits = complete_limits(options.limits, shape),
                         .steps = steps_,

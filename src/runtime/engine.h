@@ -62,7 +62,9 @@ class Engine {
   Array actions();
   // Adds what the stages that run() started took, once they have ended.
   void add_times(StageTimes& times, bool keep_prefix) const;
-  // The stages, not as graphs, with every op timed, grouped by stage, op and name.
+  // The stages, not as graphs, while `observer` sees every op; `begin` is told the name of each stage.
+  void observe(std::size_t schedule, KernelObserver& observer, const std::function<void(const char*)>& begin);
+  // The same with every op timed, grouped by stage, op and name.
   std::vector<OpRecord> profile(std::size_t schedule);
 
  private:

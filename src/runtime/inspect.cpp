@@ -3,6 +3,7 @@
 #include "backends/planning_device.h"
 #include "nervus/tools.h"
 #include "runtime/engine.h"
+#include "runtime/formats.h"
 
 namespace nervus {
 namespace {
@@ -48,15 +49,18 @@ void count_tensors(const Checkpoint& checkpoint, const ModelDescription& descrip
 }
 
 // The work and memory of the largest call, by loading the model without its numbers.
-void count_work(const Checkpoint& checkpoint, const Family& family, const ModelShape& shape, const LoadOptions& options,
-                CheckpointReport& report) {
+void count_work(const Checkpoint& checkpoint, const Family& family, const ModelDescription& description,
+                const LoadOptions& options, CheckpointReport& report) {
+  const ModelShape& shape = description.shape;
   PlanningDevice device(options.precision);
+  device.use_formats(formats_for(checkpoint, family, description, options, false));
   const std::unique_ptr<Model> model = family.load(checkpoint, device,
                                                    {.limits = complete_limits(options.limits, shape),
                                                     .steps = complete_steps(options.steps, shape),
                                                     .time_grid = options.time_grid,
                                                     .dry = true});
   report.weight_bytes = device.memory();
+  for (const auto& [linear, dtype] : device.linears()) ++report.linears[name_of(dtype)];
   WorkCounter counter(report.work);
   ObservedKernels observed(device.kernels(), counter);
   report.workspace_bytes = rehearse(*model, observed, device.activation(), [&](const char* stage) {
@@ -80,8 +84,7 @@ CheckpointReport inspect(const std::filesystem::path& directory, const LoadOptio
   for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "norm_stats.json"}) {
     if (std::filesystem::exists(directory / name)) report.files.push_back(name);
   }
-  if (report.missing.empty() && report.mismatched.empty())
-    count_work(checkpoint, family, description.shape, options, report);
+  if (report.missing.empty() && report.mismatched.empty()) count_work(checkpoint, family, description, options, report);
   return report;
 }
 

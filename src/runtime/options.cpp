@@ -8,10 +8,13 @@ namespace nervus {
 Precision precision_from(const std::string& name) {
   if (name == "f32") return Precision::f32;
   if (name == "bf16") return Precision::bf16;
-  fail(ErrorKind::usage, "precision: expected f32 or bf16, found '", name, "'");
+  if (name == "fp8") return Precision::fp8;
+  fail(ErrorKind::usage, "precision: expected f32, bf16 or fp8, found '", name, "'");
 }
 
-const char* name_of(Precision precision) noexcept { return precision == Precision::f32 ? "f32" : "bf16"; }
+const char* name_of(Precision precision) noexcept {
+  return precision == Precision::f32 ? "f32" : precision == Precision::bf16 ? "bf16" : "fp8";
+}
 
 const char* version() noexcept { return NERVUS_VERSION; }
 

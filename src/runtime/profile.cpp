@@ -46,7 +46,12 @@ class Profiler : public KernelObserver {
 
 std::vector<OpRecord> Engine::profile(std::size_t schedule) {
   Profiler profiler(*device_);
-  ObservedKernels observed(device_->kernels(), profiler);
+  observe(schedule, profiler, [&](const char* name) { profiler.stage(name); });
+  return profiler.records();
+}
+
+void Engine::observe(std::size_t schedule, KernelObserver& observer, const std::function<void(const char*)>& begin) {
+  ObservedKernels observed(device_->kernels(), observer);
   struct Restore {  // the device's own kernels again, whatever happens
     Ops& ops;
     Kernels& kernels;
@@ -54,10 +59,9 @@ std::vector<OpRecord> Engine::profile(std::size_t schedule) {
   } restore{*ops_, device_->kernels()};
   ops_->use(observed);
   run_stages(*model_, schedule, [&](const char* name, const auto& stage) {
-    profiler.stage(name);
+    begin(name);
     stage();
   });
-  return profiler.records();
 }
 
 }  // namespace nervus

@@ -27,10 +27,12 @@ Outcome done(const Outcome& outcome) {
 
 TEST_CASE("help, version and exit codes") {
   const Outcome help = done(program("--help"));
-  for (const char* word : {"run", "verify", "inspect", "bench", "compare", "doctor", "synth", "completion", "130"})
+  for (const char* word :
+       {"run", "verify", "inspect", "bench", "calibrate", "compare", "doctor", "synth", "completion", "130"})
     CHECK(help.out.find(word) != std::string::npos);
   CHECK(done(program("--version")).out.starts_with("nervus 0.1.0 ("));
-  for (const char* verb : {"run", "verify", "inspect", "bench", "compare", "doctor", "synth", "completion"}) {
+  for (const char* verb :
+       {"run", "verify", "inspect", "bench", "calibrate", "compare", "doctor", "synth", "completion"}) {
     const Outcome text = done(program(std::string(verb) + " --help"));
     CHECK(text.out.find("--json") != std::string::npos);
     CHECK(text.out.find("Example:\n") != std::string::npos);
@@ -134,6 +136,35 @@ TEST_CASE("inspect: a whole checkpoint and a broken one") {
                                  "mkdir broken; cp tiny/model.safetensors broken; sed 's/\"num_hidden_layers\": "
                                  "2/\"num_hidden_layers\": 3/' $goldens/base/config.json > broken/config.json;");
   CHECK(broken.code == 4);
+}
+
+TEST_CASE("calibrate: ranges of every linear, and how often samples exceed them") {
+  const std::string inputs =
+      "--steps 2 --inputs $examples/aloha --robot aloha --norm-stats $examples/aloha/norm_stats.json ";
+  const json made = done(program("calibrate --checkpoint tiny --out c.json --percentile 99 --json " + inputs)).json();
+  CHECK(made["samples"] == 1);
+  const json file = json::parse(read_file(scratch() / "c.json"));
+  CHECK(file["checkpoint"] == made["digest"]);
+  CHECK(file["linears"].size() == made["linears"].size());
+  const json checked = done(program("calibrate --checkpoint tiny --check c.json --json --quiet " + inputs)).json();
+  REQUIRE(checked["linears"].size() == made["linears"].size());
+  for (std::size_t i = 0; i < made["linears"].size(); ++i) {
+    CHECK(checked["linears"][i]["beyond"] <= made["linears"][i]["beyond"]);
+    CHECK(file["linears"][made["linears"][i]["linear"]] == made["linears"][i]["range"]);
+  }
+  CHECK(done(program("calibrate --checkpoint tiny --check c.json " + inputs)).out.find(" %") != std::string::npos);
+  const auto refused = [&](const std::string& arguments, int code) {
+    const Outcome outcome = program("calibrate --checkpoint tiny " + arguments);
+    CHECK(outcome.code == code);
+    return outcome.err;
+  };
+  CHECK(refused(inputs, 2) == "nervus: error: give --out or --check, one of them\n");
+  CHECK(refused("--inputs $examples --out d.json", 3).find("expected .safetensors") != std::string::npos);
+  CHECK(
+      program("calibrate --checkpoint tiny --inputs half --out d.json", "mkdir half; echo go > half/prompt.txt;").err ==
+      "nervus: error: half: expected at least one image, such as cam_high.png, found none\n");
+  CHECK(program("run --checkpoint tiny --precision fp8 --calibration c.json --prompt x").code == 2);
+  CHECK(program("verify --checkpoint $goldens/base --case $goldens/base --precision fp8").code == 5);
 }
 
 TEST_CASE("bench: latencies and the linears' share of peak") {

@@ -64,7 +64,7 @@ const std::vector<Wrong> command_lines = {
      "--steps: expected an integer from 1 to 1000, found '1001' (see 'nervus run --help')"},
     {tensors + "--steps 10 10", 2, "--steps: 10 is given twice"},
     {tensors + "--precision f31", 2,
-     "--precision: expected f32 or bf16, found 'f31': did you mean 'f32'? (see 'nervus run --help')"},
+     "--precision: expected f32, bf16 or fp8, found 'f31': did you mean 'f32'? (see 'nervus run --help')"},
     {tensors + "--threads -1", 2,
      "--threads: expected an integer from 0 to 1024, found '-1' (see 'nervus run --help')"},
     {tensors + "--seed -1", 2,

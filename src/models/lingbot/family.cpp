@@ -1,5 +1,6 @@
 // What the rest of the house knows of LingBot-VLA: its row of families.cpp, and how a checkpoint is described.
 #include "core/message.h"
+#include "models/lingbot/formats.h"
 #include "models/lingbot/lingbot.h"
 #include "models/lingbot/weights.h"
 
@@ -42,6 +43,7 @@ ModelDescription describe(const Fields& fields, const Checkpoint* tensors) {
   };
   d.tensors = weight_table(c);
   d.unused_prefixes = unused_prefixes();
+  d.sites = calibration_sites(c);
   return d;
 }
 
@@ -57,7 +59,9 @@ Family family() {
           .describe = describe,
           .load = load,
           .preset = preset_config,
-          .presets = {"tiny", "lingbot-vla-4b"}};
+          .presets = {"tiny", "lingbot-vla-4b"},
+          .recipe = recipe,
+          .recipes = {"fp8", "fp8-all"}};
 }
 
 }  // namespace nervus::lingbot

@@ -1,0 +1,82 @@
+#include "quant/recipe.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/file.h"
+#include "checkpoint/json.h"
+#include "core/message.h"
+
+namespace nervus {
+namespace {
+
+constexpr JsonLimits recipe_limits{.bytes = std::uint64_t{1} << 20, .depth = 4, .values = 1 << 16};
+
+bool matches(std::string_view pattern, std::string_view name) {
+  std::size_t p = 0, n = 0, star = std::string_view::npos, resume = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      resume = n;
+    } else if (p < pattern.size() && pattern[p] == name[n]) {
+      ++p;
+      ++n;
+    } else if (star != std::string_view::npos) {  // the last star takes one character more
+      p = star + 1;
+      n = ++resume;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
+Recipe::Rule read_rule(const Json& value, const std::string& where) {
+  const Fields fields(value, where);
+  for (const std::string& name : fields.names()) {
+    if (name == "linears" || name == "format") continue;
+    fail(ErrorKind::checkpoint, where, ": expected only linears and format, found ", in_quotes(name));
+  }
+  const std::string format = fields.text("format");
+  if (format != "bf16" && format != name_of(DType::e4m3)) fields.refuse("format", "\"bf16\" or \"f8_e4m3\"");
+  return {fields.text("linears"), format != "bf16"};
+}
+
+}  // namespace
+
+Recipe parse_recipe(std::string_view text, const std::string& file) {
+  const Fields fields = Fields::parse(text, file, recipe_limits);
+  fields.integer("version", 1, 1);
+  const Json& rules = fields.value("rules");
+  if (!rules.is_array() || rules.empty()) fields.refuse("rules", "an array of at least one rule");
+  Recipe recipe{.file = file};
+  for (const Json& rule : rules) recipe.rules.push_back(read_rule(rule, concat(file, ": rule ", recipe.rules.size())));
+  return recipe;
+}
+
+Formats formats_of(const Recipe& recipe, const std::vector<std::string>& linears, const Calibration* calibration) {
+  std::vector<std::string> chosen;
+  std::vector<bool> used(recipe.rules.size());
+  for (const std::string& linear : linears) {
+    bool e4m3 = false;
+    for (std::size_t i = 0; i < recipe.rules.size(); ++i) {
+      if (!matches(recipe.rules[i].linears, linear)) continue;
+      used[i] = true;
+      e4m3 = recipe.rules[i].e4m3;
+    }
+    if (e4m3) chosen.push_back(linear);
+  }
+  if (const auto idle = std::ranges::find(used, false); idle != used.end()) {
+    const auto rule = static_cast<std::size_t>(idle - used.begin());
+    fail(ErrorKind::checkpoint, recipe.file, ": rule ", rule, ": ", in_quotes(recipe.rules[rule].linears),
+         " matches none of the model's ", linears.size(), " linears, which are named as their first tensors, such as ",
+         in_quotes(linears.empty() ? "" : linears.front()));
+  }
+  Formats formats;
+  for (const std::string& linear : chosen) {
+    formats[linear] = {DType::e4m3, calibration ? calibration->range_of(linear) / Float8::largest : 1.0f};
+  }
+  return formats;
+}
+
+}  // namespace nervus

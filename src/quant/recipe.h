@@ -1,0 +1,33 @@
+// Recipe: which linears are held in which format, as data.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/linear.h"
+#include "quant/calibration.h"
+
+namespace nervus {
+
+// Rules in order. Of those that match a linear's name the last decides; a linear that none matches keeps the
+// activation type.
+struct Recipe {
+  struct Rule {
+    std::string linears;  // a name in which '*' stands for any characters
+    bool e4m3 = false;    // or else the activation type
+  };
+  std::string file;  // named in errors
+  std::vector<Rule> rules;
+};
+
+// {"version": 1, "rules": [{"linears": "*.mlp.*", "format": "f8_e4m3"}]}, where a format is "f8_e4m3" or "bf16".
+// Throws Error(checkpoint) that names `file` and rule.
+Recipe parse_recipe(std::string_view text, const std::string& file);
+
+// What the recipe makes of the linears of a model. A scale is the calibrated range over the format's largest value, or
+// 1 without a calibration. Throws Error(checkpoint) naming a rule that matches no linear, or a linear in e4m3 whose
+// range the calibration does not know.
+Formats formats_of(const Recipe& recipe, const std::vector<std::string>& linears, const Calibration* calibration);
+
+}  // namespace nervus

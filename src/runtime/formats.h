@@ -1,0 +1,20 @@
+// The formats of a model's linears: a recipe and a calibration become what a device is told.
+#pragma once
+
+#include "models/families.h"
+#include "nervus/options.h"
+#include "quant/calibration.h"
+
+namespace nervus {
+
+// The checkpoint's linears and what else a calibration of it is checked against.
+CalibrationSubject calibration_subject(const Checkpoint& checkpoint, const Family& family,
+                                       const ModelDescription& description);
+
+// Of options.precision, .recipe and .calibration; empty unless the precision is fp8. Without `scaled` no calibration is
+// needed and every scale is 1. Throws Error(usage | checkpoint | io); where a calibration is missing, with the command
+// that makes one.
+Formats formats_for(const Checkpoint& checkpoint, const Family& family, const ModelDescription& description,
+                    const LoadOptions& options, bool scaled);
+
+}  // namespace nervus

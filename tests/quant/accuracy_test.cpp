@@ -1,0 +1,94 @@
+// What 8-bit linears cost in accuracy, on the reference device: cosines of each stage against float32.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "nervus/array_file.h"
+#include "reference/device.h"
+#include "runtime/engine.h"
+#include "runtime/support.h"
+
+using namespace nervus;
+
+namespace {
+
+using Arrays = std::map<std::string, Array>;
+
+double cosine(const Array& a, const Array& b) {
+  const std::vector<float> x = a.to_float(), y = b.to_float();
+  REQUIRE(x.size() == y.size());
+  double dot = 0, xx = 0, yy = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    dot += static_cast<double>(x[i]) * y[i];
+    xx += static_cast<double>(x[i]) * x[i];
+    yy += static_cast<double>(y[i]) * y[i];
+  }
+  return dot / std::sqrt(xx * yy);
+}
+
+Arrays trace(const std::filesystem::path& directory, const Inputs& inputs, LoadOptions options,
+             std::unique_ptr<Device> device) {
+  options.limits = test::limits_of(inputs);
+  options.steps = {2};
+  Engine engine(directory, options, std::move(device));
+  engine.upload(inputs, {});
+  engine.run(0, false);
+  Arrays arrays = engine.model().trace_prefix(engine.device());
+  arrays["actions"] = engine.actions();
+  return arrays;
+}
+
+// Smallest cosine of the embeddings (vision), of keys and values (prefix), and of the actions.
+struct Cosines {
+  double vision = 1, prefix = 1, actions = 1;
+};
+
+Cosines measure(const std::filesystem::path& directory, const Inputs& inputs, const std::string& recipe) {
+  const test::TemporaryDirectory scratch;
+  CalibrateOptions calibrating;
+  calibrating.load.precision = Precision::f32;
+  calibrating.load.steps = {2};
+  write_calibration(scratch / "c.json", calibrate(
+                                            directory, 1, [&](std::size_t) { return inputs; }, calibrating));
+  const Arrays exact = trace(directory, inputs, {.precision = Precision::f32}, make_cpu_device(Precision::f32, 0));
+  const Arrays found =
+      trace(directory, inputs, {.precision = Precision::fp8, .recipe = recipe, .calibration = scratch / "c.json"},
+            make_reference_device(Precision::bf16));
+  Cosines worst;
+  for (const auto& [name, array] : exact) {
+    if (name == "prefix.valid") continue;
+    double& cosine_of_stage = name == "actions"             ? worst.actions
+                              : name == "prefix.embeddings" ? worst.vision
+                                                            : worst.prefix;
+    cosine_of_stage = std::min(cosine_of_stage, cosine(found.at(name), array));
+  }
+  MESSAGE(directory.filename().string(), " ", recipe, ": 1 - cosine vision ", 1 - worst.vision, ", prefix ",
+          1 - worst.prefix, ", actions ", 1 - worst.actions);
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("fp8 keeps the reference cases' stages close to float32") {
+  for (const char* name : {"base", "gated_batch"}) {
+    const Cosines fp8 = measure(test::golden(name), test::golden_inputs(name), "fp8");
+    CHECK(fp8.vision > 0.995);
+    CHECK(fp8.prefix > 0.99);
+    CHECK(fp8.actions > 0.999);
+    CHECK(fp8.vision < 0.99999);
+  }
+}
+
+TEST_CASE("fp8 survives channels 20 to 50 times larger than the rest") {
+  const test::TemporaryDirectory scratch;
+  synthesise(scratch / "tiny", {.preset = "tiny", .seed = 1, .outliers = true});
+  const Inputs inputs =
+      Policy::load(scratch / "tiny")
+          .preprocess({.images = {{"cam_high", {2, 2, {9, 200, 30, 77, 250, 11, 0, 128, 255, 90, 60, 30}}}},
+                       .state = {0.5f, -1},
+                       .prompt = "pick up the cube"});
+  const Cosines all = measure(scratch / "tiny", inputs, "fp8-all");
+  CHECK(all.vision > 0.997);
+  CHECK(all.prefix > 0.97);
+  CHECK(all.actions > 0.995);
+}
