@@ -53,12 +53,19 @@ Linear Device::begin_linear(const LinearSource& source) {
   if (const auto format = formats_.find(source.name); format != formats_.end()) w.input = format->second;
   w.output = source.full_output ? DType::f32 : activation();
   w.heads = source.heads;
+  w.fused = source.fused;
   if (source.read_bias) {
     std::vector<float> bias(source.outputs);
     source.read_bias(bias.data());
     w.bias = constant(1, source.outputs, bias);
   }
   return w;
+}
+
+Linear Device::with_bias(const Linear& w, const std::vector<float>& bias) {
+  Linear other = w;
+  other.bias = constant(1, w.outputs, bias);
+  return other;
 }
 
 Tensor Device::constant(std::int64_t rows, std::int64_t columns, const std::vector<float>& values) {

@@ -40,6 +40,8 @@ class Device {
 
   // Reads, converts and packs a weight.
   virtual Linear make_linear(const LinearSource& source) = 0;
+  // The linear with another bias; both share the weight.
+  virtual Linear with_bias(const Linear& w, const std::vector<float>& bias);
   // Memory for the life of the device, zero-filled, aligned to Workspace::alignment.
   virtual void* allocate(std::int64_t bytes) = 0;
   // Host -> device; `target.bytes()` bytes.
@@ -68,6 +70,8 @@ class Device {
   // How linears are computed, a line for each shape that was met; empty where there is no choice.
   virtual std::vector<std::string> plan() const { return {}; }
 
+  // Whether the four linears of such a block can be made `fused`.
+  virtual bool fuses(const BlockShape&) const { return false; }
   // The norm as its only reader wants it: where that linear is fused, with b + W shift folded.
   virtual Norm fold(const Norm& norm, const Linear&) { return norm; }
 

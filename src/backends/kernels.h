@@ -39,6 +39,7 @@ struct Rope {
 struct KeyValues {
   Tensor keys;
   Tensor values;
+  bool settled = false;  // what a row's first range names was written in an earlier stage
 };
 
 class Kernels {

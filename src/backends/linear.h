@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "core/tensor.h"
 
@@ -16,11 +17,12 @@ namespace nervus {
 struct Encoding {
   DType dtype = DType::f32;
   float scale = 1;
+  bool tiled = false;  // see Tensor
 
   bool operator==(const Encoding&) const = default;
 };
 
-inline Encoding encoding_of(const Tensor& x) { return {x.dtype, x.scale}; }
+inline Encoding encoding_of(const Tensor& x) { return {x.dtype, x.scale, x.tiled}; }
 
 // Linears, by name, that are held in another format than the activation type. Of one in e4m3 the input has the scale
 // given here; the weight is stored in e4m3 too, each output's row over a scale of its own: its largest |w| / 448.
@@ -30,6 +32,15 @@ struct Heads {
   std::int64_t query = 0;      // H; 0 where only keys and values are wanted
   std::int64_t key_value = 0;  // G
   std::int64_t size = 0;       // d
+};
+
+// A block of a transformer as fused kernels see it.
+struct BlockShape {
+  std::string_view names;  // the beginning of its linears' names
+  std::int64_t width = 0;  // of the residual stream
+  std::int64_t inner = 0;  // of the MLP
+  std::int64_t rows = 0;   // most rows of a call
+  Heads heads;
 };
 
 // y = x W^T + b. Copies share the weight.
@@ -53,11 +64,9 @@ struct LinearSource {
   std::function<void(DType to, void* target)> read_weight = nullptr;  // fills [outputs, inputs] row-major as `to`
   std::function<void(float* target)> read_bias = nullptr;             // fills [outputs]; null without bias
   bool full_output = false;  // y is f32 whatever the precision: it starts a residual stream or is a result
-  // What a backend may choose a layout by. `block`: the linear is one of the four of a block (qkv, out, gate_up, down)
-  // whose residual stream has at most `rows` rows; `heads`: its outputs are queries, keys and values; `gate_up`: they
-  // are gate and up, side by side.
-  std::int64_t rows = 0;  // most rows of a call; 0: not known
-  bool block = false;
+  // What a backend may choose a layout by. `fused`: one of the four of a block that the device fuses (Device::fuses);
+  // `heads`: its outputs are queries, keys and values; `gate_up`: they are gate and up, side by side.
+  bool fused = false;
   Heads heads = {};
   bool gate_up = false;
 };

@@ -22,8 +22,11 @@ class Ops {
     return workspace_.allocate(dtype, rows, columns);
   }
   Tensor allocate(const Encoding& encoding, std::int64_t rows, std::int64_t columns) {
-    Tensor x = workspace_.allocate(encoding.dtype, rows, columns);
+    constexpr std::int64_t tile = Tensor::tile_rows;
+    Tensor x = workspace_.allocate(encoding.dtype, encoding.tiled ? (rows + tile - 1) / tile * tile : rows, columns);
+    x.rows = rows;
     x.scale = encoding.scale;
+    x.tiled = encoding.tiled;
     return x;
   }
 

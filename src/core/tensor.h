@@ -13,7 +13,10 @@ struct Tensor {
   DType dtype = DType::f32;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  float scale = 1;  // the values are scale times what is stored
+  float scale = 1;     // the values are scale times what is stored
+  bool tiled = false;  // in the order of a matrix unit's operands, rows padded to tile_rows; the backend's own
+
+  static constexpr std::int64_t tile_rows = 64;
 
   explicit operator bool() const { return columns > 0; }
   std::int64_t count() const { return rows * columns; }
@@ -28,13 +31,14 @@ struct Tensor {
   // Rows [begin, begin + length).
   Tensor slice(std::int64_t begin, std::int64_t length) const {
     check(begin >= 0 && length >= 0 && begin + length <= rows, "Tensor::slice: rows out of range");
+    check(!tiled, "Tensor::slice: rows that lie together");
     const std::int64_t offset = begin * columns * static_cast<std::int64_t>(size_of(dtype));
     return {static_cast<std::byte*>(data) + offset, dtype, length, columns, scale};
   }
 
   // The same elements with another number of rows and columns.
   Tensor reshaped(std::int64_t new_rows, std::int64_t new_columns) const {
-    check(new_rows * new_columns == count(), "Tensor::reshaped: element counts differ");
+    check(new_rows * new_columns == count() && !tiled, "Tensor::reshaped: element counts differ");
     return {data, dtype, new_rows, new_columns, scale};
   }
 };

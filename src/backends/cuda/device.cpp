@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "backends/cuda/block/kernels.h"
 #include "backends/cuda/graph.h"
 #include "backends/cuda/linears.h"
 #include "core/message.h"
@@ -34,6 +35,8 @@ class CudaKernels final : public Kernels {
   }
   void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
                  const Heads& heads) override {
+    if (q.tiled) return attention_narrow(stream_, y, q, cache, ranges, heads);
+    if (has_attention_tile(y, q, cache, heads)) return attention_tile(stream_, y, q, cache, ranges, heads);
     cuda::attention(stream_, y, q, cache, ranges, heads);
   }
   void swiglu(const Tensor& y, const Tensor& x) override { cuda::swiglu(stream_, y, x); }
@@ -43,6 +46,18 @@ class CudaKernels final : public Kernels {
     cuda::gather_rows(stream_, y, x, index);
   }
   void euler_step(const Tensor& x, const Tensor& v, float dt) override { cuda::euler_step(stream_, x, v, dt); }
+  void start_residual(const Residual& h, const Norm& next) override { cuda::start_residual(stream_, h, next); }
+  void fused_linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
+                        const Norm& next) override {
+    block_linear_add(stream_, h, x, w, gate, next);
+  }
+  void fused_qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h, const Norm& norm,
+                 const Linear& w, const Rope& rope) override {
+    block_qkv(stream_, q, cache, slots, h, norm, w, rope);
+  }
+  void fused_gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w) override {
+    block_gate_up(stream_, y, h, norm, w);
+  }
 
  private:
   const Stream& stream_;
@@ -82,8 +97,23 @@ class CudaDevice final : public Device {
 
   Linear make_linear(const LinearSource& source) override {
     Linear w = begin_linear(source);
-    w.weight = kernels_.linears().pack(source, w, weights_);
+    w.weight = w.fused ? pack_fused(source, w) : kernels_.linears().pack(source, w, weights_);
     return w;
+  }
+  Linear with_bias(const Linear& w, const std::vector<float>& bias) override {
+    Linear other = Device::with_bias(w, bias);
+    other.weight = kernels_.linears().with_bias(other);
+    return other;
+  }
+  bool fuses(const BlockShape& shape) const override {
+    return stream_.major() == 9 && activation_ == DType::bf16 && block_fits(shape);
+  }
+  Norm fold(const Norm& norm, const Linear& reader) override {
+    if (!reader.fused) return norm;
+    Norm folded = norm;
+    folded.folded = {arena_.allocate(reader.outputs * 4), DType::f32, 1, reader.outputs};
+    fold_block(stream_, folded.folded, *static_cast<const BlockProduct*>(reader.weight.get()), reader.bias, norm.shift);
+    return folded;
   }
 
   void* staging(const Tensor& target) override { return mirrors_.of(target.data, target.bytes()); }
@@ -125,6 +155,22 @@ class CudaDevice final : public Device {
   std::vector<std::string> plan() const override { return kernels_.linears().plan(); }
 
  private:
+  std::shared_ptr<const void> pack_fused(const LinearSource& source, Linear& w) {
+    const BlockRole role = source.gate_up ? BlockRole::gate_up : w.heads.size > 0 ? BlockRole::qkv : BlockRole::add;
+    auto product = std::make_shared<BlockProduct>();
+    product->layout = choose_block_layout(role, w.outputs, w.inputs, w.heads.size);
+    const std::int64_t bytes = w.inputs * w.outputs * 2;
+    const DeviceBuffer rows = device_buffer(bytes);
+    source.read_weight(DType::bf16, weights_.take(bytes));
+    weights_.copy(rows.get(), bytes);
+    void* packed = arena_.allocate(product->layout.elements() * 2);
+    pack_block(stream_, packed, rows.get(), product->layout);
+    stream_.synchronize();  // before `rows` goes
+    product->packed = packed;
+    w.input.tiled = true;
+    return product;
+  }
+
   DType activation_;
   std::string description_;
   Stream stream_;

@@ -14,6 +14,13 @@ void split_rope(const Stream& stream, const Tensor& q, const KeyValues& cache, c
 // Heads of at most 256 columns.
 void attention(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
                const Heads& heads);
+// Streams of few rows: q and y tiled, heads of 128 columns, bf16.
+void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
+                      const Tensor& ranges, const Heads& heads);
+// Many rows: heads of 64, 80 or 128 columns, bf16.
+void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
+                    const Tensor& ranges, const Heads& heads);
+bool has_attention_tile(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads);
 void swiglu(const Stream& stream, const Tensor& y, const Tensor& x);
 void silu(const Stream& stream, const Tensor& y, const Tensor& x);
 void gelu(const Stream& stream, const Tensor& y, const Tensor& x);

@@ -14,6 +14,8 @@ namespace nervus::cuda {
 struct Shape {
   dim3 blocks;
   unsigned threads;
+  int shared = 0;        // bytes of dynamic shared memory
+  unsigned cluster = 1;  // blocks along x that share their memory
 };
 
 // Launches on the stream. Where the device can, the kernel is scheduled while the one before it still runs, and waits
@@ -21,15 +23,25 @@ struct Shape {
 template <typename... Parameters, typename... Arguments>
 void launch(const Stream& stream, const Shape& shape, void (*kernel)(Parameters...), Arguments... arguments) {
   stream.use();
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
+  if (shape.shared > 0) {
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shape.shared),
+               "asking for shared memory");
+  }
+  cudaLaunchAttribute attributes[2];
   cudaLaunchConfig_t config{};
   config.gridDim = shape.blocks;
   config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = static_cast<std::size_t>(shape.shared);
   config.stream = stream.get();
-  config.attrs = &early;
-  config.numAttrs = stream.major() >= 9 ? 1 : 0;
+  config.attrs = attributes;
+  if (stream.major() >= 9) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (shape.cluster > 1) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+    attributes[config.numAttrs++].val.clusterDim = {shape.cluster, 1, 1};
+  }
   check_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "launching a kernel");
 }
 

@@ -100,12 +100,23 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, const Line
   packed->weight.data = arena_.allocate(bytes);
   source.read_weight(w.input.dtype, staging.take(bytes));
   staging.copy(packed->weight.data, bytes);
-  packed->bias = w.bias;
-  if (w.bias && w.output != w.bias.dtype) {
-    packed->bias.dtype = w.output;
-    packed->bias.data = arena_.allocate(packed->bias.bytes());
-    gather_rows(stream_, packed->bias, w.bias, {});
-  }
+  packed->bias = bias_of(w);
+  return packed;
+}
+
+// The library wants the bias in the type of the result.
+Tensor Linears::bias_of(const Linear& w) {
+  Tensor bias = w.bias;
+  if (!bias || w.output == bias.dtype) return bias;
+  bias.dtype = w.output;
+  bias.data = arena_.allocate(bias.bytes());
+  gather_rows(stream_, bias, w.bias, {});
+  return bias;
+}
+
+std::shared_ptr<const void> Linears::with_bias(const Linear& w) {
+  auto packed = std::make_shared<PackedWeight>(*static_cast<const PackedWeight*>(w.weight.get()));
+  packed->bias = bias_of(w);
   return packed;
 }
 

@@ -19,6 +19,8 @@ class Linears {
 
   // Reads and uploads the weight of `w`, in the format that w.input asks for.
   std::shared_ptr<const void> pack(const LinearSource& source, const Linear& w, Staging& staging);
+  // The weight of `w` with another bias, w.bias.
+  std::shared_ptr<const void> with_bias(const Linear& w);
   // y = x W^T + b, or with `add` y += gate * (x W^T + b). A shape that is new here is measured, which must not happen
   // while a graph is recorded.
   void run(const Tensor& y, const Tensor& x, const Linear& w, const Tensor& gate, bool add);
@@ -31,6 +33,7 @@ class Linears {
   struct Operands;
   using Key = std::array<std::int64_t, 6>;
 
+  Tensor bias_of(const Linear& w);
   const Plan& plan_for(const Operands& operands);
   void measure(Plan& plan, const Operands& operands);
   void multiply(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algorithm) const;

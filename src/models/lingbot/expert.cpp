@@ -27,14 +27,15 @@ Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
     action_time_out_ = reader.linear({root + "action_time_mlp_out"}, {.full_output = true});
   }
   const Heads heads{config.expert.heads, config.expert.kv_heads, config.expert.head_size};
+  const bool fused = reader.device().fuses(
+      {.names = expert_root, .width = config.expert.width, .inner = config.expert.mlp, .rows = rows, .heads = heads});
   for (std::int64_t i = 0; i < config.expert.layers; ++i) {
     const std::string n = expert_layer(i), a = n + "self_attn.";
     layers_.push_back({
-        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}, {.rows = rows, .block = true, .heads = heads}),
-        .out = reader.linear({a + "o_proj"}, {.full_output = true, .rows = rows, .block = true}),
-        .gate_up =
-            reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}, {.rows = rows, .block = true, .gate_up = true}),
-        .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true, .rows = rows, .block = true}),
+        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}, {.fused = fused, .heads = heads}),
+        .out = reader.linear({a + "o_proj"}, {.full_output = true, .fused = fused}),
+        .gate_up = reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}, {.fused = fused, .gate_up = true}),
+        .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true, .fused = fused}),
     });
   }
   action_out_ = reader.linear({root + "action_out_proj"}, {.full_output = true});
@@ -108,8 +109,7 @@ std::vector<TimeConstants> Expert::constants(WeightReader& reader, const std::ve
     result[k].dt = steps[k].dt;
     result[k].final_norm = last[k].norm;
     if (config_.separate_time) continue;
-    result[k].action_time_in = action_time_in_;
-    result[k].action_time_in.bias = reader.device().constant(1, width, row_of(time_bias, k, width));
+    result[k].action_time_in = reader.device().with_bias(action_time_in_, row_of(time_bias, k, width));
   }
   return result;
 }
@@ -143,9 +143,10 @@ Tensor Expert::velocity(Ops& ops, const Buffers& buffers, const Rope& table, con
     const Layer& w = layers_[i];
     const Style &attn = time.attn_style[i], &mlp = time.mlp_style[i];
     const Norm& next = i + 1 < layers_.size() ? time.attn_style[i + 1].norm : time.final_norm;
-    const Tensor q = ops.qkv(h, attn.norm, w.qkv, rope, buffers.cache[i], rows.slots);
-    Tensor x = ops.attention(q, buffers.cache[i], rows.ranges, w.qkv.heads, w.out.input);  // [B (1 + n), H d]
-    ops.linear_add(h, x, w.out, attn.gate, mlp.norm);                                      // h += gate (x W^T)
+    const KeyValues cache{buffers.cache[i].keys, buffers.cache[i].values, true};
+    const Tensor q = ops.qkv(h, attn.norm, w.qkv, rope, cache, rows.slots);
+    Tensor x = ops.attention(q, cache, rows.ranges, w.qkv.heads, w.out.input);  // [B (1 + n), H d]
+    ops.linear_add(h, x, w.out, attn.gate, mlp.norm);                           // h += gate (x W^T)
 
     x = ops.gate_up(h, mlp.norm, w.gate_up, w.down.input);  // [B (1 + n), F]
     ops.linear_add(h, x, w.down, mlp.gate, next);

@@ -59,8 +59,7 @@ Linear WeightReader::linear(const std::vector<std::string>& names, const LinearL
   const TensorInfo& first = tensor(names[0] + ".weight");
   LinearSource source{.name = names[0],
                       .full_output = layout.full_output,
-                      .rows = layout.rows,
-                      .block = layout.block,
+                      .fused = layout.fused,
                       .heads = layout.heads,
                       .gate_up = layout.gate_up};
   source.inputs = padded(taken_columns(first, layout), layout.pad_inputs);

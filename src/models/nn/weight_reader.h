@@ -15,8 +15,7 @@ struct LinearLayout {
   std::int64_t pad_inputs = 1;   // likewise the columns
   std::int64_t inputs = 0;       // only so many of the first columns are taken; 0: all
   bool full_output = false;      // see LinearSource, as the rest
-  std::int64_t rows = 0;
-  bool block = false;
+  bool fused = false;
   Heads heads = {};
   bool gate_up = false;
 };

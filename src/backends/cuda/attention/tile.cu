@@ -1,0 +1,234 @@
+// y [T, H d] = softmax(q k^T / sqrt(d)) v, bf16, d = 64, 80 or 128, softmax in float32.
+// Work: a block is 64 rows of one head, a warp 16 of them; keys and values go by in blocks of 64 slots, two in shared
+// memory at a time, and sums are rescaled when a larger score comes. Blocks that no row of the tile sees are left out.
+// Bound: latency of a few blocks of keys; 264 rows of 16 heads are 0.6 GFLOP.
+// Reference: ReferenceKernels::attention.
+#include <cmath>
+
+#include "backends/cuda/attention/span.cuh"
+#include "backends/cuda/kernels.h"
+#include "backends/cuda/launch.cuh"
+
+namespace nervus::cuda {
+namespace {
+
+constexpr int tile_rows = 64, block_keys = 64, threads = 128, most_blocks = 512;
+
+struct Arguments {
+  const __nv_bfloat16* q;
+  const __nv_bfloat16* keys;
+  const __nv_bfloat16* values;
+  const int4* ranges;
+  __nv_bfloat16* y;
+  int rows, heads, key_heads;
+  float scale;  // log2(e) / sqrt(d)
+};
+
+template <int D>
+struct Shared {
+  static constexpr int stride = D + 8;  // rows fall on different banks
+  __nv_bfloat16 q[tile_rows][stride];
+  __nv_bfloat16 keys[2][block_keys][stride];
+  __nv_bfloat16 values[2][block_keys][stride];
+  int4 ranges[tile_rows];
+  unsigned short blocks[most_blocks];  // those that some row sees
+  int count;
+};
+
+// Lists the blocks of 64 slots that some row sees; returns the span of all.
+template <int D>
+__device__ Span plan_blocks(Shared<D>& shared, const Arguments& a, int first_row) {
+  const int lane = threadIdx.x % 32;
+  if (threadIdx.x < tile_rows) {
+    const int row = first_row + static_cast<int>(threadIdx.x);
+    shared.ranges[threadIdx.x] = row < a.rows ? a.ranges[row] : make_int4(0, 0, 0, 0);
+  }
+  if (threadIdx.x == 0) shared.count = 0;
+  __syncthreads();
+  const int4 mine[2] = {shared.ranges[lane], shared.ranges[lane + 32]};
+  const Span span = span_of(mine);
+  const int blocks = (span.total + block_keys - 1) / block_keys;
+  if (threadIdx.x < 32) {
+    for (int block = 0; block < blocks; ++block) {
+      bool seen = false;
+      const int begin = block * block_keys, end = min(begin + block_keys, span.total);
+      for (const int4& range : mine) {  // in slot numbers: of the first range, then of the second
+        const int x = range.x - span.first, y = range.y - span.first;
+        const int z = range.z - span.second + span.first_count, w = range.w - span.second + span.first_count;
+        seen |= range.x < range.y && x < min(end, span.first_count) && y > begin;
+        seen |= range.z < range.w && z < end && w > max(begin, span.first_count);
+      }
+      if (__any_sync(~0u, seen) && lane == 0) shared.blocks[shared.count++] = static_cast<unsigned short>(block);
+    }
+  }
+  __syncthreads();
+  return span;
+}
+
+template <int D>
+__device__ void load_block(Shared<D>& shared, const Arguments& a, const Span& span, int index, int group) {
+  const int base = shared.blocks[index] * block_keys, buffer = index % 2;
+  constexpr int units = D / 8;
+  for (int i = threadIdx.x; i < block_keys * units; i += threads) {
+    const int row = i / units, column = i % units * 8;
+    if (base + row >= span.total) {  // a weight of zero times garbage may be NaN
+      *reinterpret_cast<uint4*>(&shared.values[buffer][row][column]) = make_uint4(0, 0, 0, 0);
+      continue;
+    }
+    const std::int64_t at = (static_cast<std::int64_t>(span.slot(base + row)) * a.key_heads + group) * D + column;
+    copy_async(&shared.keys[buffer][row][column], a.keys + at);
+    copy_async(&shared.values[buffer][row][column], a.values + at);
+  }
+  copies_commit();
+}
+
+// One row's running maximum and sum, of two rows a thread.
+struct Running {
+  float largest[2] = {-INFINITY, -INFINITY};
+  float sum[2] = {0, 0};
+};
+
+// s becomes exp2(scale s - largest), zero where a row does not see; returns what earlier sums shrink by.
+__device__ float2 soften(float (&s)[block_keys / 8][4], Running& running, const int4 (&mine)[2], const Span& span,
+                         int base, float scale) {
+  const int pair = threadIdx.x % 4;
+  float top[2] = {running.largest[0], running.largest[1]}, shrink[2];
+#pragma unroll
+  for (int n = 0; n < block_keys / 8; ++n) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int j = base + n * 8 + 2 * pair + e % 2;
+      s[n][e] = j < span.total && sees(mine[e / 2], span, j) ? s[n][e] * scale : -INFINITY;
+      top[e / 2] = fmaxf(top[e / 2], s[n][e]);
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    top[r] = quad_max(top[r]);
+    shrink[r] = top[r] == -INFINITY ? 1.0f : exp2f(running.largest[r] - top[r]);
+    running.largest[r] = top[r];
+    running.sum[r] *= shrink[r];
+  }
+#pragma unroll
+  for (int n = 0; n < block_keys / 8; ++n) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      s[n][e] = s[n][e] == -INFINITY ? 0.0f : exp2f(s[n][e] - top[e / 2]);
+      running.sum[e / 2] += s[n][e];
+    }
+  }
+  return make_float2(shrink[0], shrink[1]);
+}
+
+__device__ std::uint32_t packed(float low, float high) {
+  const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const std::uint32_t*>(&both);
+}
+
+template <int D>
+__global__ void __launch_bounds__(threads) attention_tile_kernel(const Arguments a) {
+  extern __shared__ __align__(128) unsigned char memory[];
+  Shared<D>& shared = *reinterpret_cast<Shared<D>*>(memory);
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, quad = lane / 4, pair = lane % 4;
+  const int head = blockIdx.y, group = head / (a.heads / a.key_heads), first_row = blockIdx.x * tile_rows;
+  const Span span = plan_blocks(shared, a, first_row);  // ranges are of the call, not of a kernel before
+  begin();
+
+  for (int i = threadIdx.x; i < tile_rows * (D / 8); i += threads) {
+    const int row = i / (D / 8), column = i % (D / 8) * 8;
+    const std::int64_t from = min(first_row + row, a.rows - 1);
+    copy_async(&shared.q[row][column], a.q + (from * a.heads + head) * D + column);
+  }
+  if (shared.count > 0) load_block(shared, a, span, 0, group);
+  const int4 mine[2] = {shared.ranges[warp * 16 + quad], shared.ranges[warp * 16 + quad + 8]};
+  uint4 q[D / 16];
+  float o[D / 8][4] = {};
+  Running running;
+  for (int index = 0; index < shared.count; ++index) {
+    if (index + 1 < shared.count) {
+      load_block(shared, a, span, index + 1, group);
+      copies_wait<1>();
+    } else {
+      copies_wait<0>();
+    }
+    __syncthreads();
+    if (index == 0) {
+#pragma unroll
+      for (int k = 0; k < D / 16; ++k) {
+        q[k] = load_matrices<false>(&shared.q[warp * 16 + lane % 16][k * 16 + lane / 16 * 8]);
+      }
+    }
+    const auto& keys = shared.keys[index % 2];
+    const auto& values = shared.values[index % 2];
+    float s[block_keys / 8][4] = {};
+#pragma unroll
+    for (int n = 0; n < block_keys / 8; n += 2) {  // 16 keys: two matrices of 8, both halves of a step
+#pragma unroll
+      for (int k = 0; k < D / 16; ++k) {
+        const uint4 b = load_matrices<false>(&keys[n * 8 + lane / 16 * 8 + lane % 8][k * 16 + lane % 16 / 8 * 8]);
+        multiply(s[n], q[k], b.x, b.y);
+        multiply(s[n + 1], q[k], b.z, b.w);
+      }
+    }
+    const float2 shrink = soften(s, running, mine, span, shared.blocks[index] * block_keys, a.scale);
+#pragma unroll
+    for (auto& part : o) part[0] *= shrink.x, part[1] *= shrink.x, part[2] *= shrink.y, part[3] *= shrink.y;
+#pragma unroll
+    for (int k = 0; k < block_keys / 16; ++k) {
+      const uint4 p = make_uint4(packed(s[2 * k][0], s[2 * k][1]), packed(s[2 * k][2], s[2 * k][3]),
+                                 packed(s[2 * k + 1][0], s[2 * k + 1][1]), packed(s[2 * k + 1][2], s[2 * k + 1][3]));
+#pragma unroll
+      for (int n = 0; n < D / 8; n += 2) {
+        const uint4 v = load_matrices<true>(&values[k * 16 + lane % 16][n * 8 + lane / 16 * 8]);
+        multiply(o[n], p, v.x, v.y);
+        multiply(o[n + 1], p, v.z, v.w);
+      }
+    }
+    __syncthreads();  // the buffers may be filled again
+  }
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const float sum = quad_sum(running.sum[r]), inverse = sum > 0 ? 1.0f / sum : 0.0f;
+    const std::int64_t row = first_row + warp * 16 + quad + 8 * r;
+    if (row >= a.rows) continue;
+    __nv_bfloat16* target = a.y + (row * a.heads + head) * D + 2 * pair;
+#pragma unroll
+    for (int n = 0; n < D / 8; ++n) {
+      *reinterpret_cast<std::uint32_t*>(target + n * 8) = packed(o[n][2 * r] * inverse, o[n][2 * r + 1] * inverse);
+    }
+  }
+}
+
+}  // namespace
+
+bool has_attention_tile(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads) {
+  return q.dtype == DType::bf16 && y.dtype == DType::bf16 &&
+         (heads.size == 64 || heads.size == 80 || heads.size == 128) &&
+         cache.keys.rows <= static_cast<std::int64_t>(most_blocks - 1) * block_keys / 2;
+}
+
+void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
+                    const Tensor& ranges, const Heads& heads) {
+  const Arguments arguments{.q = data<const __nv_bfloat16>(q),
+                            .keys = data<const __nv_bfloat16>(cache.keys),
+                            .values = data<const __nv_bfloat16>(cache.values),
+                            .ranges = data<const int4>(ranges),
+                            .y = data<__nv_bfloat16>(y),
+                            .rows = static_cast<int>(q.rows),
+                            .heads = static_cast<int>(heads.query),
+                            .key_heads = static_cast<int>(heads.key_value),
+                            .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(heads.size))};
+  const auto run = [&](auto size) {
+    constexpr int D = decltype(size)::value;
+    launch(stream,
+           {.blocks = dim3(blocks_for(q.rows, tile_rows), static_cast<unsigned>(heads.query)),
+            .threads = threads,
+            .shared = static_cast<int>(sizeof(Shared<D>))},
+           attention_tile_kernel<D>, arguments);
+  };
+  if (heads.size == 64) run(std::integral_constant<int, 64>{});
+  else if (heads.size == 80) run(std::integral_constant<int, 80>{});
+  else run(std::integral_constant<int, 128>{});
+}
+
+}  // namespace nervus::cuda

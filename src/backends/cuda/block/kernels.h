@@ -1,0 +1,31 @@
+// The fused linears of a transformer block, for streams of few rows (an action expert's): norm, product and what
+// follows it in one kernel each, chained by programmatic dependent launch so that weights arrive while the kernel
+// before still runs. One thread block cluster a tile of outputs; see layout.h and product_sm90.cuh.
+#pragma once
+
+#include "backends/cuda/block/layout.h"
+#include "backends/cuda/handles.h"
+#include "backends/kernels.h"
+
+namespace nervus::cuda {
+
+// What the fused kernels need of one linear.
+struct BlockProduct {
+  const void* packed = nullptr;
+  BlockLayout layout;
+};
+
+// Packs W, row-major bf16 [N, K] on the device. `packed` holds layout.elements() bf16.
+void pack_block(const Stream& stream, void* packed, const void* weight, const BlockLayout& layout);
+// folded f32 [1, N] in packed order = bias + W shift; either may be empty.
+void fold_block(const Stream& stream, const Tensor& folded, const BlockProduct& w, const Tensor& bias,
+                const Tensor& shift);
+
+void block_qkv(const Stream& stream, const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h,
+               const Norm& norm, const Linear& w, const Rope& rope);
+void block_gate_up(const Stream& stream, const Tensor& y, const Residual& h, const Norm& norm, const Linear& w);
+void block_linear_add(const Stream& stream, const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
+                      const Norm& next);
+void start_residual(const Stream& stream, const Residual& h, const Norm& next);
+
+}  // namespace nervus::cuda

@@ -1,0 +1,30 @@
+// Launching the product of a block.
+#pragma once
+
+#include "backends/cuda/block/kernels.h"
+#include "backends/cuda/block/product_sm90.cuh"
+#include "backends/cuda/launch.cuh"
+
+namespace nervus::cuda {
+
+template <int N, int C, int Steps, typename Epilogue>
+void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const Tensor& squares,
+                  const Epilogue& epilogue) {
+  const auto& product = *static_cast<const BlockProduct*>(w.weight.get());
+  const BlockLayout& layout = product.layout;
+  check(layout.columns == N && layout.cluster == C && layout.steps == Steps, "the layout is this kernel's");
+  const ProductArguments arguments{.x = data<const __nv_bfloat16>(x),
+                                   .weight = static_cast<const __nv_bfloat16*>(product.packed),
+                                   .squares = data<const float>(squares),
+                                   .rows = static_cast<int>(x.rows),
+                                   .inputs = static_cast<int>(x.columns),
+                                   .parts = static_cast<int>(squares.columns)};
+  launch(stream,
+         {.blocks = dim3(static_cast<unsigned>(layout.tiles() * C), blocks_for(x.rows, 64)),
+          .threads = block_threads,
+          .shared = ProductShared<N, C, Steps, Epilogue>::bytes,
+          .cluster = C},
+         block_product<N, C, Steps, Epilogue>, arguments, epilogue);
+}
+
+}  // namespace nervus::cuda

@@ -1,0 +1,128 @@
+// h [T, D] += gate (x W^T + b), and what the next norm needs: scaled = h scale, squares = sums of h^2 over 32 columns.
+// Work: product_sm90.cuh; a cluster makes 32 outputs, each of its first four blocks finishes 16 rows of them.
+// Bound: see product_sm90.cuh; 768 x 2752 at 51 rows are 4.2 MB of weights, 0.9 us at memory rate.
+// Reference: ReferenceKernels::linear_add, rms_norm.
+#include "backends/cuda/attention/span.cuh"
+#include "backends/cuda/block/kernels.h"
+#include "backends/cuda/block/launch_sm90.cuh"
+#include "backends/cuda/block/product_sm90.cuh"
+
+namespace nervus::cuda {
+namespace {
+
+struct AddEpilogue {
+  static constexpr bool normed = false;
+  static constexpr int blocks = 1;
+  const float* bias;  // or null
+  const float* gate;  // or null
+  const float* scale;
+  float* h;
+  __nv_bfloat16* scaled;  // tiled
+  float* squares;         // [rows, parts]
+  int width, parts;
+
+  // Kept in shared memory, where it does not take the registers of x: of each thread that finishes, its constants; of
+  // each warp, the 16 x 8 values that it adds to; and sums of squares.
+  struct Constants {};
+  struct Inputs {};
+  struct Kept {
+    float2 bias, gate, scale;
+  };
+  struct Own {
+    float h[4][16][8];
+    float squares[16][4];
+    Kept kept[128];
+  };
+  static constexpr int shared_bytes = sizeof(Own);
+
+  static __device__ float2 pair_or(const float* values, int output, float fallback) {
+    return values == nullptr ? make_float2(fallback, fallback) : *reinterpret_cast<const float2*>(values + output);
+  }
+  __device__ Constants constants(int, int output, int, std::byte* shared) const {
+    reinterpret_cast<Own*>(shared)->kept[threadIdx.x] = {pair_or(bias, output, 0), pair_or(gate, output, 1),
+                                                         pair_or(scale, output, 1)};
+    return {};
+  }
+  __device__ Inputs inputs(int row, int output, int rows, std::byte* shared) const {
+    const int lane = threadIdx.x % 32, from = row - lane / 4 + lane / 2, column = output / 8 * 8 + lane % 2 * 4;
+    if (from < rows) {
+      copy_async(&reinterpret_cast<Own*>(shared)->h[threadIdx.x / 32][lane / 2][lane % 2 * 4],
+                 h + static_cast<std::int64_t>(from) * width + column);
+    }
+    return {};
+  }
+
+  __device__ void finish(int row, int output, int rows, const float4 (&sum)[1], const Constants&, const Inputs&,
+                         std::byte* shared) const {
+    copies_commit();
+    copies_wait<0>();
+    __syncwarp();
+    Own& own = *reinterpret_cast<Own*>(shared);
+    const Kept k = own.kept[threadIdx.x];
+    const float2 v[2] = {{sum[0].x, sum[0].y}, {sum[0].z, sum[0].w}};
+    auto* target = reinterpret_cast<__nv_bfloat162*>(scaled + tiled_offset(row, output, width));
+#pragma unroll
+    for (int s = 0; s < 2; ++s) {
+      const float2 before = *reinterpret_cast<const float2*>(&own.h[threadIdx.x / 32][row % 8 + 8 * s][output % 8]);
+      const float2 next =
+          make_float2(before.x + k.gate.x * (v[s].x + k.bias.x), before.y + k.gate.y * (v[s].y + k.bias.y));
+      target[s] = __floats2bfloat162_rn(next.x * k.scale.x, next.y * k.scale.y);
+      if (row + 8 * s < rows) {
+        *reinterpret_cast<float2*>(h + static_cast<std::int64_t>(row + 8 * s) * width + output) = next;
+      }
+      float square = next.x * next.x + next.y * next.y;
+      square += __shfl_xor_sync(~0u, square, 1);
+      square += __shfl_xor_sync(~0u, square, 2);
+      if (output % 8 == 0) own.squares[row % 16 + 8 * s][output % 32 / 8] = square;
+    }
+  }
+  __device__ void finish_rows(int first_row, int part, int rows, const std::byte* shared) const {
+    const int row = static_cast<int>(threadIdx.x);
+    if (row >= 16 || first_row + row >= rows) return;
+    const float4 sum = *reinterpret_cast<const float4*>(reinterpret_cast<const Own*>(shared)->squares[row]);
+    squares[static_cast<std::int64_t>(first_row + row) * parts + part] = sum.x + sum.y + sum.z + sum.w;
+  }
+};
+
+// Rows of h as the first norm wants them: one block a row, one warp a part.
+__global__ void start_residual_kernel(const float* h, const float* scale, __nv_bfloat16* scaled, float* squares,
+                                      int width, int parts) {
+  begin();
+  const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  const std::int64_t row = blockIdx.x;
+  for (int part = threadIdx.x / 32; part < parts; part += warps) {
+    const int column = part * 32 + lane;
+    const float value = column < width ? __ldcg(h + row * width + column) : 0.0f;
+    if (column < width) scaled[tiled_offset(row, column, width)] = __float2bfloat16(value * scale[column]);
+    float sum = value * value;
+    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+    if (lane == 0) squares[row * parts + part] = sum;
+  }
+}
+
+}  // namespace
+
+void block_linear_add(const Stream& stream, const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
+                      const Norm& next) {
+  const AddEpilogue epilogue{.bias = data<const float>(w.bias),
+                             .gate = data<const float>(gate),
+                             .scale = next.scale.as<float>(),
+                             .h = h.h.as<float>(),
+                             .scaled = data<__nv_bfloat16>(h.scaled),
+                             .squares = h.squares.as<float>(),
+                             .width = static_cast<int>(h.h.columns),
+                             .parts = static_cast<int>(h.squares.columns)};
+  if (static_cast<const BlockProduct*>(w.weight.get())->layout.steps == 16) {
+    launch_block<32, 4, 16>(stream, w, x, {}, epilogue);
+  } else {
+    launch_block<32, 5, 18>(stream, w, x, {}, epilogue);
+  }
+}
+
+void start_residual(const Stream& stream, const Residual& h, const Norm& next) {
+  launch(stream, {.blocks = dim3(static_cast<unsigned>(h.h.rows)), .threads = 256}, start_residual_kernel,
+         data<const float>(h.h), data<const float>(next.scale), data<__nv_bfloat16>(h.scaled), data<float>(h.squares),
+         static_cast<int>(h.h.columns), static_cast<int>(h.squares.columns));
+}
+
+}  // namespace nervus::cuda
