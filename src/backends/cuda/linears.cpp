@@ -12,6 +12,8 @@ constexpr int most_candidates = 8;
 constexpr int repetitions = 4;
 // Overwritten between two measurements, so that weights come from memory as they do in a model.
 constexpr std::int64_t cold_bytes = std::int64_t{128} << 20;
+// Of activations, which may be some rows of a larger tensor, in bytes.
+constexpr std::uint32_t row_alignment = 16;
 // A candidate replaces the library's own first choice only if it is faster by more than the clock's noise.
 constexpr float worth_changing = 0.97f;
 
@@ -140,6 +142,10 @@ const Linears::Plan& Linears::plan_for(const Operands& operands) {
     // Parts of a sum are added in float32 and in one order, never by atomics and never in bf16.
     set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
         static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+    for (const auto rows_of : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                               CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+      set(preference, rows_of, row_alignment);
+    }
     made->candidates.resize(most_candidates);
     int found = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
