@@ -53,35 +53,40 @@ __device__ void scores(float (&s)[warp_keys / 8][4], const uint4 (&q)[units / 2]
   }
 #pragma unroll
   for (int c = 0; c < units / 4; ++c) {
+    uint4 k[warp_keys / 8];
 #pragma unroll
     for (int n = 0; n < warp_keys / 8; ++n) {
       const int row = first_key + n * 8 + lane % 8;
-      const uint4 k = load_matrices<false>(keys + row * head * 2 + ((c * 4 + lane / 8) ^ (row % 8)) * 16);
-      multiply(s[n], q[2 * c], k.x, k.y);
-      multiply(s[n], q[2 * c + 1], k.z, k.w);
+      k[n] = load_matrices<false>(keys + row * head * 2 + ((c * 4 + lane / 8) ^ (row % 8)) * 16);
     }
+#pragma unroll
+    for (int n = 0; n < warp_keys / 8; ++n) multiply(s[n], q[2 * c], k[n].x, k[n].y);
+#pragma unroll
+    for (int n = 0; n < warp_keys / 8; ++n) multiply(s[n], q[2 * c + 1], k[n].z, k[n].w);
   }
 }
 
-// o [16, 16 channels of this warp] += p [16, count] v
+// o [16, 16 channels of this warp] += p [16, count] v, 64 keys at a time: loads first, then two chains of products.
 __device__ void weigh_values(float (&o)[2][4], const std::byte* probabilities, const std::byte* values, int count) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int p_row = lane % 16, p_half = lane / 16, v_row = lane % 16, v_unit = warp * 2 + lane / 16;
-  float more[2][4] = {};  // of every other 16 keys, so that products do not wait for each other
-  const auto weigh = [&](float(&sum)[2][4], int k) {
-    const uint4 p = load_matrices<false>(probabilities + (p_row * probability_stride + k + p_half * 8) * 2);
-    const int row = k + v_row;
-    const uint4 v = load_matrices<true>(values + row * head * 2 + (v_unit ^ (row % 8)) * 16);
-    multiply(sum[0], p, v.x, v.y);
-    multiply(sum[1], p, v.z, v.w);
-  };
-  int k = 0;
-#pragma unroll 3
-  for (; k + 32 <= count; k += 32) {
-    weigh(o, k);
-    weigh(more, k + 16);
+  const int lane = threadIdx.x % 32, unit = threadIdx.x / 32 * 2 + lane / 16;
+  const std::byte* p_row = probabilities + (lane % 16 * probability_stride + lane / 16 * 8) * 2;
+  const std::byte* v_row = values + lane % 16 * head * 2 + (unit ^ (lane % 8)) * 16;
+  float more[2][4] = {};
+  for (int k = 0; k < count; k += 64) {
+    uint4 p[4], v[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      p[i] = load_matrices<false>(p_row + (k + i * 16) * 2);
+      v[i] = load_matrices<true>(v_row + (k + i * 16) * head * 2);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i += 2) {
+      multiply(o[0], p[i], v[i].x, v[i].y);
+      multiply(o[1], p[i], v[i].z, v[i].w);
+      multiply(more[0], p[i + 1], v[i + 1].x, v[i + 1].y);
+      multiply(more[1], p[i + 1], v[i + 1].z, v[i + 1].w);
+    }
   }
-  if (k < count) weigh(o, k);
 #pragma unroll
   for (int i = 0; i < 8; ++i) o[i / 4][i % 4] += more[i / 4][i % 4];
 }
@@ -102,11 +107,11 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   int4 range[1] = {make_int4(0, 0, 0, 0)};
   if (lane < tile_rows && first_row + lane < a.rows) range[0] = a.ranges[first_row + lane];
   const Span span = span_of(range);
-  int4 mine[2];  // ranges of rows quad and quad + 8
-  for (int s = 0; s < 2; ++s) {
-    mine[s] = make_int4(__shfl_sync(~0u, range[0].x, quad + 8 * s), __shfl_sync(~0u, range[0].y, quad + 8 * s),
-                        __shfl_sync(~0u, range[0].z, quad + 8 * s), __shfl_sync(~0u, range[0].w, quad + 8 * s));
-  }
+  const auto range_of = [&](int row) {
+    return make_int4(__shfl_sync(~0u, range[0].x, row), __shfl_sync(~0u, range[0].y, row),
+                     __shfl_sync(~0u, range[0].z, row), __shfl_sync(~0u, range[0].w, row));
+  };
+  const Sight sights[2] = {{range_of(quad), span}, {range_of(quad + 8), span}};
   const int early = a.settled ? min(span.first_count, tile_keys) : 0;
   load_slots(keys, values, a, span, 0, 0, early, group);
 #if __CUDA_ARCH__ >= 900
@@ -120,7 +125,7 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   for (int step = 0; step < units / 2; ++step) q[step] = __ldcg(source + step * 32);
   float largest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0}, o[2][4] = {};
   for (int base = 0; base < span.total; base += tile_keys) {
-    const int count = min(tile_keys, span.total - base), padded = (count + 15) / 16 * 16;
+    const int count = min(tile_keys, span.total - base), padded = (count + 63) / 64 * 64;
     if (base > 0) __syncthreads();  // the tile before has been read
     load_slots(keys, values, a, span, base, base == 0 ? early : 0, count, group);
     for (int i = count * units + threadIdx.x; i < padded * units; i += warps * 32) {  // zero times garbage may be NaN
@@ -138,8 +143,7 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int j = warp * warp_keys + n * 8 + 2 * pair + e % 2;
-        const bool visible = j < count && sees(mine[e / 2], span, base + j);
-        s[n][e] = visible ? s[n][e] * a.scale : -INFINITY;
+        s[n][e] = sights[e / 2].sees(base + j) ? s[n][e] * a.scale : -INFINITY;
         top[e / 2] = fmaxf(top[e / 2], s[n][e]);
       }
     }
@@ -148,11 +152,14 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
       if (pair == 0) maxima[warp * tile_rows + quad + 8 * r] = top[r];
     }
     __syncthreads();
-    float shrink[2];
+    float shrink[2], zero[2];
+#pragma unroll
     for (int r = 0; r < 2; ++r) {
       float now = largest[r];
+#pragma unroll
       for (int w = 0; w < warps; ++w) now = fmaxf(now, maxima[w * tile_rows + quad + 8 * r]);
-      shrink[r] = now == -INFINITY ? 1.0f : exp2f(largest[r] - now);
+      zero[r] = now == -INFINITY ? 0.0f : now;
+      shrink[r] = power_of_two(largest[r] - zero[r]);
       largest[r] = now;
     }
     float part[2] = {0, 0};
@@ -160,8 +167,7 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
     for (int n = 0; n < warp_keys / 8; ++n) {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const float first = s[n][2 * r] == -INFINITY ? 0.0f : exp2f(s[n][2 * r] - largest[r]);
-        const float second = s[n][2 * r + 1] == -INFINITY ? 0.0f : exp2f(s[n][2 * r + 1] - largest[r]);
+        const float first = power_of_two(s[n][2 * r] - zero[r]), second = power_of_two(s[n][2 * r + 1] - zero[r]);
         part[r] += first + second;
         const int at = (quad + 8 * r) * probability_stride + warp * warp_keys + n * 8 + 2 * pair;
         *reinterpret_cast<__nv_bfloat162*>(probabilities + at * 2) = __floats2bfloat162_rn(first, second);
@@ -172,8 +178,10 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
       if (pair == 0) sums[warp * tile_rows + quad + 8 * r] = part[r];
     }
     __syncthreads();
+#pragma unroll
     for (int r = 0; r < 2; ++r) {
       total[r] *= shrink[r];
+#pragma unroll
       for (int w = 0; w < warps; ++w) total[r] += sums[w * tile_rows + quad + 8 * r];
       for (int n = 0; n < 2; ++n) o[n][2 * r] *= shrink[r], o[n][2 * r + 1] *= shrink[r];
     }

@@ -35,9 +35,24 @@ __device__ Span span_of(const int4 (&ranges)[each]) {
   return span;
 }
 
-__device__ inline bool sees(const int4& range, const Span& span, int j) {
-  const int slot = span.slot(j);
-  return j < span.first_count ? slot >= range.x && slot < range.y : slot >= range.z && slot < range.w;
+// The slot numbers that one row sees, as two intervals; without branches.
+struct Sight {
+  int begin[2];
+  unsigned count[2];
+
+  __device__ Sight(const int4& range, const Span& span)
+      : begin{range.x - span.first, range.z - span.second + span.first_count},
+        count{static_cast<unsigned>(max(range.y - range.x, 0)), static_cast<unsigned>(max(range.w - range.z, 0))} {}
+  __device__ bool sees(int j) const {
+    return (static_cast<unsigned>(j - begin[0]) < count[0]) | (static_cast<unsigned>(j - begin[1]) < count[1]);
+  }
+};
+
+// 2^x, 0 for minus infinity.
+__device__ inline float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
 }
 
 // 16 bytes from L2 into shared memory; copies_wait() waits for all of this thread's but the `newest` groups.

@@ -88,32 +88,32 @@ struct Running {
   float sum[2] = {0, 0};
 };
 
-// s becomes exp2(scale s - largest), zero where a row does not see; returns what earlier sums shrink by.
-__device__ float2 soften(float (&s)[block_keys / 8][4], Running& running, const int4 (&mine)[2], const Span& span,
-                         int base, float scale) {
+// s becomes 2^(scale s - largest), zero where a row does not see; returns what earlier sums shrink by.
+__device__ float2 soften(float (&s)[block_keys / 8][4], Running& running, const Sight (&sights)[2], int base,
+                         float scale) {
   const int pair = threadIdx.x % 4;
   float top[2] = {running.largest[0], running.largest[1]}, shrink[2];
 #pragma unroll
   for (int n = 0; n < block_keys / 8; ++n) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      const int j = base + n * 8 + 2 * pair + e % 2;
-      s[n][e] = j < span.total && sees(mine[e / 2], span, j) ? s[n][e] * scale : -INFINITY;
+      s[n][e] = sights[e / 2].sees(base + n * 8 + 2 * pair + e % 2) ? s[n][e] * scale : -INFINITY;
       top[e / 2] = fmaxf(top[e / 2], s[n][e]);
     }
   }
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    top[r] = quad_max(top[r]);
-    shrink[r] = top[r] == -INFINITY ? 1.0f : exp2f(running.largest[r] - top[r]);
-    running.largest[r] = top[r];
+    const float before = running.largest[r];
+    running.largest[r] = quad_max(top[r]);
+    top[r] = running.largest[r] == -INFINITY ? 0.0f : running.largest[r];
+    shrink[r] = power_of_two(before - top[r]);
     running.sum[r] *= shrink[r];
   }
 #pragma unroll
   for (int n = 0; n < block_keys / 8; ++n) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      s[n][e] = s[n][e] == -INFINITY ? 0.0f : exp2f(s[n][e] - top[e / 2]);
+      s[n][e] = power_of_two(s[n][e] - top[e / 2]);
       running.sum[e / 2] += s[n][e];
     }
   }
@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(threads) attention_tile_kernel(const Arguments
     copy_async(&shared.q[row][column], a.q + (from * a.heads + head) * D + column);
   }
   if (shared.count > 0) load_block(shared, a, span, 0, group);
-  const int4 mine[2] = {shared.ranges[warp * 16 + quad], shared.ranges[warp * 16 + quad + 8]};
+  const Sight sights[2] = {{shared.ranges[warp * 16 + quad], span}, {shared.ranges[warp * 16 + quad + 8], span}};
   uint4 q[D / 16];
   float o[D / 8][4] = {};
   Running running;
@@ -162,26 +162,34 @@ __global__ void __launch_bounds__(threads) attention_tile_kernel(const Arguments
     const auto& values = shared.values[index % 2];
     float s[block_keys / 8][4] = {};
 #pragma unroll
-    for (int n = 0; n < block_keys / 8; n += 2) {  // 16 keys: two matrices of 8, both halves of a step
+    for (int k = 0; k < D / 16; ++k) {
+      uint4 b[block_keys / 16];  // 16 keys each: two matrices of 8, both halves of a step
 #pragma unroll
-      for (int k = 0; k < D / 16; ++k) {
-        const uint4 b = load_matrices<false>(&keys[n * 8 + lane / 16 * 8 + lane % 8][k * 16 + lane % 16 / 8 * 8]);
-        multiply(s[n], q[k], b.x, b.y);
-        multiply(s[n + 1], q[k], b.z, b.w);
+      for (int n = 0; n < block_keys / 16; ++n) {
+        b[n] = load_matrices<false>(&keys[n * 16 + lane / 16 * 8 + lane % 8][k * 16 + lane % 16 / 8 * 8]);
+      }
+#pragma unroll
+      for (int n = 0; n < block_keys / 16; ++n) {
+        multiply(s[2 * n], q[k], b[n].x, b[n].y);
+        multiply(s[2 * n + 1], q[k], b[n].z, b[n].w);
       }
     }
-    const float2 shrink = soften(s, running, mine, span, shared.blocks[index] * block_keys, a.scale);
+    const float2 shrink = soften(s, running, sights, shared.blocks[index] * block_keys, a.scale);
 #pragma unroll
     for (auto& part : o) part[0] *= shrink.x, part[1] *= shrink.x, part[2] *= shrink.y, part[3] *= shrink.y;
 #pragma unroll
     for (int k = 0; k < block_keys / 16; ++k) {
       const uint4 p = make_uint4(packed(s[2 * k][0], s[2 * k][1]), packed(s[2 * k][2], s[2 * k][3]),
                                  packed(s[2 * k + 1][0], s[2 * k + 1][1]), packed(s[2 * k + 1][2], s[2 * k + 1][3]));
+      uint4 v[D / 16];
 #pragma unroll
-      for (int n = 0; n < D / 8; n += 2) {
-        const uint4 v = load_matrices<true>(&values[k * 16 + lane % 16][n * 8 + lane / 16 * 8]);
-        multiply(o[n], p, v.x, v.y);
-        multiply(o[n + 1], p, v.z, v.w);
+      for (int n = 0; n < D / 16; ++n) {
+        v[n] = load_matrices<true>(&values[k * 16 + lane % 16][n * 16 + lane / 16 * 8]);
+      }
+#pragma unroll
+      for (int n = 0; n < D / 16; ++n) {
+        multiply(o[2 * n], p, v[n].x, v[n].y);
+        multiply(o[2 * n + 1], p, v[n].z, v[n].w);
       }
     }
     __syncthreads();  // the buffers may be filled again
