@@ -101,9 +101,6 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, quad = lane / 4, pair = lane % 4;
   const int head_index = blockIdx.x, group = head_index / (a.heads / a.key_heads), first_row = blockIdx.y * tile_rows;
 
-#if __CUDA_ARCH__ >= 900
-  cudaTriggerProgrammaticLaunchCompletion();
-#endif
   int4 range[1] = {make_int4(0, 0, 0, 0)};
   if (lane < tile_rows && first_row + lane < a.rows) range[0] = a.ranges[first_row + lane];
   const Span span = span_of(range);
@@ -116,6 +113,7 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   load_slots(keys, values, a, span, 0, 0, early, group);
 #if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
 #endif
 
   uint4 q[units / 2];

@@ -92,7 +92,6 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
     }
     if (rank < Shared::owners) barrier_expect(barriers + 2, Shared::received_bytes);
   }
-  cudaTriggerProgrammaticLaunchCompletion();
   __syncthreads();
   cluster_meet();
 
@@ -108,6 +107,7 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
       constants[i] = epilogue.constants(row_of(i), output_of(i), a.rows, shared + Shared::own);
   }
   cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();  // not before: weights of two kernels ahead would arrive too soon
 
   RowNorms<Shared::owned_rows> row_norms;
   if constexpr (Epilogue::normed) row_norms.load(a, owned);
