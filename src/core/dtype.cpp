@@ -43,11 +43,32 @@ void write_chunk(const float* values, DType to, std::byte* target, std::int64_t 
   else narrow_all<to_float8>(values, target, count);
 }
 
+// Adding one to the exponent's last bit carries into the sign's place where all its bits are set.
+constexpr std::uint32_t magnitude = 0x7fffffff, carry = 0x00800000;
+
 bool finite(const float* values, std::int64_t count) {
-  std::int32_t largest = 0;  // of the magnitudes' bits
-  for (std::int64_t i = 0; i < count; ++i)
-    largest = std::max(largest, std::bit_cast<std::int32_t>(values[i]) & 0x7fffffff);
-  return largest < 0x7f800000;
+  std::uint32_t seen = 0;
+  for (std::int64_t i = 0; i < count; ++i) seen |= (std::bit_cast<std::uint32_t>(values[i]) & magnitude) + carry;
+  return seen >> 31 == 0;
+}
+
+// Rounds to bfloat16 in the same pass; what it writes for values that are not finite is of no use.
+bool narrow_finite(const float* values, std::uint16_t* target, std::int64_t count) {
+  std::uint32_t seen = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto bits = std::bit_cast<std::uint32_t>(values[i]);
+    seen |= (bits & magnitude) + carry;
+    target[i] = static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  }
+  return seen >> 31 == 0;
+}
+
+// As f32 or bf16, straight from f32; false if a value is not finite.
+bool convert_chunk(const float* values, DType to, std::byte* target, std::int64_t count) {
+  const bool aligned = reinterpret_cast<std::uintptr_t>(target) % alignof(std::uint16_t) == 0;
+  if (to == DType::bf16 && aligned) return narrow_finite(values, reinterpret_cast<std::uint16_t*>(target), count);
+  write_chunk(values, to, target, count);
+  return finite(values, count);
 }
 
 }  // namespace
@@ -100,12 +121,14 @@ std::int64_t convert_finite(DType from, const void* source, DType to, void* targ
   for (std::int64_t begin = 0; begin < count; begin += chunk) {
     float wide[chunk];
     const std::int64_t n = std::min(chunk, count - begin);
-    convert_to_float(from, in + begin * static_cast<std::int64_t>(size_of(from)), wide, n);
-    if (!finite(wide, n)) {
-      const auto* found = std::find_if(wide, wide + n, [](float x) { return !std::isfinite(x); });
-      bad = std::min(bad, begin + (found - wide));
+    const std::byte* part = in + begin * static_cast<std::int64_t>(size_of(from));
+    const bool direct = from == DType::f32 && reinterpret_cast<std::uintptr_t>(part) % alignof(float) == 0;
+    if (!direct) convert_to_float(from, part, wide, n);
+    const float* values = direct ? reinterpret_cast<const float*>(part) : wide;
+    if (!convert_chunk(values, to, out + begin * static_cast<std::int64_t>(size_of(to)), n)) {
+      const auto* found = std::find_if(values, values + n, [](float x) { return !std::isfinite(x); });
+      bad = std::min(bad, begin + (found - values));
     }
-    write_chunk(wide, to, out + begin * static_cast<std::int64_t>(size_of(to)), n);
   }
   return bad < count ? bad : -1;
 }
