@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [--sanitize] [--filter REGEX] [--build-dir DIR]
 #
-#   --sanitize       with AddressSanitizer and UndefinedBehaviorSanitizer, in build-sanitize/
+#   --sanitize       with AddressSanitizer and UndefinedBehaviorSanitizer, in build-sanitize/, without CUDA
 #   --filter REGEX   only the tests whose name matches
 #   --build-dir DIR  where to build (default: build, or build-sanitize)
 set -euo pipefail
@@ -41,8 +41,8 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh
 if [ -n "$sanitize" ]; then
   directory=${directory:-build-sanitize}
-  scripts/build.sh "$directory" all -DNERVUS_TESTS=ON -DNERVUS_BENCHMARKS=OFF -DNERVUS_SANITIZE=address,undefined \
-    -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g"
+  scripts/build.sh "$directory" all -DNERVUS_TESTS=ON -DNERVUS_BENCHMARKS=OFF -DNERVUS_CUDA=OFF \
+    -DNERVUS_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g"
 else
   directory=${directory:-build}
   scripts/build.sh "$directory" all -DNERVUS_TESTS=ON
