@@ -181,7 +181,7 @@ std::string Linears::library() {
 bool Linears::supports(DType dtype) {
   try {
     const std::string implementation = describe_best(packing_rows, packing_rows, dtype).impl_info_str();
-    return implementation.find("brg") != std::string::npos;
+    return implementation.find("brg") != std::string::npos && implementation.find("amx") == std::string::npos;
   } catch (const dnnl::error&) {
     return false;
   }

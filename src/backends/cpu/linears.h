@@ -20,7 +20,7 @@ class Linears {
   // "oneDNN 2.6.3"
   static std::string library();
   // Whether oneDNN has products of `dtype` for this processor that run at its speed and give a row the same bits for
-  // any number of rows and threads: its batch-reduced ("brg") ones do.
+  // any number of rows and threads: its batch-reduced ("brg") ones do, but not those of AMX.
   static bool supports(DType dtype);
 
   // Reads the [outputs, inputs] matrix of `source` as `dtype` and packs it; `bytes` grows by what it holds. The peak is
