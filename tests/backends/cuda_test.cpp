@@ -3,24 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 #include "lab.h"
 
 namespace nervus {
 namespace {
-
-// cuda:0, or null and a message of why not.
-std::unique_ptr<Device> device_or_skip(Precision precision) {
-  try {
-    return make_cuda_device(precision, 0);
-  } catch (const Error& error) {
-    MESSAGE("skipped: " << std::string(error.what()));
-    CHECK(error.kind() == ErrorKind::unsupported);
-    return nullptr;
-  }
-}
 
 ErrorKind kind_of_failure(const std::function<void()>& work, std::string& message) {
   try {
@@ -31,10 +19,6 @@ ErrorKind kind_of_failure(const std::function<void()>& work, std::string& messag
   }
   FAIL("expected an error");
   return ErrorKind::internal;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 TEST_CASE("cuda: a device that is not there is refused in a sentence with its mend") {
@@ -50,7 +34,7 @@ TEST_CASE("cuda: a device that is not there is refused in a sentence with its me
 }
 
 TEST_CASE("cuda: memory is counted, aligned and zero") {
-  const auto device = device_or_skip(Precision::f32);
+  const auto device = cuda_or_skip(Precision::f32);
   if (!device) return;
   const std::int64_t before = device->memory();
   for (const std::int64_t bytes :
@@ -65,7 +49,7 @@ TEST_CASE("cuda: memory is counted, aligned and zero") {
 }
 
 TEST_CASE("cuda: what is uploaded comes back, in any size") {
-  const auto device = device_or_skip(Precision::f32);
+  const auto device = cuda_or_skip(Precision::f32);
   if (!device) return;
   for (const std::int64_t count : {1, 1000, 5'000'000}) {
     std::vector<std::int32_t> sent(static_cast<std::size_t>(count));
@@ -78,7 +62,7 @@ TEST_CASE("cuda: what is uploaded comes back, in any size") {
 }
 
 TEST_CASE("cuda: an allocation that is too large is an error, and the device goes on") {
-  const auto device = device_or_skip(Precision::f32);
+  const auto device = cuda_or_skip(Precision::f32);
   if (!device) return;
   const std::int64_t before = device->memory();
   std::string message;
@@ -95,7 +79,7 @@ TEST_CASE("cuda: an allocation that is too large is an error, and the device goe
 }
 
 TEST_CASE("cuda: rows without an index and without a slot stay as they are") {
-  const auto device = device_or_skip(Precision::f32);
+  const auto device = cuda_or_skip(Precision::f32);
   if (!device) return;
   Lab lab(*device, 3);
   const Tensor x = lab.input(DType::f32, 2, 8, std::vector<float>(16, 2.0f));
@@ -131,7 +115,7 @@ struct Block {
 
 TEST_CASE("cuda: a graph does what its launches did, to the last bit, on what is in memory when it is launched") {
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
-    const auto device = device_or_skip(precision);
+    const auto device = cuda_or_skip(precision);
     if (!device) return;
     Lab lab(*device, 4);
     const Block block(lab, 51);
@@ -150,7 +134,7 @@ TEST_CASE("cuda: a graph does what its launches did, to the last bit, on what is
 }
 
 TEST_CASE("cuda: two devices of one process compute side by side") {
-  const auto first = device_or_skip(Precision::bf16);
+  const auto first = cuda_or_skip(Precision::bf16);
   if (!first) return;
   const auto second = make_cuda_device(Precision::bf16, 0);
   Lab lab(*first, 5), other(*second, 5);
@@ -170,7 +154,7 @@ TEST_CASE("cuda: two devices of one process compute side by side") {
 }
 
 TEST_CASE("cuda: notes measure the time between them") {
-  const auto device = device_or_skip(Precision::bf16);
+  const auto device = cuda_or_skip(Precision::bf16);
   if (!device) return;
   Lab lab(*device, 6);
   const Block block(lab, 408);

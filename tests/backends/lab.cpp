@@ -54,6 +54,16 @@ std::vector<Candidate> candidates(Precision precision) {
   return made;
 }
 
+std::unique_ptr<Device> cuda_or_skip(Precision precision) {
+  try {
+    return make_cuda_device(precision, 0);
+  } catch (const Error& error) {
+    MESSAGE("skipped: " << std::string(error.what()));
+    CHECK(error.kind() == ErrorKind::unsupported);
+    return nullptr;
+  }
+}
+
 std::vector<float> Lab::random_values(std::int64_t count, float deviation, float mean) {
   std::vector<float> values(static_cast<std::size_t>(count));
   for (float& value : values) {
@@ -109,21 +119,31 @@ std::vector<float> Lab::values(const Tensor& x) {
   return wide;
 }
 
+void check_close(const std::string& op, DType output, const std::vector<float>& found,
+                 const std::vector<float>& expected) {
+  const Tolerance& tolerance = tolerance_of(op, output);
+  INFO(op);
+  REQUIRE(found.size() == expected.size());
+  CHECK(difference(found, expected, tolerance.metric) <= tolerance.bound);
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
 void check_against_reference(const std::string& op, bool f32_output, const Body& body) {
   const std::uint64_t seed = std::random_device{}();
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
     const auto reference = make_reference_device(precision);
     Lab reference_lab(*reference, seed);
     const std::vector<float> expected = body(reference_lab);
-    const Tolerance& tolerance = tolerance_of(op, f32_output ? DType::f32 : reference->activation());
     for (const Candidate& candidate : candidates(precision)) {
       const auto device = candidate.make(2);
       Lab lab(*device, seed);
       const std::vector<float> found = body(lab);
       INFO(op << " on " << candidate.name << ", precision " << std::string(name_of(device->activation())) << ", seed "
               << seed);
-      REQUIRE(found.size() == expected.size());
-      CHECK(difference(found, expected, tolerance.metric) <= tolerance.bound);
+      check_close(op, f32_output ? DType::f32 : reference->activation(), found, expected);
     }
   }
 }

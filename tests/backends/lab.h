@@ -52,6 +52,14 @@ std::vector<Candidate> cpu_candidates(Precision precision);
 // Those and cuda:0; where there is none, the reason is printed once.
 std::vector<Candidate> candidates(Precision precision);
 
+// cuda:0, or null and a message of why not.
+std::unique_ptr<Device> cuda_or_skip(Precision precision);
+
+// Compares by the row of tolerances.h for `op` and `output`; NaN equals NaN.
+void check_close(const std::string& op, DType output, const std::vector<float>& found,
+                 const std::vector<float>& expected);
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b);
+
 using Body = std::function<std::vector<float>(Lab&)>;
 
 // Runs `body` on every candidate in both precisions and on the reference, and compares what it returns by the row of

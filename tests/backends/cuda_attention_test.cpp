@@ -1,0 +1,155 @@
+// The CUDA device's two attention kernels for bf16 against the reference in float32, on inputs that bf16 holds.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "fused_lab.h"
+#include "reference/device.h"
+
+namespace nervus {
+namespace {
+
+using Ranges = std::vector<std::array<std::int32_t, 4>>;
+
+struct Scene {
+  Heads heads;
+  std::int64_t slots;
+  Ranges ranges;
+  bool tiled = false;  // q and y, which asks for the kernel of few rows
+  bool settled = false;
+};
+
+// The least interval around what the rows' first (part 0) or second (part 2) ranges name.
+std::array<std::int32_t, 2> hull(const Ranges& ranges, std::size_t part) {
+  std::array<std::int32_t, 2> around{std::numeric_limits<std::int32_t>::max(), 0};
+  for (const auto& row : ranges) {
+    if (row[part] >= row[part + 1]) continue;
+    around = {std::min(around[0], row[part]), std::max(around[1], row[part + 1])};
+  }
+  return around;
+}
+
+// What no row sees: NaN outside both hulls, where nothing may be read; between, large and finite: it may be read,
+// and is then weighed with zero.
+void poison_unseen(const Scene& scene, std::vector<float>& keys, std::vector<float>& values) {
+  const auto first = hull(scene.ranges, 0), second = hull(scene.ranges, 2);
+  const auto within = [](std::int32_t slot, std::int32_t begin, std::int32_t end) {
+    return slot >= begin && slot < end;
+  };
+  const auto width = static_cast<std::size_t>(scene.heads.key_value * scene.heads.size);
+  for (std::int32_t slot = 0; slot < scene.slots; ++slot) {
+    if (std::any_of(scene.ranges.begin(), scene.ranges.end(),
+                    [&](const auto& row) { return within(slot, row[0], row[1]) || within(slot, row[2], row[3]); })) {
+      continue;
+    }
+    const bool between = within(slot, first[0], first[1]) || within(slot, second[0], second[1]);
+    const float poison = between ? 1e30f : std::numeric_limits<float>::quiet_NaN();
+    std::fill_n(keys.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(slot) * width), width, poison);
+    std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(slot) * width), width, poison);
+  }
+}
+
+std::vector<float> attend(FusedLab& lab, const Scene& scene) {
+  const auto rows = static_cast<std::int64_t>(scene.ranges.size());
+  const std::int64_t width = scene.heads.key_value * scene.heads.size, columns = scene.heads.query * scene.heads.size;
+  std::vector<float> keys = lab.draw(scene.slots * width, 2.0f), values = lab.draw(scene.slots * width, 1.0f);
+  poison_unseen(scene, keys, values);
+  const DType dtype = lab.plain().activation();
+  const KeyValues cache{lab.plain().input(dtype, scene.slots, width, keys),
+                        lab.plain().input(dtype, scene.slots, width, values), scene.settled};
+  std::vector<std::int32_t> ranges;
+  for (const auto& row : scene.ranges) ranges.insert(ranges.end(), row.begin(), row.end());
+  const std::vector<float> queries = lab.draw(rows * columns, 1.0f);
+  const bool tiled = scene.tiled && lab.tiles();
+  const Tensor q = tiled ? lab.rows(rows, columns, queries) : lab.plain().input(dtype, rows, columns, queries);
+  return lab.values(lab.ops().attention(q, cache, lab.plain().integers(rows, 4, ranges), scene.heads,
+                                        {.dtype = dtype, .tiled = tiled}));
+}
+
+void check_scene(Device& device, const Scene& scene) {
+  CAPTURE(scene.slots);
+  CAPTURE(scene.ranges.size());
+  CAPTURE(scene.heads.size);
+  CAPTURE(scene.settled);
+  const auto reference = make_reference_device(Precision::f32);
+  FusedLab first(device, 21), second(device, 21), expected_lab(*reference, 21);
+  const std::vector<float> found = attend(first, scene);
+  check_close("attention", DType::bf16, found, attend(expected_lab, scene));
+  CHECK(same_bits(found, attend(second, scene)));
+}
+
+// cuda:0 in bf16, or null and a message of why not. Kernels of few rows are compiled for every CUDA device.
+std::unique_ptr<Device> device_or_skip() { return cuda_or_skip(Precision::bf16); }
+
+TEST_CASE("cuda attention: few rows see 1 to 400 slots of two ranges") {
+  const auto device = device_or_skip();
+  if (!device) return;
+  for (const std::int32_t seen : {1, 2, 39, 41, 64, 65, 242, 293, 319, 320, 321, 400}) {
+    for (const bool settled : {false, true}) {
+      Scene scene{.heads = {4, 2, 128}, .slots = seen + 40, .ranges = {}, .tiled = true, .settled = settled};
+      const std::int32_t middle = seen * 3 / 4;
+      for (int r = 0; r < 51; ++r) scene.ranges.push_back({3, 3 + middle, middle + 20, seen + 20});
+      check_scene(*device, scene);
+    }
+  }
+}
+
+TEST_CASE("cuda attention: few rows that see different slots, one range alone, or nothing") {
+  const auto device = device_or_skip();
+  if (!device) return;
+  Scene expert{.heads = {16, 2, 128}, .slots = 330, .ranges = {{0, 0, 0, 0}}, .tiled = true, .settled = true};
+  for (std::int32_t r = 0; r < 51; ++r) expert.ranges.push_back({5, 208, 264, r == 0 ? 265 : 315});
+  check_scene(*device, expert);
+  Scene mixed{.heads = {2, 1, 128}, .slots = 500, .ranges = {}, .tiled = true, .settled = false};
+  for (std::int32_t r = 0; r < 102; ++r) {
+    const std::array<std::int32_t, 4> kinds[] = {
+        {r, r + 17, 200 + r, 201 + 2 * r}, {7, 7, 210, 215}, {r % 11, 90, 9, 9}, {0, 0, 0, 0}, {9, 5, 300, 200 + r}};
+    mixed.ranges.push_back(kinds[r % 5]);
+  }
+  for (const bool settled : {false, true}) {
+    mixed.settled = settled;
+    check_scene(*device, mixed);
+  }
+  check_scene(*device, {.heads = {3, 1, 128}, .slots = 4, .ranges = Ranges(16, {0, 0, 0, 0}), .tiled = true});
+  check_scene(*device, {.heads = {3, 3, 128}, .slots = 4, .ranges = {{1, 2, 3, 4}}, .tiled = true});
+}
+
+TEST_CASE("cuda attention: windows, views and causal ranges of many rows, in every head size") {
+  const auto device = device_or_skip();
+  if (!device) return;
+  for (const Heads heads : {Heads{4, 4, 80}, Heads{4, 2, 64}, Heads{4, 1, 128}}) {
+    for (const std::int32_t rows : {1, 16, 63, 64, 65, 130, 300}) {
+      Scene windows{.heads = heads, .slots = rows, .ranges = {}};
+      Scene causal{.heads = heads, .slots = rows + 7, .ranges = {}};
+      Scene prefix{.heads = heads, .slots = rows + 40, .ranges = {}};
+      for (std::int32_t r = 0; r < rows; ++r) {
+        windows.ranges.push_back({r / 64 * 64, std::min(r / 64 * 64 + 64, rows), 0, 0});
+        causal.ranges.push_back({3, 4 + r, 0, 0});
+        prefix.ranges.push_back({0, rows / 2, rows / 2 + 20, rows + (r % 3)});
+      }
+      for (const Scene& scene : {windows, causal, prefix}) check_scene(*device, scene);
+    }
+  }
+}
+
+TEST_CASE("cuda attention: many rows of samples far apart, rows that see nothing, a cache beyond the tiles") {
+  const auto device = device_or_skip();
+  if (!device) return;
+  for (const Heads heads : {Heads{2, 2, 80}, Heads{2, 1, 64}, Heads{2, 1, 128}}) {
+    Scene far{.heads = heads, .slots = 16000, .ranges = {}};
+    for (std::int32_t r = 0; r < 150; ++r) {
+      if (r % 50 == 49) far.ranges.push_back({0, 0, 0, 0});
+      else if (r < 70) far.ranges.push_back({10, 60 + r, 80 + r, 90 + 2 * r});
+      else far.ranges.push_back({15000, 15070, 15500 + r, 15700});
+    }
+    check_scene(*device, far);
+    far.slots = 16400;
+    check_scene(*device, far);
+    check_scene(*device, {.heads = heads, .slots = 9, .ranges = Ranges(70, {0, 0, 0, 0})});
+  }
+}
+
+}  // namespace
+}  // namespace nervus

@@ -1,0 +1,247 @@
+// The fused linears of a block on a CUDA device that has them, against the small ops on the reference device.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "fused_lab.h"
+#include "reference/device.h"
+
+namespace nervus {
+namespace {
+
+struct BlockCase {
+  std::int64_t rows, width, inner;
+  Heads heads;
+  bool bias, shift, gate;
+  float deviation;  // of the residual stream
+
+  BlockShape shape() const { return {.names = "", .width = width, .inner = inner, .rows = rows, .heads = heads}; }
+};
+
+constexpr Heads small{2, 1, 128}, full{16, 2, 128};
+constexpr BlockCase cases[] = {
+    {1, 128, 208, small, true, true, true, 1.0f},     {16, 128, 192, small, false, false, false, 300.0f},
+    {51, 768, 2752, full, true, true, false, 1.0f},   {64, 160, 208, small, true, false, true, 1e-3f},
+    {65, 128, 192, small, false, true, false, 20.0f}, {102, 768, 2752, full, false, false, true, 1.0f},
+    {128, 128, 208, small, true, true, true, 0.1f},
+};
+
+// cuda:0 in bf16, or null and a message of why not: no such device, or one without fused blocks.
+std::unique_ptr<Device> fusing_device_or_skip() {
+  auto device = cuda_or_skip(Precision::bf16);
+  if (!device || device->fuses(cases[0].shape())) return device;
+  MESSAGE("skipped: " << device->description() << " has no fused blocks");
+  return nullptr;
+}
+
+Norm draw_norm(FusedLab& lab, std::int64_t width, bool shifted) {
+  const std::vector<float> scale = lab.draw(width, 0.3f, 1.0f), shift = lab.draw(width, 0.5f);
+  return {.scale = lab.plain().device().constant(1, width, scale),
+          .shift = shifted ? lab.plain().device().constant(1, width, shift) : Tensor{},
+          .folded = {}};
+}
+
+Residual draw_residual(FusedLab& lab, std::int64_t rows, const Linear& reader, float deviation) {
+  const Residual h = lab.ops().residual(rows, reader);
+  const std::vector<float> values = lab.plain().random_values(rows * reader.inputs, deviation);
+  lab.plain().device().upload(h.h, values.data());
+  return h;
+}
+
+// What a fused norm needs besides h.
+void check_residual(FusedLab& lab, const Residual& h, const Norm& next) {
+  if (!h.scaled) return;
+  const std::vector<float> values = lab.values(h.h), scale = lab.values(next.scale);
+  std::vector<float> scaled, squares;
+  constexpr auto part = static_cast<std::size_t>(Residual::square_part);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    scaled.push_back(to_float(to_bfloat16(values[i] * scale[i % scale.size()])));
+    if (i % part > 0) continue;
+    double sum = 0.0;
+    for (std::size_t j = i; j < i + part; ++j) sum += static_cast<double>(values[j]) * values[j];
+    squares.push_back(static_cast<float>(sum));
+  }
+  CHECK(lab.values(h.scaled) == scaled);
+  check_close("squares", DType::f32, lab.values(h.squares), squares);
+}
+
+struct Positions {
+  Rope rope;
+  Tensor slots;
+};
+
+// Rows stored from slot rows + 2 downwards; slots 0 to 2 stay as they are.
+Positions draw_positions(FusedLab& lab, std::int64_t rows) {
+  std::vector<std::int32_t> positions, slots;
+  for (std::int32_t r = 0; r < rows; ++r) {
+    positions.push_back(r * 7 % 30);
+    slots.push_back(static_cast<std::int32_t>(rows) + 2 - r);
+  }
+  std::vector<float> cosine, sine;
+  for (const float angle : lab.draw(30 * 64, 2.0f)) cosine.push_back(std::cos(angle)), sine.push_back(std::sin(angle));
+  Device& device = lab.plain().device();
+  return {.rope = {device.constant(30, 64, cosine), device.constant(30, 64, sine), device.constant(1, rows, positions)},
+          .slots = device.constant(1, rows, slots)};
+}
+
+KeyValues poisoned_cache(FusedLab& lab, std::int64_t slots, const Heads& heads) {
+  const DType dtype = lab.plain().activation();
+  const std::int64_t width = heads.key_value * heads.size;
+  return {lab.plain().output(dtype, slots, width), lab.plain().output(dtype, slots, width)};
+}
+
+LinearSource qkv_source(const BlockCase& c) {
+  return {.name = "",
+          .outputs = (c.heads.query + 2 * c.heads.key_value) * c.heads.size,
+          .inputs = c.width,
+          .heads = c.heads};
+}
+
+using Outputs = std::vector<std::vector<float>>;
+
+Outputs run_qkv(FusedLab& lab, const BlockCase& c) {
+  const Linear w = lab.linear(qkv_source(c), c.bias);
+  const Norm norm = lab.plain().device().fold(draw_norm(lab, c.width, c.shift), w);
+  const Residual h = draw_residual(lab, c.rows, w, c.deviation);
+  const Positions at = draw_positions(lab, c.rows);
+  const KeyValues cache = poisoned_cache(lab, c.rows + 3, c.heads);
+  lab.ops().start_residual(h, norm);
+  check_residual(lab, h, norm);
+  const Tensor q = lab.ops().qkv(h, norm, w, at.rope, cache, at.slots);
+  return {lab.values(q), lab.values(cache.keys), lab.values(cache.values)};
+}
+
+Outputs run_gate_up(FusedLab& lab, const BlockCase& c) {
+  const Linear w =
+      lab.linear({.name = "", .outputs = 2 * c.inner, .inputs = c.width, .heads = {}, .gate_up = true}, c.bias);
+  const Norm norm = lab.plain().device().fold(draw_norm(lab, c.width, c.shift), w);
+  const Residual h = draw_residual(lab, c.rows, w, c.deviation);
+  lab.ops().start_residual(h, norm);
+  return {lab.values(lab.ops().gate_up(h, norm, w, lab.encoding()))};
+}
+
+Outputs run_linear_add(FusedLab& lab, const BlockCase& c, std::int64_t inputs) {
+  const Linear reader = lab.linear(qkv_source(c), false);
+  const Linear w =
+      lab.linear({.name = "", .outputs = c.width, .inputs = inputs, .full_output = true, .heads = {}}, c.bias);
+  const Norm norm = draw_norm(lab, c.width, c.shift);
+  const std::vector<float> gates = lab.draw(c.width, 1.0f);
+  const Tensor gate = c.gate ? lab.plain().device().constant(1, c.width, gates) : Tensor{};
+  const Residual h = draw_residual(lab, c.rows, reader, c.deviation);
+  const Tensor x = lab.rows(c.rows, inputs, lab.draw(c.rows * inputs, 1.0f));
+  lab.ops().linear_add(h, x, w, gate, norm);
+  check_residual(lab, h, norm);
+  lab.ops().linear_add(h, x, w, gate, norm);
+  check_residual(lab, h, norm);
+  return {lab.values(h.h)};
+}
+
+// Twice on the device, which must give the same bits, and once on the reference.
+template <typename Run>
+void check_fused(const std::string& op, DType output, const Run& run) {
+  const auto device = fusing_device_or_skip();
+  if (!device) return;
+  for (const BlockCase& c : cases) {
+    CAPTURE(c.rows);
+    CAPTURE(c.width);
+    REQUIRE(device->fuses(c.shape()));
+    const auto reference = make_reference_device(Precision::f32);
+    FusedLab first(*device, 11), second(*device, 11), expected_lab(*reference, 11);
+    const Outputs found = run(first, c), again = run(second, c), expected = run(expected_lab, c);
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      CAPTURE(i);
+      check_close(op, output, found[i], expected[i]);
+      CHECK(same_bits(found[i], again[i]));
+    }
+  }
+}
+
+TEST_CASE("cuda block: fused qkv is norm, product and rotation, and writes its slots alone") {
+  check_fused("qkv", DType::bf16, run_qkv);
+}
+
+TEST_CASE("cuda block: fused gate_up is norm, product and swiglu") { check_fused("gate_up", DType::bf16, run_gate_up); }
+
+TEST_CASE("cuda block: fused linear_add adds to the stream and leaves what the next norm needs") {
+  check_fused("fused_linear_add", DType::f32,
+              [](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, c.heads.query * c.heads.size); });
+  check_fused("fused_linear_add", DType::f32,
+              [](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, c.inner); });
+}
+
+// A block run again and again on its own stream; `between` is called after each launch.
+struct Chain {
+  Chain(FusedLab& lab, const BlockCase& c)
+      : lab(lab),
+        c(c),
+        qkv(lab.linear(qkv_source(c), c.bias)),
+        out(lab.linear(
+            {.name = "", .outputs = c.width, .inputs = c.heads.query * c.heads.size, .full_output = true, .heads = {}},
+            false)),
+        gate_up(
+            lab.linear({.name = "", .outputs = 2 * c.inner, .inputs = c.width, .heads = {}, .gate_up = true}, false)),
+        down(lab.linear({.name = "", .outputs = c.width, .inputs = c.inner, .full_output = true, .heads = {}}, false)),
+        first(lab.plain().device().fold(draw_norm(lab, c.width, true), qkv)),
+        second(lab.plain().device().fold(draw_norm(lab, c.width, true), gate_up)),
+        h(draw_residual(lab, c.rows, qkv, c.deviation)),
+        at(draw_positions(lab, c.rows)),
+        cache(poisoned_cache(lab, c.rows + 3, c.heads)) {
+    std::vector<std::int32_t> seen;
+    const auto end = static_cast<std::int32_t>(c.rows) + 3;
+    for (std::int64_t r = 0; r < c.rows; ++r) seen.insert(seen.end(), {0, 0, 3, end});
+    ranges = lab.plain().integers(c.rows, 4, seen);
+  }
+
+  template <typename Between>
+  void run(const Between& between) {
+    const auto scope = lab.ops().scope();
+    Ops& ops = lab.ops();
+    ops.start_residual(h, first), between();
+    for (int layer = 0; layer < 6; ++layer) {
+      const auto layer_scope = ops.scope();
+      const Tensor q = ops.qkv(h, first, qkv, at.rope, cache, at.slots);
+      between();
+      const Tensor attended = ops.attention(q, cache, ranges, c.heads, lab.encoding());
+      between();
+      ops.linear_add(h, attended, out, {}, second), between();
+      const Tensor inner = ops.gate_up(h, second, gate_up, lab.encoding());
+      between();
+      ops.linear_add(h, inner, down, {}, first), between();
+    }
+  }
+
+  FusedLab& lab;
+  const BlockCase& c;
+  Linear qkv, out, gate_up, down;
+  Norm first, second;
+  Residual h;
+  Positions at;
+  KeyValues cache;
+  Tensor ranges;
+};
+
+TEST_CASE("cuda block: chained launches wait for each other: the bits of launches one at a time") {
+  const auto device = fusing_device_or_skip();
+  if (!device) return;
+  for (const BlockCase& c : {cases[2], cases[4], cases[5]}) {
+    CAPTURE(c.rows);
+    FusedLab lab(*device, 12);
+    Chain chain(lab, c);
+    const std::vector<float> start = lab.values(chain.h.h);
+    chain.run([&] { device->synchronize(); });
+    const std::vector<float> expected = lab.values(chain.h.h);
+    for (const float value : expected) REQUIRE(std::isfinite(value));
+    CHECK_FALSE(same_bits(start, expected));
+    const auto graph = device->capture([&] { chain.run([] {}); });
+    for (int round = 0; round < 20; ++round) {
+      device->upload(chain.h.h, start.data());
+      if (round % 2 == 0) graph->launch();
+      else chain.run([] {});
+      CHECK(same_bits(lab.values(chain.h.h), expected));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nervus

@@ -1,0 +1,107 @@
+// Where the fused blocks' weights and activations lie: pure arithmetic, tested without a device.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "backends/cuda/block/layout.h"
+
+namespace nervus::cuda {
+namespace {
+
+std::vector<BlockLayout> layouts() {
+  return {choose_block_layout(BlockRole::qkv, 2560, 768, 128),   choose_block_layout(BlockRole::qkv, 512, 128, 128),
+          choose_block_layout(BlockRole::gate_up, 5504, 768, 0), choose_block_layout(BlockRole::gate_up, 416, 160, 0),
+          choose_block_layout(BlockRole::add, 768, 2048, 0),     choose_block_layout(BlockRole::add, 768, 2752, 0),
+          choose_block_layout(BlockRole::add, 128, 208, 0)};
+}
+
+// Whether `at(i)` for i in [0, count) are the numbers [0, count), each once.
+template <typename Function>
+bool is_permutation(std::int64_t count, const Function& at) {
+  std::vector<bool> met(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t x = at(i);
+    if (x < 0 || x >= count || met[static_cast<std::size_t>(x)]) return false;
+    met[static_cast<std::size_t>(x)] = true;
+  }
+  return true;
+}
+
+TEST_CASE("cuda layout: every element of a packed weight has a place of its own, with its warpgroup's") {
+  for (const BlockLayout& w : layouts()) {
+    CAPTURE(w.outputs);
+    CAPTURE(w.inputs);
+    REQUIRE(w.columns > 0);
+    const std::int64_t inputs = w.elements() / (w.tiles() * w.columns);  // with padding
+    CHECK(inputs >= w.inputs);
+    CHECK(w.tiles() * w.columns >= w.outputs);
+    CHECK(is_permutation(w.elements(), [&](std::int64_t i) { return w.offset(i / inputs, i % inputs); }));
+    const std::int64_t part = inputs / (w.cluster * BlockLayout::warpgroups);
+    bool together = true;
+    for (std::int64_t n = 0; n < w.outputs; ++n) {
+      for (std::int64_t k = 0; k < inputs; k += 8) {
+        const std::int64_t at = w.offset(n, k);
+        together = together && at / w.share() == n / w.columns * w.cluster * BlockLayout::warpgroups + k / part;
+        together = together && at % 8 == 0 && w.offset(n, k + 7) == at + 7;  // eight inputs are one read
+      }
+    }
+    CHECK(together);
+  }
+}
+
+TEST_CASE("cuda layout: packed outputs are the weight's rows in another order, with what is mixed side by side") {
+  for (const BlockLayout& w : layouts()) {
+    CAPTURE(w.outputs);
+    CHECK(is_permutation(w.outputs, [&](std::int64_t n) { return w.source_row(n); }));
+    const std::int64_t apart = w.role == BlockRole::add   ? 1
+                               : w.role == BlockRole::qkv ? w.head_size / 2
+                                                          : w.outputs / 2;
+    bool beside = true;
+    for (std::int64_t n = 0; n < w.outputs; n += 2) beside = beside && w.source_row(n + 1) - w.source_row(n) == apart;
+    CHECK(beside);
+  }
+}
+
+TEST_CASE("cuda layout: every element of a tiled activation has a place of its own, its tile of 16 rows together") {
+  for (const std::int64_t columns : {16, 128, 768, 2752}) {
+    for (const std::int64_t rows : {64, 128}) {
+      CHECK(is_permutation(rows * columns,
+                           [&](std::int64_t i) { return tiled_offset(i / columns, i % columns, columns); }));
+      CHECK(tiled_offset(rows - 16, 0, columns) == (rows - 16) * columns);
+    }
+  }
+  // Eight values of a lane: two columns, 8 rows further, 8 columns further, both.
+  CHECK(tiled_offset(0, 1, 32) == 1);
+  CHECK(tiled_offset(8, 0, 32) == 2);
+  CHECK(tiled_offset(0, 8, 32) == 4);
+  CHECK(tiled_offset(0, 2, 32) == 8);
+  CHECK(tiled_offset(1, 0, 32) == 32);
+  CHECK(tiled_offset(0, 16, 32) == 256);
+}
+
+TEST_CASE("cuda layout: the expert's block fits, what the kernels were not made for does not") {
+  const BlockShape expert{.names = "expert", .width = 768, .inner = 2752, .rows = 51, .heads = {16, 2, 128}};
+  CHECK(block_fits(expert));
+  const auto with = [&](auto change) {
+    BlockShape shape = expert;
+    change(shape);
+    return block_fits(shape);
+  };
+  CHECK(with([](BlockShape& s) { s.rows = 128; }));
+  CHECK(with([](BlockShape& s) { s.width = 128, s.inner = 208, s.heads = {2, 1, 128}; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.rows = 129; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.heads.size = 64; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.width = 2048; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.width = 744; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.inner = 2760; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.inner = 11008; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.heads.query = 24; }));
+  CHECK(choose_block_layout(BlockRole::add, 768, 2880, 0).columns > 0);
+  CHECK(choose_block_layout(BlockRole::add, 768, 2896, 0).columns == 0);
+  CHECK(choose_block_layout(BlockRole::add, 768 + 16, 2048, 0).columns == 0);
+  CHECK(choose_block_layout(BlockRole::qkv, 2560, 768, 80).columns == 0);
+}
+
+}  // namespace
+}  // namespace nervus::cuda
