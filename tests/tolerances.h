@@ -10,6 +10,7 @@ namespace nervus {
 enum class Metric {
   element,  // largest |y - r| / |r| (both below `floor` in size: equal enough)
   tensor,   // largest |y - r| / largest |r|
+  code,     // of e4m3: the share of elements that differ, none by more than one code
 };
 
 struct Tolerance {
@@ -27,10 +28,14 @@ constexpr Tolerance tolerances[] = {
     {"linear", DType::f32, Metric::tensor, 3e-6, "float32 sums of up to 11008 products of mixed signs"},
     {"linear", DType::bf16, Metric::tensor, 8e-3, "an ulp of bf16, 2^-7: a value between two may round either way"},
     {"linear_add", DType::f32, Metric::tensor, 3e-6, "as linear"},
+    {"linear_e4m3", DType::f32, Metric::tensor, 5e-3, "sums of 14 bits in a matrix unit, biases in bf16"},
+    {"linear_e4m3", DType::bf16, Metric::tensor, 1.2e-2, "the same, and an ulp of bf16"},
+    {"linear_add_e4m3", DType::f32, Metric::tensor, 5e-3, "as linear_e4m3"},
     {"rms_norm", DType::f32, Metric::element, 1e-6, "a float32 sum of squares, all positive"},
     {"rms_norm", DType::bf16, Metric::element, 8e-3, "an ulp of bf16: a value between two may round either way"},
     {"rms_norm_shift", DType::f32, Metric::tensor, 1e-6, "the shift may cancel"},
     {"rms_norm_shift", DType::bf16, Metric::tensor, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"rms_norm", DType::e4m3, Metric::code, 1e-3, "a float32 error crosses the middle between two codes"},
     {"split_rope", DType::f32, Metric::tensor, 3e-7, "two products and a difference, which may cancel"},
     {"split_rope", DType::bf16, Metric::tensor, 8e-3, "an ulp of bf16: a value between two may round either way"},
     {"attention", DType::f32, Metric::tensor, 3e-6, "float32 scores and sums over the keys"},
@@ -39,12 +44,16 @@ constexpr Tolerance tolerances[] = {
     {"gate_up", DType::bf16, Metric::tensor, 8e-3, "as qkv"},
     {"fused_linear_add", DType::f32, Metric::tensor, 1e-5, "float32 sums by the matrix unit, which cuts low bits off"},
     {"squares", DType::f32, Metric::element, 3e-6, "float32 sums of 32 values, all positive"},
+    {"attention", DType::e4m3, Metric::code, 0.1, "probabilities in bf16, whose ulp is a 16th of the least step"},
     {"swiglu", DType::f32, Metric::element, 1e-6, "an exponential within 2 ulp, a quotient and two products"},
     {"swiglu", DType::bf16, Metric::element, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"swiglu", DType::e4m3, Metric::code, 1e-3, "as rms_norm"},
     {"silu", DType::f32, Metric::element, 1e-6, "as swiglu"},
     {"silu", DType::bf16, Metric::element, 8e-3, "an ulp of bf16: a value between two may round either way"},
     {"gelu", DType::f32, Metric::element, 1e-6, "a polynomial and an exponential, without cancellation"},
     {"gelu", DType::bf16, Metric::element, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"gelu", DType::e4m3, Metric::code, 1e-3, "as rms_norm"},
+    {"gather_rows", DType::e4m3, Metric::code, 1e-3, "times 1 / scale in place of over scale"},
     {"gather_rows", DType::f32, Metric::element, 0.0, "copies are exact"},
     {"gather_rows", DType::bf16, Metric::element, 0.0, "rounding is exact: to nearest even"},
     {"euler_step", DType::f32, Metric::tensor, 1e-7, "one product and one difference"},

@@ -48,6 +48,11 @@ void Device::use_formats(Formats formats) {
   formats_ = std::move(formats);
 }
 
+bool Device::has_formats(std::string_view beginning) const {
+  const auto next = formats_.lower_bound(std::string(beginning));
+  return next != formats_.end() && next->first.starts_with(beginning);
+}
+
 Linear Device::begin_linear(const LinearSource& source) {
   Linear w{.name = source.name, .inputs = source.inputs, .outputs = source.outputs, .input = {activation()}};
   if (const auto format = formats_.find(source.name); format != formats_.end()) w.input = format->second;

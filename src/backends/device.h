@@ -82,6 +82,10 @@ class Device {
   Tensor constant(std::int64_t rows, std::int64_t columns, const std::vector<float>& values);
   Tensor constant(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
 
+ protected:
+  // Whether formats were given to linears whose names begin so.
+  bool has_formats(std::string_view beginning) const;
+
  private:
   std::map<const void*, std::vector<std::byte>> staging_;
   std::array<std::chrono::steady_clock::time_point, 16> notes_{};
@@ -93,8 +97,8 @@ class Device {
 std::unique_ptr<Device> make_cpu_device(Precision precision, int threads);
 
 // CUDA device `ordinal`. Throws Error(unsupported) that says what is missing: CUDA in this build, a driver, the device,
-// or compute capability 8.0.
-std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal);
+// or compute capability 8.0. Without `fuse` it fuses no blocks, so that an observer sees every norm and linear.
+std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool fuse = true);
 // CUDA's version, the driver's, and the devices with their memory. Throws Error(unsupported) where there are none.
 std::string describe_cuda();
 

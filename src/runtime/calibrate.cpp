@@ -67,7 +67,7 @@ CalibrationReport calibrate(const std::filesystem::path& directory, std::size_t 
   }
   LoadOptions load = options.load;
   load.limits = limits_of(count, sample, description.shape);
-  Engine engine(directory, load);
+  Engine engine(directory, load, open_device(load, false));
   const ObservationInputs observations(engine.checkpoint(), description.shape, load.limits, load);
   InputObserver observer(engine.device(), ranges);
   for (std::size_t i = 0; i < count; ++i) {

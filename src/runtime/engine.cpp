@@ -24,18 +24,18 @@ std::int64_t limit_or(std::int64_t value, std::int64_t fallback, std::int64_t la
 
 }  // namespace
 
-std::unique_ptr<Device> open_device(const LoadOptions& options) {
+std::unique_ptr<Device> open_device(const LoadOptions& options, bool fuse) {
   if (options.threads < 0 || options.threads > 1024) {
     fail(ErrorKind::usage, "threads: expected 0 (all cores) to 1024, found ", options.threads);
   }
   // Of fp8 a device is told by use_formats; its activations are bf16.
   const Precision precision = options.precision == Precision::fp8 ? Precision::bf16 : options.precision;
   if (options.device == "cpu") return make_cpu_device(precision, options.threads);
-  if (options.device == "cuda") return make_cuda_device(precision, 0);
+  if (options.device == "cuda") return make_cuda_device(precision, 0, fuse);
   if (options.device.starts_with("cuda:")) {
     const std::string digits = options.device.substr(5);
     if (!digits.empty() && digits.size() <= 4 && digits.find_first_not_of("0123456789") == std::string::npos) {
-      return make_cuda_device(precision, std::stoi(digits));
+      return make_cuda_device(precision, std::stoi(digits), fuse);
     }
   }
   fail(ErrorKind::usage, "device '", options.device, "': expected cpu, cuda or cuda:N");

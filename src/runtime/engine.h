@@ -12,8 +12,9 @@
 
 namespace nervus {
 
-// The device of LoadOptions. Throws Error(usage) for a name that is none, Error(unsupported) for one that is not here.
-std::unique_ptr<Device> open_device(const LoadOptions& options);
+// The device of LoadOptions; without `fuse` one whose every norm and linear can be observed. Throws Error(usage) for a
+// name that is none, Error(unsupported) for one that is not here.
+std::unique_ptr<Device> open_device(const LoadOptions& options, bool fuse = true);
 
 // The limits with the checkpoint's values where they are 0. Throws Error(usage) out of range.
 Limits complete_limits(const Limits& limits, const ModelShape& shape);

@@ -133,6 +133,19 @@ TEST_CASE("cuda: a graph does what its launches did, to the last bit, on what is
   }
 }
 
+TEST_CASE("cuda: blocks are fused unless their linears have formats or an observer is to see them") {
+  const auto device = device_or_skip(Precision::bf16);
+  if (!device) return;
+  const BlockShape shape{.names = "expert.", .width = 768, .inner = 2752, .rows = 50, .heads = {16, 2, 128}};
+  CHECK_FALSE(make_cuda_device(Precision::bf16, 0, false)->fuses(shape));
+  const bool fuses = device->fuses(shape);
+  if (!device->multiplies(DType::e4m3)) return;
+  device->use_formats({{"experts", {DType::e4m3, 1.0f}}, {"vision.qkv", {DType::e4m3, 1.0f}}});
+  CHECK(device->fuses(shape) == fuses);
+  device->use_formats({{"expert.qkv", {DType::e4m3, 1.0f}}});
+  CHECK_FALSE(device->fuses(shape));
+}
+
 TEST_CASE("cuda: two devices of one process compute side by side") {
   const auto first = cuda_or_skip(Precision::bf16);
   if (!first) return;

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "core/float8.h"
 #include "reference/device.h"
 #include "tolerances.h"
 
@@ -19,7 +20,24 @@ const Tolerance& tolerance_of(const std::string& op, DType output) {
   throw std::out_of_range("tolerances.h has no row for " + op);
 }
 
+// The place of a value of e4m3 among all of them.
+int code_of(float value) {
+  const Float8 code = to_float8(value);
+  return code.bits & 0x80 ? -(code.bits & 0x7f) : code.bits;
+}
+
+double code_difference(const std::vector<float>& found, const std::vector<float>& expected) {
+  std::int64_t differ = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const int distance = std::abs(code_of(found[i]) - code_of(expected[i]));
+    if (distance > 1) return std::numeric_limits<double>::infinity();
+    differ += distance;
+  }
+  return static_cast<double>(differ) / static_cast<double>(found.size());
+}
+
 double difference(const std::vector<float>& found, const std::vector<float>& expected, Metric metric) {
+  if (metric == Metric::code) return code_difference(found, expected);
   double largest = 0.0;
   for (const float value : expected) largest = std::max(largest, std::abs(static_cast<double>(value)));
   double worst = 0.0;
@@ -131,21 +149,43 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-void check_against_reference(const std::string& op, bool f32_output, const Body& body) {
+Tensor Lab::e4m3_output(std::int64_t rows, std::int64_t columns) {
+  Tensor y = output(DType::e4m3, rows, columns);
+  y.scale = test_scale;
+  return y;
+}
+
+namespace {
+
+void compare(const std::string& op, std::optional<DType> output, const Formats& formats, const Body& body) {
   const std::uint64_t seed = std::random_device{}();
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
     const auto reference = make_reference_device(precision);
+    reference->use_formats(formats);
     Lab reference_lab(*reference, seed);
     const std::vector<float> expected = body(reference_lab);
+    CHECK_FALSE(expected.empty());
     for (const Candidate& candidate : candidates(precision)) {
       const auto device = candidate.make(2);
+      if (!formats.empty() && !device->multiplies(DType::e4m3)) continue;
+      device->use_formats(formats);
       Lab lab(*device, seed);
       const std::vector<float> found = body(lab);
       INFO(op << " on " << candidate.name << ", precision " << std::string(name_of(device->activation())) << ", seed "
               << seed);
-      check_close(op, f32_output ? DType::f32 : reference->activation(), found, expected);
+      check_close(op, output.value_or(reference->activation()), found, expected);
     }
   }
+}
+
+}  // namespace
+
+void check_against_reference(const std::string& op, bool f32_output, const Body& body) {
+  compare(op, f32_output ? std::optional(DType::f32) : std::nullopt, {}, body);
+}
+
+void check_e4m3(const std::string& op, std::optional<DType> output, const Body& body) {
+  compare(op, output, {{"weight", {DType::e4m3, test_scale}}}, body);
 }
 
 }  // namespace nervus

@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -30,10 +31,11 @@ class Lab {
   Tensor integers(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
   // Filled with NaN.
   Tensor output(DType dtype, std::int64_t rows, std::int64_t columns);
+  Tensor e4m3_output(std::int64_t rows, std::int64_t columns);  // over test_scale
   // A weight of deviation 1 / sqrt(inputs), so that outputs are near 1.
   Linear linear(std::int64_t inputs, std::int64_t outputs, bool bias, bool full_output = false);
 
-  std::vector<float> values(const Tensor& x);
+  std::vector<float> values(const Tensor& x);  // as stored, not times the scale
   std::vector<float> random_values(std::int64_t count, float deviation, float mean = 0.0f);
 
  private:
@@ -65,5 +67,10 @@ using Body = std::function<std::vector<float>(Lab&)>;
 // Runs `body` on every candidate in both precisions and on the reference, and compares what it returns by the row of
 // tolerances.h for `op` and `output` (f32 precision has f32 outputs only).
 void check_against_reference(const std::string& op, bool f32_output, const Body& body);
+
+// The same where Lab::linear's is held in e4m3, its input over test_scale, on the candidates that have such products;
+// `output` is that of what the body returns, or empty for the activation type.
+constexpr float test_scale = 0.0117f;
+void check_e4m3(const std::string& op, std::optional<DType> output, const Body& body);
 
 }  // namespace nervus

@@ -13,6 +13,7 @@ namespace cuda {
 namespace {
 
 constexpr int oldest_major = 8;          // of the compute capability: the first with bf16
+constexpr int oldest_e4m3 = 89;          // likewise, tenfold with the minor number: the first with products of e4m3
 constexpr std::int64_t granularity = 8;  // rows: fewer would not make a product faster
 constexpr int upload_slots = 8;
 constexpr int weight_slots = 2;
@@ -78,8 +79,9 @@ std::string describe(int ordinal, const cudaDeviceProp& properties) {
 
 class CudaDevice final : public Device {
  public:
-  CudaDevice(Precision precision, int ordinal, std::string description)
+  CudaDevice(Precision precision, int ordinal, bool fuse, std::string description)
       : activation_(precision == Precision::bf16 ? DType::bf16 : DType::f32),
+        fuse_(fuse),
         description_(std::move(description)),
         stream_(ordinal),
         arena_(stream_),
@@ -92,6 +94,9 @@ class CudaDevice final : public Device {
   std::string description() const override { return description_; }
   Kernels& kernels() override { return kernels_; }
   DType activation() const override { return activation_; }
+  bool multiplies(DType dtype) const override {
+    return Device::multiplies(dtype) || (dtype == DType::e4m3 && 10 * stream_.major() + stream_.minor() >= oldest_e4m3);
+  }
   std::int64_t memory() const override { return arena_.allocated(); }
   void* allocate(std::int64_t bytes) override { return arena_.allocate(bytes); }
 
@@ -106,7 +111,8 @@ class CudaDevice final : public Device {
     return other;
   }
   bool fuses(const BlockShape& shape) const override {
-    return stream_.major() == 9 && activation_ == DType::bf16 && block_fits(shape);
+    return fuse_ && stream_.major() == 9 && activation_ == DType::bf16 && block_fits(shape) &&
+           !has_formats(shape.names);
   }
   Norm fold(const Norm& norm, const Linear& reader) override {
     if (!reader.fused) return norm;
@@ -172,6 +178,7 @@ class CudaDevice final : public Device {
   }
 
   DType activation_;
+  bool fuse_;
   std::string description_;
   Stream stream_;
   Arena arena_;
@@ -185,7 +192,7 @@ class CudaDevice final : public Device {
 }  // namespace
 }  // namespace cuda
 
-std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal) {
+std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool fuse) {
   const int count = cuda::device_count();
   if (ordinal < 0 || ordinal >= count) {
     fail(ErrorKind::unsupported, "device 'cuda:", ordinal, "': this machine has ", plural(count, "CUDA device"),
@@ -203,7 +210,7 @@ std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal) {
          ": this build has kernels for " NERVUS_CUDA_ARCHITECTURES " only: rebuild with NERVUS_CUDA_ARCHITECTURES=",
          properties.major, properties.minor);
   }
-  return std::make_unique<cuda::CudaDevice>(precision, ordinal, description);
+  return std::make_unique<cuda::CudaDevice>(precision, ordinal, fuse, description);
 }
 
 std::string describe_cuda() {

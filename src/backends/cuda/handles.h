@@ -73,10 +73,12 @@ class Stream {
     use();
     check_cuda(cudaStreamCreateWithFlags(handle_.out(), cudaStreamNonBlocking), "making a stream");
     check_cuda(cudaDeviceGetAttribute(&major_, cudaDevAttrComputeCapabilityMajor, ordinal), "asking for a capability");
+    check_cuda(cudaDeviceGetAttribute(&minor_, cudaDevAttrComputeCapabilityMinor, ordinal), "asking for a capability");
   }
 
   int ordinal() const { return ordinal_; }
   int major() const { return major_; }  // of the compute capability
+  int minor() const { return minor_; }
   cudaStream_t get() const { return handle_.get(); }
   void use() const { check_cuda(cudaSetDevice(ordinal_), "choosing the device"); }
   void synchronize() const { check_cuda(cudaStreamSynchronize(get()), "waiting for the device"); }
@@ -84,6 +86,7 @@ class Stream {
  private:
   int ordinal_;
   int major_ = 0;
+  int minor_ = 0;
   Owned<cudaStream_t, cudaStreamDestroy> handle_;
 };
 

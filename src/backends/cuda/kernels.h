@@ -17,7 +17,7 @@ void attention(const Stream& stream, const Tensor& y, const Tensor& q, const Key
 // Streams of few rows: q and y tiled, heads of 128 columns, bf16.
 void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
                       const Tensor& ranges, const Heads& heads);
-// Many rows: heads of 64, 80 or 128 columns, bf16.
+// Many rows: heads of 64, 80 or 128 columns, bf16; y may be e4m3.
 void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
                     const Tensor& ranges, const Heads& heads);
 bool has_attention_tile(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads);
@@ -28,19 +28,23 @@ void gelu(const Stream& stream, const Tensor& y, const Tensor& x);
 void gather_rows(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& index);
 void euler_step(const Stream& stream, const Tensor& x, const Tensor& v, float dt);
 
-// y = x W^T + b, or with `add` y += gate * (x W^T + b); bias and gate f32 [1, N] or empty.
+// y = x W^T + b, or with `add` y += gate * (x W^T + b); bias and gate f32 [1, N] or empty. In e4m3, `scale` f32 [1, N]
+// is that of x times each output's of the weight.
 struct LinearCall {
   Tensor y;
   Tensor x;
   Tensor bias;
   Tensor gate;
+  Tensor scale = {};
   bool add = false;
 };
 
 // Of any shape; weight [N, K] of x's type.
 void plain_linear(const Stream& stream, const LinearCall& call, const Tensor& weight);
-// h += gate * (sum + bias), all f32; bias may be empty.
-void gated_add(const Stream& stream, const Tensor& h, const Tensor& sum, const Tensor& bias, const Tensor& gate);
+// All of the call but the product: sum f32 [T, N] is that of what is stored.
+void finish_linear(const Stream& stream, const LinearCall& call, const Tensor& sum);
+// A weight x bf16 [N, K] into y e4m3 and its scale, which input_scale, that of the linear's input, is part of.
+void quantise_rows(const Stream& stream, const Tensor& y, const Tensor& scale, const Tensor& x, float input_scale);
 
 // Whether this build's kernels were compiled for the device in use.
 bool has_kernels_for_current_device();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cuda_bf16.h>
+#include <cuda_fp8.h>
 #include <cuda_runtime.h>
 
 #include "backends/cuda/device/values.cuh"
@@ -68,6 +69,13 @@ void with_type(DType dtype, const Function& function) {
   function(Type<float>{});
 }
 
+// The same with what linears read, which may be e4m3.
+template <typename Function>
+void with_input_type(DType dtype, const Function& function) {
+  if (dtype == DType::e4m3) return function(Type<__nv_fp8_e4m3>{});
+  with_type(dtype, function);
+}
+
 // function(std::integral_constant<int, N>) with N elements at once where rows are whole packs, otherwise one.
 template <typename Function>
 void with_pack(std::int64_t columns, const Function& function) {
@@ -78,6 +86,15 @@ void with_pack(std::int64_t columns, const Function& function) {
 template <typename T>
 T* data(const Tensor& x) {
   return static_cast<T*>(x.data);
+}
+
+// function(Output<T>) for a tensor that a linear may read.
+template <typename Function>
+void with_output(const Tensor& y, const Function& function) {
+  with_input_type(y.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    function(Output<T>{data<T>(y), 1.0f / y.scale});
+  });
 }
 
 }  // namespace nervus::cuda

@@ -16,16 +16,20 @@ constexpr std::int64_t cold_bytes = std::int64_t{128} << 20;
 constexpr std::uint32_t row_alignment = 16;
 // A candidate replaces the library's own first choice only if it is faster by more than the clock's noise.
 constexpr float worth_changing = 0.97f;
+// Of e4m3: sums stay in the matrix unit's 14 bits or so; otherwise they are moved to float32 every few products.
+constexpr std::int8_t fast_accumulation = 1;
 
 struct PackedWeight {
   Tensor weight;  // [N, K]
-  Tensor bias;    // [1, N] in the type of the output, as the library wants it, or empty
+  Tensor scale;   // of e4m3: f32 [1, N], the output's scale times that of the input
+  Tensor bias;    // [1, N] in the type that the library wants, or empty
 };
 
 // The one place that says how a format is computed with.
 cudaDataType_t library_type(DType dtype) {
   if (dtype == DType::bf16) return CUDA_R_16BF;
-  check(dtype == DType::f32, "linears compute on f32 and bf16");
+  if (dtype == DType::e4m3) return CUDA_R_8F_E4M3;
+  check(dtype == DType::f32, "linears compute on f32, bf16 and e4m3");
   return CUDA_R_32F;
 }
 
@@ -54,6 +58,19 @@ void set(const BlasPreference& preference, cublasLtMatmulPreferenceAttributes_t 
                "describing a preference");
 }
 
+// What sums are multiplied by: `outputs` [N] and `rows` [T]. False where the library is too old to.
+bool set_scales(const BlasProduct& product, const void* outputs, const void* rows) {
+#if CUBLAS_VERSION >= 120900
+  set(product, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
+  set(product, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
+  set(product, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, outputs);
+  set(product, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, rows);
+  return true;
+#else
+  return outputs == nullptr && rows == nullptr;
+#endif
+}
+
 int id_of(const cublasLtMatmulAlgo_t& algorithm) {
   int id = 0;
   std::size_t written = 0;
@@ -68,9 +85,16 @@ struct Linears::Operands {
   Tensor y;
   Tensor x;
   Tensor weight;
+  Tensor scale;
   Tensor bias;
   bool add;
 
+  // The sums alone, in float32.
+  Operands sums() const {
+    Operands bare{.y = y, .x = x, .weight = weight, .scale = {}, .bias = {}, .add = false};
+    bare.y.dtype = DType::f32;
+    return bare;
+  }
   Key key() const {
     return {weight.rows,
             weight.columns,
@@ -86,6 +110,7 @@ struct Linears::Plan {
   BlasLayout weight, x, y;
   std::vector<cublasLtMatmulHeuristicResult_t> candidates;  // empty: the plain kernel
   cublasLtMatmulAlgo_t algorithm{};
+  bool apart = false;  // the product is of sums alone; finish_linear does the rest
   float microseconds = 0;
 };
 
@@ -100,17 +125,30 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, const Line
   packed->weight = {nullptr, w.input.dtype, w.outputs, w.inputs};
   const std::int64_t bytes = packed->weight.bytes();
   packed->weight.data = arena_.allocate(bytes);
-  source.read_weight(w.input.dtype, staging.take(bytes));
-  staging.copy(packed->weight.data, bytes);
   packed->bias = bias_of(w);
+  if (w.input.dtype != DType::e4m3) {
+    source.read_weight(w.input.dtype, staging.take(bytes));
+    staging.copy(packed->weight.data, bytes);
+    return packed;
+  }
+  Tensor rows{nullptr, DType::bf16, w.outputs, w.inputs};
+  source.read_weight(rows.dtype, staging.take(rows.bytes()));
+  const DeviceBuffer memory = device_buffer(rows.bytes());
+  rows.data = memory.get();
+  staging.copy(rows.data, rows.bytes());
+  packed->scale = {nullptr, DType::f32, 1, w.outputs};
+  packed->scale.data = arena_.allocate(packed->scale.bytes());
+  quantise_rows(stream_, packed->weight, packed->scale, rows, w.input.scale);
+  stream_.synchronize();  // before `memory` goes
   return packed;
 }
 
-// The library wants the bias in the type of the result.
+// The library wants the bias in the type of the result, or bf16 if factors are in e4m3.
 Tensor Linears::bias_of(const Linear& w) {
   Tensor bias = w.bias;
-  if (!bias || w.output == bias.dtype) return bias;
-  bias.dtype = w.output;
+  const DType type = w.input.dtype == DType::e4m3 ? DType::bf16 : w.output;
+  if (!bias || type == bias.dtype) return bias;
+  bias.dtype = type;
   bias.data = arena_.allocate(bias.bytes());
   gather_rows(stream_, bias, w.bias, {});
   return bias;
@@ -126,37 +164,50 @@ const Linears::Plan& Linears::plan_for(const Operands& operands) {
   std::shared_ptr<Plan>& plan = plans_[operands.key()];
   if (plan) return *plan;
   auto made = std::make_shared<Plan>();
-  check_cublas(cublasLtMatmulDescCreate(made->product.out(), CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
-  set(made->product, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
-  if (operands.bias) {
-    set(made->product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    set(made->product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, library_type(operands.bias.dtype));
-  }
-  made->weight = make_layout(operands.weight);
-  made->x = make_layout(operands.x);
-  made->y = make_layout(operands.y);
   if (fits_library(operands.x, operands.weight.rows)) {
-    BlasPreference preference;
-    check_cublas(cublasLtMatmulPreferenceCreate(preference.out()), "describing a preference");
-    set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::size_t>(workspace_bytes));
-    // Parts of a sum are added in float32 and in one order, never by atomics and never in bf16.
-    set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-        static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
-    for (const auto rows_of : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
-                               CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
-      set(preference, rows_of, row_alignment);
+    find_candidates(*made, operands);
+    if (made->candidates.empty() && operands.scale) {
+      *made = Plan{.apart = true};
+      find_candidates(*made, operands.sums());
     }
-    made->candidates.resize(most_candidates);
-    int found = 0;
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-        library_.get(), made->product.get(), made->weight.get(), made->x.get(), made->y.get(), made->y.get(),
-        preference.get(), most_candidates, made->candidates.data(), &found);
-    if (status != CUBLAS_STATUS_NOT_SUPPORTED) check_cublas(status, "choosing an algorithm");
-    made->candidates.resize(static_cast<std::size_t>(found));
-    if (found > 0) measure(*made, operands);
   }
   plan = std::move(made);
   return *plan;
+}
+
+void Linears::find_candidates(Plan& plan, const Operands& operands) {
+  check_cublas(cublasLtMatmulDescCreate(plan.product.out(), CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
+  set(plan.product, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  if (operands.x.dtype == DType::e4m3) set(plan.product, CUBLASLT_MATMUL_DESC_FAST_ACCUM, fast_accumulation);
+  if (operands.scale && !set_scales(plan.product, operands.scale.data, ones(operands.x.rows))) return;
+  if (operands.bias) {
+    set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, library_type(operands.bias.dtype));
+    set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias.data);
+  }
+  plan.weight = make_layout(operands.weight);
+  plan.x = make_layout(operands.x);
+  plan.y = make_layout(operands.y);
+  BlasPreference preference;
+  check_cublas(cublasLtMatmulPreferenceCreate(preference.out()), "describing a preference");
+  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::size_t>(workspace_bytes));
+  // Parts of a sum are added in float32 and in one order, never by atomics and never in bf16.
+  set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+      static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  for (const auto rows_of : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                             CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+    set(preference, rows_of, row_alignment);
+  }
+  plan.candidates.resize(most_candidates);
+  int found = 0;
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(library_.get(), plan.product.get(), plan.weight.get(), plan.x.get(), plan.y.get(),
+                                     plan.y.get(), preference.get(), most_candidates, plan.candidates.data(), &found);
+  const bool refused =
+      status == CUBLAS_STATUS_NOT_SUPPORTED || (operands.scale && status == CUBLAS_STATUS_INVALID_VALUE);
+  if (!refused) check_cublas(status, "choosing an algorithm");
+  plan.candidates.resize(refused ? 0 : static_cast<std::size_t>(found));
+  if (!plan.candidates.empty()) measure(plan, operands);
 }
 
 void Linears::measure(Plan& plan, const Operands& operands) {
@@ -166,12 +217,15 @@ void Linears::measure(Plan& plan, const Operands& operands) {
   trial.y.data = result.get();
   const Event begin = make_event(cudaEventDefault);
   const Event end = make_event(cudaEventDefault);
+  std::erase_if(plan.candidates, [&](const auto& candidate) {  // the library may refuse what it has proposed
+    return multiply(plan, trial, candidate.algo) != CUBLAS_STATUS_SUCCESS;
+  });
   for (const cublasLtMatmulHeuristicResult_t& candidate : plan.candidates) {
     float fastest = 0;
     for (int i = 0; i < repetitions; ++i) {
       check_cuda(cudaMemsetAsync(cold.get(), i, cold_bytes, stream_.get()), "clearing the cache");
       check_cuda(cudaEventRecord(begin.get(), stream_.get()), "noting the time");
-      multiply(plan, trial, candidate.algo);
+      check_cublas(multiply(plan, trial, candidate.algo), "multiplying");
       check_cuda(cudaEventRecord(end.get(), stream_.get()), "noting the time");
       check_cuda(cudaEventSynchronize(end.get()), "measuring a product");
       float milliseconds = 0;
@@ -185,15 +239,15 @@ void Linears::measure(Plan& plan, const Operands& operands) {
   }
 }
 
-void Linears::multiply(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algorithm) const {
+cublasStatus_t Linears::multiply(const Plan& plan, const Operands& operands,
+                                 const cublasLtMatmulAlgo_t& algorithm) const {
   const float one = 1.0f;
   const float kept = operands.add ? 1.0f : 0.0f;
   if (operands.bias) set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias.data);
-  check_cublas(
-      cublasLtMatmul(library_.get(), plan.product.get(), &one, operands.weight.data, plan.weight.get(), operands.x.data,
-                     plan.x.get(), &kept, operands.y.data, plan.y.get(), operands.y.data, plan.y.get(), &algorithm,
-                     workspace_, static_cast<std::size_t>(workspace_bytes), stream_.get()),
-      "multiplying");
+  if (operands.scale) set(plan.product, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, operands.scale.data);
+  return cublasLtMatmul(library_.get(), plan.product.get(), &one, operands.weight.data, plan.weight.get(),
+                        operands.x.data, plan.x.get(), &kept, operands.y.data, plan.y.get(), operands.y.data,
+                        plan.y.get(), &algorithm, workspace_, static_cast<std::size_t>(workspace_bytes), stream_.get());
 }
 
 // f32, until the next call. It may grow only before graphs are recorded: those hold its address, so what it was stays.
@@ -207,32 +261,48 @@ Tensor Linears::scratch(std::int64_t rows, std::int64_t columns) {
   return sum;
 }
 
+// f32 [1, at least `count`], all 1. Longer ones may be made only before graphs are recorded, as with scratch().
+const void* Linears::ones(std::int64_t count) {
+  if (count <= ones_.columns) return ones_.data;
+  ones_ = {nullptr, DType::f32, 1, count};
+  ones_.data = arena_.allocate(ones_.bytes());
+  const std::vector<float> values(static_cast<std::size_t>(count), 1.0f);
+  check_cuda(cudaMemcpyAsync(ones_.data, values.data(), static_cast<std::size_t>(ones_.bytes()), cudaMemcpyHostToDevice,
+                             stream_.get()),
+             "copying scales");
+  stream_.synchronize();
+  return ones_.data;
+}
+
 void Linears::run(const Tensor& y, const Tensor& x, const Linear& w, const Tensor& gate, bool add) {
   stream_.use();
   const auto& packed = *static_cast<const PackedWeight*>(w.weight.get());
-  Operands operands{.y = y, .x = x, .weight = packed.weight, .bias = packed.bias, .add = add};
-  if (gate) operands = {.y = y, .x = x, .weight = packed.weight, .bias = {}, .add = false};
+  LinearCall call{.y = y, .x = x, .bias = w.bias, .gate = gate, .scale = packed.scale, .add = add};
+  Operands operands{.y = y, .x = x, .weight = packed.weight, .scale = packed.scale, .bias = packed.bias, .add = add};
+  if (gate) operands.bias = {}, operands.add = false;
   const Plan& plan = plan_for(operands);
-  if (plan.candidates.empty()) {
-    plain_linear(stream_, {.y = y, .x = x, .bias = w.bias, .gate = gate, .add = add}, packed.weight);
-    return;
-  }
-  if (gate) operands.y = scratch(y.rows, y.columns);
-  multiply(plan, operands, plan.algorithm);
-  if (gate) gated_add(stream_, y, operands.y, w.bias, gate);
+  if (plan.candidates.empty()) return plain_linear(stream_, call, packed.weight);
+  if (plan.apart) operands = operands.sums();
+  else call.scale = {};
+  const bool finish = gate || plan.apart;
+  if (finish) operands.y = scratch(y.rows, y.columns);
+  check_cublas(multiply(plan, operands, plan.algorithm), "multiplying");
+  if (finish) finish_linear(stream_, call, operands.y);
 }
 
 std::vector<std::string> Linears::plan() const {
   std::vector<std::string> lines;
   for (const auto& [key, plan] : plans_) {
-    const std::string shape = concat(key[0], " x ", key[1], ", ", plural(key[2], "row"), ": ");
+    const char* format = key[3] == static_cast<std::int64_t>(DType::e4m3) ? " e4m3" : "";
+    const std::string shape = concat(key[0], " x ", key[1], format, ", ", plural(key[2], "row"), ": ");
     if (plan->candidates.empty()) {
       lines.push_back(shape + "plain kernel");
       continue;
     }
     const auto tenths = static_cast<long long>(plan->microseconds * 10.0f);
     lines.push_back(concat(shape, "cuBLASLt algorithm ", id_of(plan->algorithm), ", ", tenths / 10, ".", tenths % 10,
-                           " us, the best of ", plan->candidates.size()));
+                           " us, the best of ", plan->candidates.size(),
+                           plan->apart ? ", and a kernel for scales" : ""));
   }
   return lines;
 }

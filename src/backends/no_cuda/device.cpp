@@ -11,7 +11,7 @@ constexpr const char* refusal =
 
 }  // namespace
 
-std::unique_ptr<Device> make_cuda_device(Precision, int ordinal) {
+std::unique_ptr<Device> make_cuda_device(Precision, int ordinal, bool) {
   fail(ErrorKind::unsupported, "device 'cuda:", ordinal, "': ", refusal);
 }
 

@@ -1,4 +1,4 @@
-// y [T, H d] = softmax(q k^T / sqrt(d)) v, bf16, d = 64, 80 or 128, softmax in float32.
+// y [T, H d] = softmax(q k^T / sqrt(d)) v, bf16 (y also e4m3), d = 64, 80 or 128, softmax in float32.
 // Work: a block is 64 rows of one head, a warp 16 of them; keys and values go by in blocks of 64 slots, two in shared
 // memory at a time, and sums are rescaled when a larger score comes. Blocks that no row of the tile sees are left out.
 // Bound: latency of a few blocks of keys; 264 rows of 16 heads are 0.6 GFLOP.
@@ -19,7 +19,6 @@ struct Arguments {
   const __nv_bfloat16* keys;
   const __nv_bfloat16* values;
   const int4* ranges;
-  __nv_bfloat16* y;
   int rows, heads, key_heads;
   float scale;  // log2(e) / sqrt(d)
 };
@@ -125,8 +124,8 @@ __device__ std::uint32_t packed(float low, float high) {
   return *reinterpret_cast<const std::uint32_t*>(&both);
 }
 
-template <int D>
-__global__ void __launch_bounds__(threads) attention_tile_kernel(const Arguments a) {
+template <int D, typename Y>
+__global__ void __launch_bounds__(threads) attention_tile_kernel(const Output<Y> y, const Arguments a) {
   extern __shared__ __align__(128) unsigned char memory[];
   Shared<D>& shared = *reinterpret_cast<Shared<D>*>(memory);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, quad = lane / 4, pair = lane % 4;
@@ -199,10 +198,11 @@ __global__ void __launch_bounds__(threads) attention_tile_kernel(const Arguments
     const float sum = quad_sum(running.sum[r]), inverse = sum > 0 ? 1.0f / sum : 0.0f;
     const std::int64_t row = first_row + warp * 16 + quad + 8 * r;
     if (row >= a.rows) continue;
-    __nv_bfloat16* target = a.y + (row * a.heads + head) * D + 2 * pair;
+    const std::int64_t target = (row * a.heads + head) * D + 2 * pair;
 #pragma unroll
     for (int n = 0; n < D / 8; ++n) {
-      *reinterpret_cast<std::uint32_t*>(target + n * 8) = packed(o[n][2 * r] * inverse, o[n][2 * r + 1] * inverse);
+      const float both[2] = {o[n][2 * r] * inverse, o[n][2 * r + 1] * inverse};
+      y.store(target + n * 8, both);
     }
   }
 }
@@ -210,7 +210,7 @@ __global__ void __launch_bounds__(threads) attention_tile_kernel(const Arguments
 }  // namespace
 
 bool has_attention_tile(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads) {
-  return q.dtype == DType::bf16 && y.dtype == DType::bf16 &&
+  return q.dtype == DType::bf16 && (y.dtype == DType::bf16 || y.dtype == DType::e4m3) &&
          (heads.size == 64 || heads.size == 80 || heads.size == 128) &&
          cache.keys.rows <= static_cast<std::int64_t>(most_blocks - 1) * block_keys / 2;
 }
@@ -221,18 +221,22 @@ void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, cons
                             .keys = data<const __nv_bfloat16>(cache.keys),
                             .values = data<const __nv_bfloat16>(cache.values),
                             .ranges = data<const int4>(ranges),
-                            .y = data<__nv_bfloat16>(y),
                             .rows = static_cast<int>(q.rows),
                             .heads = static_cast<int>(heads.query),
                             .key_heads = static_cast<int>(heads.key_value),
                             .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(heads.size))};
   const auto run = [&](auto size) {
     constexpr int D = decltype(size)::value;
-    launch(stream,
-           {.blocks = dim3(blocks_for(q.rows, tile_rows), static_cast<unsigned>(heads.query)),
-            .threads = threads,
-            .shared = static_cast<int>(sizeof(Shared<D>))},
-           attention_tile_kernel<D>, arguments);
+    const Shape shape{.blocks = dim3(blocks_for(q.rows, tile_rows), static_cast<unsigned>(heads.query)),
+                      .threads = threads,
+                      .shared = static_cast<int>(sizeof(Shared<D>))};
+    if (y.dtype == DType::e4m3) {
+      launch(stream, shape, attention_tile_kernel<D, __nv_fp8_e4m3>,
+             Output<__nv_fp8_e4m3>{data<__nv_fp8_e4m3>(y), 1.0f / y.scale}, arguments);
+    } else {
+      launch(stream, shape, attention_tile_kernel<D, __nv_bfloat16>,
+             Output<__nv_bfloat16>{data<__nv_bfloat16>(y), 1.0f}, arguments);
+    }
   };
   if (heads.size == 64) run(std::integral_constant<int, 64>{});
   else if (heads.size == 80) run(std::integral_constant<int, 80>{});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cuda_bf16.h>
+#include <cuda_fp8.h>
 
 #include <cstdint>
 
@@ -17,10 +18,13 @@ __device__ inline void begin() {
 
 __device__ inline float as_float(float x) { return x; }
 __device__ inline float as_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ inline float as_float(__nv_fp8_e4m3 x) { return static_cast<float>(x); }
 
+// Rounds to nearest even; e4m3 saturates.
 template <typename T>
 __device__ inline T from_float(float x) {
   if constexpr (sizeof(T) == 4) return x;
+  else if constexpr (sizeof(T) == 1) return T(x);
   else return __float2bfloat16_rn(x);
 }
 
@@ -41,11 +45,36 @@ __device__ inline void load(float (&out)[N], const T* in) {
 
 template <int N, typename T>
 __device__ inline void store(T* out, const float (&in)[N]) {
-  Pack<T, N> values;
+  if constexpr (sizeof(T) == 1 && N % 2 == 0) {  // there is one instruction for two
+    Pack<__nv_fp8x2_storage_t, N / 2> pairs;
 #pragma unroll
-  for (int i = 0; i < N; ++i) values.values[i] = from_float<T>(in[i]);
-  *reinterpret_cast<Pack<T, N>*>(out) = values;
+    for (int i = 0; i < N / 2; ++i) {
+      pairs.values[i] = __nv_cvt_float2_to_fp8x2(make_float2(in[2 * i], in[2 * i + 1]), __NV_SATFINITE, __NV_E4M3);
+    }
+    *reinterpret_cast<Pack<__nv_fp8x2_storage_t, N / 2>*>(out) = pairs;
+  } else {
+    Pack<T, N> values;
+#pragma unroll
+    for (int i = 0; i < N; ++i) values.values[i] = from_float<T>(in[i]);
+    *reinterpret_cast<Pack<T, N>*>(out) = values;
+  }
 }
+
+// Where a kernel writes what a linear may read: a value is stored times `inverse`, one over the tensor's scale.
+template <typename T>
+struct Output {
+  using type = T;
+  T* data;
+  float inverse;
+
+  template <int N>
+  __device__ void store(std::int64_t at, const float (&values)[N]) const {
+    float scaled[N];
+#pragma unroll
+    for (int i = 0; i < N; ++i) scaled[i] = values[i] * inverse;
+    cuda::store<N>(data + at, scaled);
+  }
+};
 
 // The same value in every lane, in the same order of additions.
 __device__ inline float warp_sum(float x) {

@@ -54,7 +54,7 @@ __device__ float score(const float* query, const T* key, int size) {
 }
 
 template <int N, typename Y, typename T>
-__global__ void attention_kernel(Y* y, Sequence<T> s) {
+__global__ void attention_kernel(Output<Y> y, Sequence<T> s) {
   __shared__ float queries[warps][largest_head];
   begin();
   const int lane = threadIdx.x % 32;
@@ -93,11 +93,11 @@ __global__ void attention_kernel(Y* y, Sequence<T> s) {
       }
     }
   }
-  const float inverse = seen.count > 0 ? 1.0f / sum : 0.0f;
+  const float inverse = (seen.count > 0 ? 1.0f / sum : 0.0f) * y.inverse;
 #pragma unroll
   for (int k = 0; k < lane_columns; ++k) {
     const int column = k * 32 + lane;
-    if (column < s.size) y[offset + column] = from_float<Y>(total[k] * inverse);
+    if (column < s.size) y.data[offset + column] = from_float<Y>(total[k] * inverse);
   }
 }
 
@@ -107,10 +107,10 @@ void attention(const Stream& stream, const Tensor& y, const Tensor& q, const Key
                const Heads& heads) {
   check(heads.size <= largest_head, "attention: heads of at most 256 columns");
   const auto rows = static_cast<int>(q.rows);
-  with_type(y.dtype, [&](auto y_type) {
+  with_output(y, [&](auto output) {
     with_type(q.dtype, [&](auto type) {
       with_pack(heads.size, [&](auto n) {
-        using Y = typename decltype(y_type)::type;
+        using Y = typename decltype(output)::type;
         using T = typename decltype(type)::type;
         constexpr int N = decltype(n)::value;
         const Sequence<T> sequence{.q = data<const T>(q),
@@ -123,7 +123,7 @@ void attention(const Stream& stream, const Tensor& y, const Tensor& q, const Key
                                    .key_heads = static_cast<int>(heads.key_value),
                                    .size = static_cast<int>(heads.size),
                                    .scale = 1.0f / std::sqrt(static_cast<float>(heads.size))};
-        launch(stream, {blocks_for(q.rows * heads.query, warps), warps * 32}, attention_kernel<N, Y, T>, data<Y>(y),
+        launch(stream, {blocks_for(q.rows * heads.query, warps), warps * 32}, attention_kernel<N, Y, T>, output,
                sequence);
       });
     });

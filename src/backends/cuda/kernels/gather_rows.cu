@@ -9,7 +9,7 @@ namespace nervus::cuda {
 namespace {
 
 template <int N, typename Y, typename X>
-__global__ void gather_rows_kernel(Y* y, const X* x, const std::int32_t* index, std::int64_t columns) {
+__global__ void gather_rows_kernel(Output<Y> y, const X* x, const std::int32_t* index, std::int64_t columns) {
   begin();
   const std::int64_t row = blockIdx.x;
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * N;
@@ -17,22 +17,23 @@ __global__ void gather_rows_kernel(Y* y, const X* x, const std::int32_t* index, 
   if (column >= columns || source < 0) return;
   float values[N];
   load<N>(values, x + source * columns + column);
-  store<N>(y + row * columns + column, values);
+  y.store(row * columns + column, values);
 }
 
 }  // namespace
 
 void gather_rows(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& index) {
-  with_type(y.dtype, [&](auto y_type) {
-    with_type(x.dtype, [&](auto x_type) {
+  with_output(y, [&](auto output) {
+    output.inverse = x.scale / y.scale;
+    with_input_type(x.dtype, [&](auto x_type) {
       with_pack(y.columns, [&](auto n) {
-        using Y = typename decltype(y_type)::type;
+        using Y = typename decltype(output)::type;
         using X = typename decltype(x_type)::type;
         constexpr int N = decltype(n)::value;
         const unsigned threads = threads_for(y.columns / N, 256);
         const dim3 blocks(static_cast<unsigned>(y.rows), blocks_for(y.columns / N, threads));
         const std::int32_t* rows = index ? data<const std::int32_t>(index) : nullptr;
-        launch(stream, {blocks, threads}, gather_rows_kernel<N, Y, X>, data<Y>(y), data<const X>(x), rows, y.columns);
+        launch(stream, {blocks, threads}, gather_rows_kernel<N, Y, X>, output, data<const X>(x), rows, y.columns);
       });
     });
   });

@@ -1,5 +1,6 @@
 // y = x W^T + b, or h += gate * (x W^T + b), for shapes that the library has no kernels for
-// x [T, K], W [N, K] of x's type, y [T, N], h f32 [T, N], b and gate f32 [1, N]. One warp for four rows and four
+// x [T, K], W [N, K] of x's type, y [T, N], h f32 [T, N], b and gate f32 [1, N]; of e4m3 the products are multiplied by
+// a scale f32 [1, N]. One warp for four rows and four
 // outputs: its lanes share the sum over K, so that a row's bits do not depend on the others. Bound by the cache.
 // Reference: tests/reference/kernels.cpp, linear.
 #include "backends/cuda/kernels.h"
@@ -15,8 +16,9 @@ template <typename T>
 struct Product {
   const T* x;
   const T* weight;
-  const float* bias;  // may be null
-  const float* gate;  // may be null
+  const float* bias;   // may be null
+  const float* gate;   // may be null
+  const float* scale;  // may be null
   std::int64_t rows;
   std::int64_t inputs;
   std::int64_t outputs;
@@ -63,19 +65,11 @@ __global__ void plain_linear_kernel(Y* y, Product<T> p) {
   const std::int64_t my_row = row + lane / tile;
   const std::int64_t my_output = output + lane % tile;
   if (lane >= tile * tile || my_row >= p.rows || my_output >= p.outputs) return;
+  if (p.scale != nullptr) own *= p.scale[my_output];
   if (p.bias != nullptr) own += p.bias[my_output];
   if (p.gate != nullptr) own *= p.gate[my_output];
   Y& target = y[my_row * p.outputs + my_output];
   target = from_float<Y>(add ? as_float(target) + own : own);
-}
-
-__global__ void gated_add_kernel(float* h, const float* sum, const float* bias, const float* gate, int outputs,
-                                 std::int64_t count) {
-  begin();
-  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= count) return;
-  const int output = static_cast<int>(i % outputs);
-  h[i] += gate[output] * (sum[i] + (bias != nullptr ? bias[output] : 0.0f));
 }
 
 }  // namespace
@@ -83,13 +77,14 @@ __global__ void gated_add_kernel(float* h, const float* sum, const float* bias, 
 void plain_linear(const Stream& stream, const LinearCall& call, const Tensor& weight) {
   const dim3 blocks(blocks_for(call.y.rows, tile), blocks_for(call.y.columns, tile * warps));
   with_type(call.y.dtype, [&](auto y_type) {
-    with_type(call.x.dtype, [&](auto type) {
+    with_input_type(call.x.dtype, [&](auto type) {
       using Y = typename decltype(y_type)::type;
       using T = typename decltype(type)::type;
       const Product<T> product{.x = data<const T>(call.x),
                                .weight = data<const T>(weight),
                                .bias = call.bias ? data<const float>(call.bias) : nullptr,
                                .gate = call.gate ? data<const float>(call.gate) : nullptr,
+                               .scale = call.scale ? data<const float>(call.scale) : nullptr,
                                .rows = call.y.rows,
                                .inputs = call.x.columns,
                                .outputs = call.y.columns};
@@ -97,19 +92,6 @@ void plain_linear(const Stream& stream, const LinearCall& call, const Tensor& we
       launch(stream, {blocks, warps * 32}, kernel, data<Y>(call.y), product);
     });
   });
-}
-
-void gated_add(const Stream& stream, const Tensor& h, const Tensor& sum, const Tensor& bias, const Tensor& gate) {
-  constexpr unsigned threads = 256;
-  launch(stream, {blocks_for(h.count(), threads), threads}, gated_add_kernel, data<float>(h), data<const float>(sum),
-         bias ? data<const float>(bias) : nullptr, data<const float>(gate), static_cast<int>(h.columns), h.count());
-}
-
-bool has_kernels_for_current_device() {
-  cudaFuncAttributes attributes{};
-  const bool found = cudaFuncGetAttributes(&attributes, gated_add_kernel) == cudaSuccess;
-  if (!found) cudaGetLastError();
-  return found;
 }
 
 }  // namespace nervus::cuda

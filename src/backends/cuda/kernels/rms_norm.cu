@@ -22,7 +22,8 @@ __device__ float block_sum(float x) {
 }
 
 template <int N, typename Y>
-__global__ void rms_norm_kernel(Y* y, const float* h, const float* scale, const float* shift, std::int64_t columns) {
+__global__ void rms_norm_kernel(Output<Y> y, const float* h, const float* scale, const float* shift,
+                                std::int64_t columns) {
   begin();
   const std::int64_t start = blockIdx.x * columns;
   const std::int64_t first = threadIdx.x * N;
@@ -44,20 +45,20 @@ __global__ void rms_norm_kernel(Y* y, const float* h, const float* scale, const 
     if (shift != nullptr) load<N>(offsets, shift + i);
 #pragma unroll
     for (int k = 0; k < N; ++k) values[k] = values[k] * inverse * factors[k] + offsets[k];
-    store<N>(y + start + i, values);
+    y.store(start + i, values);
   }
 }
 
 }  // namespace
 
 void rms_norm(const Stream& stream, const Tensor& y, const Tensor& h, const Norm& norm) {
-  with_type(y.dtype, [&](auto y_type) {
+  with_output(y, [&](auto output) {
     with_pack(y.columns, [&](auto n) {
-      using Y = typename decltype(y_type)::type;
+      using Y = typename decltype(output)::type;
       constexpr int N = decltype(n)::value;
       const float* shift = norm.shift ? data<const float>(norm.shift) : nullptr;
       launch(stream, {dim3(static_cast<unsigned>(y.rows)), threads_for(y.columns / N, most_threads)},
-             rms_norm_kernel<N, Y>, data<Y>(y), data<const float>(h), data<const float>(norm.scale), shift, y.columns);
+             rms_norm_kernel<N, Y>, output, data<const float>(h), data<const float>(norm.scale), shift, y.columns);
     });
   });
 }

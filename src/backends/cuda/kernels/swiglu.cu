@@ -8,7 +8,7 @@ namespace nervus::cuda {
 namespace {
 
 template <int N, typename Y, typename X>
-__global__ void swiglu_kernel(Y* y, const X* x, std::int64_t columns) {
+__global__ void swiglu_kernel(Output<Y> y, const X* x, std::int64_t columns) {
   begin();
   const std::int64_t row = blockIdx.x;
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * N;
@@ -20,21 +20,21 @@ __global__ void swiglu_kernel(Y* y, const X* x, std::int64_t columns) {
   load<N>(up, in + columns);
 #pragma unroll
   for (int k = 0; k < N; ++k) gate[k] = sigmoid_product(gate[k]) * up[k];
-  store<N>(y + row * columns + column, gate);
+  y.store(row * columns + column, gate);
 }
 
 }  // namespace
 
 void swiglu(const Stream& stream, const Tensor& y, const Tensor& x) {
-  with_type(y.dtype, [&](auto y_type) {
+  with_output(y, [&](auto output) {
     with_type(x.dtype, [&](auto x_type) {
       with_pack(y.columns, [&](auto n) {
-        using Y = typename decltype(y_type)::type;
+        using Y = typename decltype(output)::type;
         using X = typename decltype(x_type)::type;
         constexpr int N = decltype(n)::value;
         const unsigned threads = threads_for(y.columns / N, 256);
         const dim3 blocks(static_cast<unsigned>(y.rows), blocks_for(y.columns / N, threads));
-        launch(stream, {blocks, threads}, swiglu_kernel<N, Y, X>, data<Y>(y), data<const X>(x), y.columns);
+        launch(stream, {blocks, threads}, swiglu_kernel<N, Y, X>, output, data<const X>(x), y.columns);
       });
     });
   });

@@ -1,0 +1,38 @@
+// y = x / s, e4m3, where s of a row is its largest |x| / 448; the scale kept is s times that of what y is multiplied by
+// y [N, K], x bf16 [N, K], scale f32 [1, N]. One block a row; bound by memory, at load only.
+// Reference: tests/reference/device.cpp, quantise.
+#include "backends/cuda/kernels.h"
+#include "backends/cuda/launch.cuh"
+#include "core/float8.h"
+
+namespace nervus::cuda {
+namespace {
+
+constexpr unsigned threads = 256;
+
+__global__ void quantise_rows_kernel(__nv_fp8_e4m3* y, float* scale, const __nv_bfloat16* x, float input_scale,
+                                     std::int64_t columns) {
+  __shared__ float parts[threads / 32];
+  begin();
+  const std::int64_t start = blockIdx.x * columns;
+  float largest = 0.0f;
+  for (std::int64_t i = threadIdx.x; i < columns; i += threads) largest = fmaxf(largest, fabsf(as_float(x[start + i])));
+  largest = warp_maximum(largest);
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = largest;
+  __syncthreads();
+  for (const float part : parts) largest = fmaxf(largest, part);
+  const float own = largest > 0.0f ? largest / Float8::largest : 1.0f;
+  if (threadIdx.x == 0) scale[blockIdx.x] = own * input_scale;
+  for (std::int64_t i = threadIdx.x; i < columns; i += threads) {
+    y[start + i] = from_float<__nv_fp8_e4m3>(as_float(x[start + i]) / own);
+  }
+}
+
+}  // namespace
+
+void quantise_rows(const Stream& stream, const Tensor& y, const Tensor& scale, const Tensor& x, float input_scale) {
+  launch(stream, {dim3(static_cast<unsigned>(y.rows)), threads}, quantise_rows_kernel, data<__nv_fp8_e4m3>(y),
+         data<float>(scale), data<const __nv_bfloat16>(x), input_scale, y.columns);
+}
+
+}  // namespace nervus::cuda
