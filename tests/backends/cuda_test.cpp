@@ -134,7 +134,7 @@ TEST_CASE("cuda: a graph does what its launches did, to the last bit, on what is
 }
 
 TEST_CASE("cuda: blocks are fused unless their linears have formats or an observer is to see them") {
-  const auto device = device_or_skip(Precision::bf16);
+  const auto device = cuda_or_skip(Precision::bf16);
   if (!device) return;
   const BlockShape shape{.names = "expert.", .width = 768, .inner = 2752, .rows = 50, .heads = {16, 2, 128}};
   CHECK_FALSE(make_cuda_device(Precision::bf16, 0, false)->fuses(shape));
