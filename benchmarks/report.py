@@ -80,8 +80,37 @@ def attention():
     return table(["attention", "format", "p50", "rate"], rows)
 
 
+def gpu_totals():
+    run = load("gpu_h200.json")
+    nervus, peer = run["nervus"], run["peer"]
+    rows = []
+    for result in nervus["results"]:
+        total = result["latency_ms"]["total"]
+        other = peer["ms"].get(f"compiled_graph_{result['steps']}")
+        rows.append([str(result["steps"])] + [f"{total[p]:.2f} ms" for p in ("p50", "p95", "p99", "max")] +
+                    [f"{other['p50']:.2f} ms" if other else ""])
+    return (f"{run['what']}, {nervus['precision']}, {nervus['runs']} calls on {nervus['device']}, "
+            f"driver {run['driver']}:\n\n" +
+            table(["steps", "p50", "p95", "p99", "max", f"PyTorch {peer['torch']}, p50"], rows) +
+            f"\n\nPyTorch is {peer['what'].removeprefix('PyTorch, ')} (`benchmarks/gpu_peer.py`), timed in the same "
+            f"session. Commit {nervus['commit']}.")
+
+
+def gpu_stages():
+    floors = {"vision": 1.25, "prefix": 1.65}  # ms: FLOPs at 790 TFLOP/s
+    step = 0.165                               # ms: bytes of the expert's weights at 4.3 TB/s
+    rows = []
+    for result in load("gpu_h200.json")["nervus"]["results"]:
+        for stage, latency in sorted(result["latency_ms"].items()):
+            floor = step * result["steps"] if stage == "denoise" else floors.get(stage)
+            rows.append([str(result["steps"]), stage] + [f"{latency[p]:.2f} ms" for p in ("p50", "p99")] +
+                        ([f"{floor:.2f} ms", f"{latency['p50'] / floor:.1f}"] if floor else ["", ""]))
+    return table(["steps", "stage", "p50", "p99", "floor", "times the floor"], rows)
+
+
 def main():
-    tables = {"table": first_screen, "stages": stages, "linears": linears, "attention": attention}
+    tables = {"gpu": gpu_totals, "gpu_stages": gpu_stages, "table": first_screen,
+              "stages": stages, "linears": linears, "attention": attention}
     stale = []
     for path in (repository / "README.md", repository / "docs" / "performance.md"):
         before = text = path.read_text()

@@ -13,7 +13,6 @@ namespace cuda {
 namespace {
 
 constexpr int oldest_major = 8;          // of the compute capability: the first with bf16
-constexpr int oldest_e4m3 = 89;          // likewise, tenfold with the minor number: the first with products of e4m3
 constexpr std::int64_t granularity = 8;  // rows: fewer would not make a product faster
 constexpr int upload_slots = 8;
 constexpr int weight_slots = 2;
@@ -94,9 +93,6 @@ class CudaDevice final : public Device {
   std::string description() const override { return description_; }
   Kernels& kernels() override { return kernels_; }
   DType activation() const override { return activation_; }
-  bool multiplies(DType dtype) const override {
-    return Device::multiplies(dtype) || (dtype == DType::e4m3 && 10 * stream_.major() + stream_.minor() >= oldest_e4m3);
-  }
   std::int64_t memory() const override { return arena_.allocated(); }
   void* allocate(std::int64_t bytes) override { return arena_.allocate(bytes); }
 
