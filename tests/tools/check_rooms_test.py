@@ -67,7 +67,7 @@ class Rooms(unittest.TestCase):
                 ("src/runtime/stage.h", "models/pi0/pi0.h"),
                 ("src/runtime/stage.h", "serve/server.h"),
                 ("src/serve/wire.h", "runtime/policy.cpp"),
-                ("src/serve/wire.h", "core/check.h"),
+                ("src/serve/wire.h", "checkpoint/safetensors.h"),
                 ("cli/run.cpp", "core/check.h"),
                 ("cli/run.cpp", "../src/core/check.h"),
                 ("python/module.cpp", "core/check.h"),
