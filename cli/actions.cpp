@@ -1,8 +1,5 @@
 #include "cli/actions.h"
 
-#include <algorithm>
-#include <array>
-#include <charconv>
 #include <functional>
 #include <limits>
 #include <sstream>
@@ -16,11 +13,6 @@ namespace {
 
 constexpr std::uintmax_t text_limit = 256u << 20;
 
-std::string float_text(float value) {
-  std::array<char, 32> buffer{};
-  return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
-}
-
 std::string csv_of(const Result& result) {
   const ActionChunk& chunk = result.chunk;
   std::string out = result.batched ? "batch,step" : "step";
@@ -30,7 +22,7 @@ std::string csv_of(const Result& result) {
   for (std::int64_t b = 0; b < chunk.batch; ++b)
     for (std::int64_t s = 0; s < chunk.steps; ++s) {
       out += (result.batched ? std::to_string(b) + "," : "") + std::to_string(s);
-      for (std::int64_t d = 0; d < chunk.dimensions; ++d) out += "," + float_text(*value++);
+      for (std::int64_t d = 0; d < chunk.dimensions; ++d) out += "," + shortest(*value++);
       out += '\n';
     }
   return out;
@@ -54,12 +46,10 @@ Array array_of_csv(const std::filesystem::path& path) {
     std::string field;
     const std::size_t before = values.size();
     for (int column = 0; std::getline(fields, field, ','); ++column) {
-      float value = 0;
-      const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-      if (error != std::errc() || end != field.data() + field.size())
-        refuse(path, "line " + std::to_string(rows + 2) + ": expected a number, found '" + field + "'");
-      if (column >= (batched ? 2 : 1)) values.push_back(value);
-      else if (batched && column == 0 && value >= 0 && value < 1e6f) batches = static_cast<std::int64_t>(value) + 1;
+      const auto value = number_of<float>(field);
+      if (!value) refuse(path, "line " + std::to_string(rows + 2) + ": expected a number, found '" + field + "'");
+      if (column >= (batched ? 2 : 1)) values.push_back(*value);
+      else if (batched && column == 0 && *value >= 0 && *value < 1e6f) batches = static_cast<std::int64_t>(*value) + 1;
     }
     const auto found = static_cast<std::int64_t>(values.size() - before);
     if (rows++ == 0) columns = found;
@@ -106,25 +96,14 @@ std::map<std::string, Array> arrays_of_json(const std::filesystem::path& path) {
 }  // namespace
 
 std::string dimension_name(const ActionChunk& chunk, std::size_t dimension) {
-  if (dimension >= chunk.names.size() || chunk.names[dimension].empty()) return "action " + std::to_string(dimension);
-  if (dimension >= chunk.units.size() || chunk.units[dimension].empty()) return chunk.names[dimension];
-  return chunk.names[dimension] + " [" + chunk.units[dimension] + "]";
+  const std::string &name = chunk.names.at(dimension), &unit = chunk.units.at(dimension);
+  return unit.empty() ? name : name + " [" + unit + "]";
 }
 
 std::vector<std::pair<std::string, double>> stages_of(const ActionChunk& chunk) {
   std::vector<std::pair<std::string, double>> stages;
-  double total = 0;
-  const auto take = [&](const std::string& stage, double milliseconds) {
-    stages.emplace_back(stage, milliseconds);
-    total += milliseconds;
-  };
-  const std::vector<std::string> order = {"decode",  "preprocess",  "vision", "prefix",
-                                          "denoise", "postprocess", "encode"};
-  for (const std::string& stage : order)
-    if (chunk.timing.contains(stage)) take(stage, chunk.timing.at(stage));
-  for (const auto& [stage, milliseconds] : chunk.timing)
-    if (stage != "total" && std::find(order.begin(), order.end(), stage) == order.end()) take(stage, milliseconds);
-  stages.emplace_back("total", chunk.timing.contains("total") ? chunk.timing.at("total") : total);
+  for (const char* stage : {"preprocess", "vision", "prefix", "denoise", "postprocess", "total"})
+    if (const auto time = chunk.timing.find(stage); time != chunk.timing.end()) stages.push_back(*time);
   return stages;
 }
 
@@ -143,7 +122,7 @@ Json to_json(const Result& result, bool with_values) {
   if (!with_values) return out;
   const float* value = result.chunk.values.data();
   const std::function<Json(std::size_t)> nest = [&](std::size_t axis) {
-    if (axis == array.shape.size()) return Json(shortest(*value++));
+    if (axis == array.shape.size()) return Json(number_of<double>(shortest(*value++)).value());
     Json list = Json::array();
     for (std::int64_t i = 0; i < array.shape[axis]; ++i) list.push_back(nest(axis + 1));
     return list;

@@ -20,10 +20,10 @@ struct Result {
   ActionChunk chunk;
 };
 
-// "left_waist [rad]"; "action 3" where the dimension has no name.
+// "left_waist [rad]"; the name alone where the unit is unknown.
 std::string dimension_name(const ActionChunk& chunk, std::size_t dimension);
 
-// The stages of a timing in the order in which they run, "total" (added up if it is not there) last.
+// The stages of a timing in the order in which they run, "total" last.
 std::vector<std::pair<std::string, double>> stages_of(const ActionChunk& chunk);
 
 // [batch, steps, dimensions], without the batch where the result is not batched.

@@ -8,54 +8,43 @@
 namespace nervus::cli {
 namespace {
 
-// How each shell is told what may follow an option, or stand as an argument; '@' stands for the words to offer.
+using CLI::detail::find_and_replace;
+
+// How each shell is told what may follow an option, or stand as an argument.
 struct Offer {
   std::string bash, zsh, fish;
 };
 
-const Offer anything = {"COMPREPLY=()", ":value: ", " -x"};
-const Offer directory = {"_nervus_files -d", ":directory:_files -/", " -xa '(__fish_complete_directories)'"};
-const Offer file = {"_nervus_files -f", ":file:_files", " -rF"};
-const Offer words = {"_nervus_offer -W '@'", ":value:(@)", " -xa '@'"};
-const Offer camera = {"_nervus_offer -W '@'; compopt -o nospace 2>/dev/null",
-                      ":camera:{ if compset -P \"*=\"; then _files; else compadd -S \"\" @; fi }", " -xa '@'"};
+Offer offer_of(const CLI::Option& option) {
+  const std::string type = option.get_type_name(), cameras = "cam_high= cam_left_wrist= cam_right_wrist=";
+  if (option.get_items_expected_max() == 0) return {};  // nothing follows
+  if (type == "DIR") return {"_nervus_files -d", ":directory:_files -/", " -xa '(__fish_complete_directories)'"};
+  if (type == "FILE" || type == "PATH") return {"_nervus_files -f", ":file:_files", " -rF"};
+  if (type == "CAMERA=FILE")
+    return {"_nervus_offer -W '" + cameras + "'; compopt -o nospace 2>/dev/null",
+            ":camera:{ if compset -P \"*=\"; then _files; else compadd -S \"\" " + cameras + "; fi }",
+            " -xa '" + cameras + "'"};
+  if (type.find('|') == std::string::npos) return {"COMPREPLY=()", ":value: ", " -x"};
+  const std::string words = find_and_replace(type, "|", " ");
+  return {"_nervus_offer -W '" + words + "'", ":value:(" + words + ")", " -xa '" + words + "'"};
+}
 
 struct Entry {
   std::string name;  // "--steps"; of an argument its place-holder
   std::string text;
-  Offer offer;  // empty where nothing follows
+  Offer offer;
   bool positional = false;
 };
 
-// With `value` in place of every `letter`.
-std::string replaced(const std::string& text, char letter, const std::string& value) {
-  std::string out;
-  for (const char c : text) out += c == letter ? value : std::string(1, c);
-  return out;
-}
-
-Entry entry_of(const CLI::Option& option) {
-  const bool positional = option.get_positional();
-  const std::string name = option.get_name(positional, !positional);  // "-h,--help"
-  const std::string type = option.get_type_name();
-  const bool choice = type.find('|') != std::string::npos;
-  const std::string offered =
-      type == "CAMERA=FILE" ? "cam_high= cam_left_wrist= cam_right_wrist=" : replaced(type, '|', " ");
-  Offer offer = option.get_items_expected_max() == 0 ? Offer{}
-                : type == "DIR"                      ? directory
-                : type == "FILE" || type == "PATH"   ? file
-                : type == "CAMERA=FILE"              ? camera
-                : choice                             ? words
-                                                     : anything;
-  for (std::string* form : {&offer.bash, &offer.zsh, &offer.fish}) *form = replaced(*form, '@', offered);
-  std::string text = option.get_description();  // without the letters that end a quoted text in zsh or fish
-  for (const char c : std::string("'[]:\\$`")) std::replace(text.begin(), text.end(), c, ' ');
-  return {name.substr(name.rfind(',') + 1), text, offer, positional};
-}
-
 std::vector<Entry> entries_of(const CLI::App& verb) {
   std::vector<Entry> entries;
-  for (const CLI::Option* option : verb.get_options()) entries.push_back(entry_of(*option));
+  for (const CLI::Option* option : verb.get_options()) {
+    const bool positional = option->get_positional();
+    const std::string name = option->get_name(positional, !positional);  // "-h,--help"
+    std::string text = option->get_description();  // without the letters that end a quoted text in zsh or fish
+    for (const char c : std::string("'[]:\\$`")) std::replace(text.begin(), text.end(), c, ' ');
+    entries.push_back({name.substr(name.rfind(',') + 1), text, offer_of(*option), positional});
+  }
   return entries;
 }
 
@@ -70,10 +59,10 @@ _nervus() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
   [[ $current == '=' ]] && { previous='='; current=; }
   COMPREPLY=()
-  if (( COMP_CWORD == 1 )); then _nervus_offer -W '%--help --version'; return; fi
+  if (( COMP_CWORD == 1 )); then _nervus_offer -W '@verbs--help --version'; return; fi
   if [[ $previous == '=' ]]; then _nervus_files -f; return; fi
   case "$verb $previous" in
-%  esac
+@cases  esac
 }
 complete -F _nervus nervus
 )";
@@ -83,21 +72,18 @@ constexpr const char* zsh_frame = R"(#compdef nervus
 _nervus() {
   local -a verbs
   verbs=(
-%  )
+@verbs  )
   if (( CURRENT == 2 )); then _describe verb verbs; return; fi
   local verb=$words[2]
   shift words; (( CURRENT-- ))
   case $verb in
-%  esac
+@cases  esac
 }
 if [[ $funcstack[1] == _nervus ]]; then _nervus "$@"; else compdef _nervus nervus; fi
 )";
 
-// The frame with `names` at its first '%' and `cases` at its second.
-std::string framed(const std::string& frame, const std::string& names, const std::string& cases) {
-  const std::size_t first = frame.find('%'), second = frame.find('%', first + 1);
-  return frame.substr(0, first) + names + frame.substr(first + 1, second - first - 1) + cases +
-         frame.substr(second + 1);
+std::string framed(const std::string& frame, const std::string& verbs, const std::string& cases) {
+  return find_and_replace(find_and_replace(frame, "@verbs", verbs), "@cases", cases);
 }
 
 std::string bash_script(const Verbs& verbs) {
@@ -119,7 +105,7 @@ std::string bash_script(const Verbs& verbs) {
 std::string zsh_script(const Verbs& verbs) {
   std::string names, cases;
   for (const CLI::App* verb : verbs) {
-    names += "    '" + verb->get_name() + ":" + replaced(verb->get_description(), '\'', " ") + "'\n";
+    names += "    '" + verb->get_name() + ":" + find_and_replace(verb->get_description(), "'", " ") + "'\n";
     cases += "    " + verb->get_name() + ") _arguments";
     for (const auto& [name, text, offer, positional] : entries_of(*verb))
       cases += " \\\n      '*" + (positional ? "" : name + "[" + text + "]") + offer.zsh + "'";
@@ -133,7 +119,7 @@ std::string fish_script(const Verbs& verbs) {
       "# fish completion for nervus: save it as nervus.fish in ~/.config/fish/completions.\ncomplete -c nervus -f\n";
   for (const CLI::App* verb : verbs) {
     out += "complete -c nervus -n __fish_use_subcommand -a " + verb->get_name() + " -d '" +
-           replaced(verb->get_description(), '\'', " ") + "'\n";
+           find_and_replace(verb->get_description(), "'", " ") + "'\n";
     for (const auto& [name, text, offer, positional] : entries_of(*verb))
       out += "complete -c nervus -n '__fish_seen_subcommand_from " + verb->get_name() + "'" +
              (positional ? "" : " -l " + name.substr(2) + " -d '" + text + "'") + offer.fish + "\n";

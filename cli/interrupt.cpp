@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <iostream>
 #include <mutex>
 #include <set>
 #include <string>

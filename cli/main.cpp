@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <iostream>
+#include <map>
 #include <new>
 #include <sstream>
 
@@ -17,12 +18,12 @@ namespace nervus::cli {
 namespace {
 
 struct Verb {
-  const char* name;
-  const char* summary;
+  std::string name;
+  std::string summary;
   Command (*add)(CLI::App&, const Output&);
 };
 
-constexpr std::array verbs = {
+const std::array verbs = {
     Verb{"run", "Turn camera images, joint state and an instruction into a chunk of actions", add_run},
     Verb{"verify", "Compare a checkpoint with a reference case, stage by stage", add_verify},
     Verb{"inspect", "Say what a checkpoint is, what is missing, and what one call costs", add_inspect},
@@ -135,39 +136,42 @@ std::string help(const CLI::App& app) {
   std::string out = "nervus: " + app.get_description() + "\n\nUsage: nervus VERB [options]\n\nVerbs:\n";
   for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
     out += entry(verb->get_name(), verb->get_description());
-  out += "\nOptions:\n" + entry("-h --help", "Show this help, or that of a verb: nervus run --help") +
-         entry("--version", "Show version and commit");
-  out += "\nExit codes:\n";
-  for (const auto& [code, meaning] : std::initializer_list<std::pair<const char*, const char*>>{
-           {"0", "done"},
-           {"1", "verify or compare: beyond the tolerance"},
-           {"2", "a verb, option or argument is wrong"},
-           {"3", "an observation, tensor, image, state or prompt is wrong"},
-           {"4", "a checkpoint, config, tokenizer or statistics file is wrong"},
-           {"5", "this build or machine cannot do what was asked"},
-           {"6", "a file cannot be read or written"},
-           {"7", "the model produced a value that is not finite"},
-           {"8", "a GPU has no memory left, or failed"},
-           {"70", "an error inside nervus: please report it"},
-           {"130", "interrupted; no half-written file is left"}})
-    out += entry(code, meaning);
-  return out +
-         "\nResults go to standard output, notes and progress to standard error. NO_COLOR turns colours off.\n"
-         "\nFirst steps:\n"
-         "  nervus doctor\n"
-         "  nervus synth --preset tiny --seed 1 --out tiny\n"
-         "  nervus run --checkpoint tiny --robot aloha --image cam_high=high.png --state state.json \\\n"
-         "      --prompt 'pick up the cube' --out actions.json --plot actions.svg\n";
+  return out + R"(
+Options:
+  -h --help                 Show this help, or that of a verb: nervus run --help
+  --version                 Show version and commit
+
+Exit codes:
+  0                         done
+  1                         verify or compare: beyond the tolerance
+  2                         a verb, option or argument is wrong
+  3                         an observation, tensor, image, state or prompt is wrong
+  4                         a checkpoint, config, tokenizer or statistics file is wrong
+  5                         this build or machine cannot do what was asked
+  6                         a file cannot be read or written
+  7                         the model produced a value that is not finite
+  8                         a GPU has no memory left, or failed
+  70                        an error inside nervus: please report it
+  130                       interrupted; no half-written file is left
+
+Results go to standard output, notes and progress to standard error. NO_COLOR turns colours off.
+
+First steps:
+  nervus doctor
+  nervus synth --preset tiny --seed 1 --out tiny
+  nervus run --checkpoint tiny --robot aloha --image cam_high=high.png --state state.json \
+      --prompt 'pick up the cube' --out actions.json --plot actions.svg
+)";
 }
 
 int dispatch(std::vector<std::string> arguments, Output& output) {
   CLI::App app("Turns camera images, joint state and an instruction into a chunk of robot actions.", "nervus");
   app.set_help_flag("-h,--help", "Show this help");
-  std::array<Command, verbs.size()> commands;
-  for (std::size_t i = 0; i < verbs.size(); ++i) {
-    CLI::App& verb = *app.add_subcommand(verbs[i].name, verbs[i].summary);
+  std::map<std::string, Command> commands;
+  for (const auto& [name, summary, add] : verbs) {
+    CLI::App& verb = *app.add_subcommand(name, summary);
     verb.set_help_flag("-h,--help", "Show this help");
-    commands[i] = verbs[i].add(verb, output);
+    commands[name] = add(verb, output);
     verb.add_flag("--json", output.json, "One JSON document on standard output, for machines");
     verb.add_flag("--quiet", output.quiet, "No notes and no progress on standard error");
   }
@@ -179,14 +183,11 @@ int dispatch(std::vector<std::string> arguments, Output& output) {
     std::cout << "nervus " << version() << " (" << build_commit << ")\n";
     return 0;
   }
-  const auto found =
-      std::find_if(verbs.begin(), verbs.end(), [&](const Verb& verb) { return verb.name == arguments[0]; });
-  if (found == verbs.end()) {
+  if (!commands.contains(arguments[0])) {
     const bool is_option = arguments[0].starts_with("-");
-    std::vector<std::string> known = {"--help", "--version"};
-    if (!is_option) known.assign(verbs.size(), "");
-    if (!is_option)
-      std::transform(verbs.begin(), verbs.end(), known.begin(), [](const Verb& verb) { return verb.name; });
+    std::vector<std::string> known;
+    for (const Verb& verb : verbs) known.push_back(verb.name);
+    if (is_option) known = {"--help", "--version"};
     throw Error(ErrorKind::usage, std::string("unknown ") + (is_option ? "option '" : "verb '") + arguments[0] + "'" +
                                       did_you_mean(arguments[0], known) + " (see 'nervus --help')");
   }
@@ -201,7 +202,7 @@ int dispatch(std::vector<std::string> arguments, Output& output) {
   } catch (const CLI::ParseError& error) {
     throw Error(ErrorKind::usage, message_of(error, verb));
   }
-  return commands[static_cast<std::size_t>(found - verbs.begin())]();
+  return commands.at(verb.get_name())();
 }
 
 int run(std::vector<std::string> arguments) {

@@ -1,8 +1,6 @@
 #include "cli/observation.h"
 
-#include <charconv>
 #include <cmath>
-#include <optional>
 
 #include "cli/options.h"
 #include "cli/output.h"
@@ -54,25 +52,19 @@ std::vector<std::string> words_of(const std::string& text) {
   return words;
 }
 
-std::optional<float> number_of(const std::string& word) {
-  const char* begin = word.data() + (word.starts_with("+") ? 1 : 0);
-  float value = 0;
-  const auto [end, error] = std::from_chars(begin, word.data() + word.size(), value);
-  if (error != std::errc() || end != word.data() + word.size()) return std::nullopt;
-  return value;
-}
+std::optional<float> value_of(const std::string& word) { return number_of<float>(word.substr(word.starts_with("+"))); }
 
 StateFile state_of_text(const std::filesystem::path& path, bool may_have_names) {
   StateFile state;
   std::string text = read_text(path, text_limit);
   const std::string first_line = text.substr(0, text.find('\n'));
   const std::vector<std::string> heading = words_of(first_line);
-  if (may_have_names && !heading.empty() && !number_of(heading.front())) {
+  if (may_have_names && !heading.empty() && !value_of(heading.front())) {
     state.names = heading;
     text.erase(0, first_line.size());
   }
   for (const std::string& word : words_of(text)) {
-    const std::optional<float> value = number_of(word);
+    const std::optional<float> value = value_of(word);
     if (!value)
       refuse(path, "value " + std::to_string(state.values.size()) + ": expected a number, found '" +
                        word.substr(0, 40) + "'");

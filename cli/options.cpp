@@ -1,7 +1,6 @@
 #include "cli/options.h"
 
 #include <algorithm>
-#include <charconv>
 #include <limits>
 
 #include "cli/output.h"
@@ -66,10 +65,8 @@ void add_steps(CLI::App& verb, PolicyOptions& options) {
 
 CLI::Validator integer_between(std::uint64_t least, std::uint64_t most) {
   const auto check = [least, most](const std::string& text) {
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error == std::errc() && end == text.data() + text.size() && value >= least && value <= most)
-      return std::string();
+    const auto value = number_of<std::uint64_t>(text);
+    if (value && *value >= least && *value <= most) return std::string();
     return "expected an integer from " + std::to_string(least) + " to " + std::to_string(most) + ", found '" + text +
            "'";
   };

@@ -3,11 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -32,14 +29,9 @@ bool colour_on(int descriptor) {
 }
 
 std::string painted(Style style, const std::string& text) {
-  switch (style) {
-    case Style::plain: break;
-    case Style::good: return "\033[32m" + text + "\033[0m";
-    case Style::bad: return "\033[1;31m" + text + "\033[0m";
-    case Style::faint: return "\033[2m" + text + "\033[0m";
-    case Style::strong: return "\033[1m" + text + "\033[0m";
-  }
-  return text;
+  static constexpr std::array codes = {"", "32", "1;31", "2", "1"};  // in the order of Style
+  if (style == Style::plain) return text;
+  return std::string("\033[") + codes.at(static_cast<std::size_t>(style)) + "m" + text + "\033[0m";
 }
 
 // One long operation as it goes; shared by copies of its ProgressFunction.
@@ -137,10 +129,6 @@ void Output::document(const Json& document) const {
   if (json) std::cout << document.dump(1, ' ', false, Json::error_handler_t::replace) << '\n';
 }
 
-void Output::note(const std::string& line) const {
-  if (!quiet) std::cerr << "nervus: " << one_line(line) << '\n';
-}
-
 ProgressFunction Output::progress() const {
   if (quiet) return {};
   return [line = std::make_shared<ProgressLine>()](std::int64_t done, std::int64_t total, const std::string& what) {
@@ -158,11 +146,7 @@ void Output::verdict(const Table& table, const Json& report, bool good, const st
   document(report);
 }
 
-std::string number(double value, int digits) {
-  std::array<char, 64> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), "%.*g", digits, value);
-  return buffer.data();
-}
+std::string number(double value, int digits) { return formatted("%.*g", digits, value); }
 
 std::string scaled(double value, const std::string& unit) {
   static constexpr std::array<const char*, 6> prefixes = {"", "k", "M", "G", "T", "P"};
@@ -175,13 +159,8 @@ std::string scaled(double value, const std::string& unit) {
 }
 
 std::string duration(double milliseconds) {
-  std::array<char, 64> buffer{};
-  if (milliseconds >= 10000) {
-    std::snprintf(buffer.data(), buffer.size(), "%.2f s", milliseconds / 1000);
-  } else {
-    std::snprintf(buffer.data(), buffer.size(), milliseconds >= 100 ? "%.0f ms" : "%.2f ms", milliseconds);
-  }
-  return buffer.data();
+  if (milliseconds >= 10000) return formatted("%.2f s", milliseconds / 1000);
+  return formatted(milliseconds >= 100 ? "%.0f ms" : "%.2f ms", milliseconds);
 }
 
 std::string listed(const std::vector<std::string>& words, const std::string& last) {
@@ -193,12 +172,9 @@ std::string listed(const std::vector<std::string>& words, const std::string& las
   return out;
 }
 
-double shortest(float value) {
-  std::array<char, 64> buffer{};
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
-  double out = value;
-  std::from_chars(buffer.data(), end, out);
-  return out;
+std::string shortest(float value) {
+  std::array<char, 32> buffer{};
+  return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
 }
 
 std::string one_line(const std::string& text) {

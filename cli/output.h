@@ -2,9 +2,13 @@
 // error.
 #pragma once
 
-#include <cstdint>
+#include <array>
+#include <charconv>
+#include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nervus/options.h"
@@ -42,8 +46,6 @@ struct Output {
   void text(const std::string& text) const;
   void table(const Table& table) const;
   void document(const Json& document) const;
-  // One line on standard error, "nervus: ...".
-  void note(const std::string& line) const;
   // A bar on a terminal; elsewhere a line every few seconds.
   ProgressFunction progress() const;
   std::string styled(Style style, const std::string& text) const;
@@ -51,6 +53,21 @@ struct Output {
   void verdict(const Table& table, const Json& document, bool good, const std::string& line) const;
 };
 
+// What snprintf makes of the values: at most 63 letters.
+template <typename... Values>
+std::string formatted(const char* form, Values... values) {
+  std::array<char, 64> buffer{};
+  std::snprintf(buffer.data(), buffer.size(), form, values...);
+  return buffer.data();
+}
+// The number that the whole text is.
+template <typename T>
+std::optional<T> number_of(std::string_view text) {
+  T value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
 // "17.3", four significant digits.
 std::string number(double value, int digits = 4);
 // "8.4 GB", "4.2 B", "1.6 TFLOP": `value` with a decimal prefix before `unit`.
@@ -59,8 +76,8 @@ std::string scaled(double value, const std::string& unit);
 std::string duration(double milliseconds);
 // "a, b and c"
 std::string listed(const std::vector<std::string>& words, const std::string& last = "and");
-// The float as the double with the shortest decimal form that reads back as the same float.
-double shortest(float value);
+// The shortest decimal form that reads back as the same float.
+std::string shortest(float value);
 // Without line breaks and control characters, so that it stays one line on a terminal.
 std::string one_line(const std::string& text);
 

@@ -1,10 +1,10 @@
 #include "cli/plot.h"
 
+#include <CLI/StringTools.hpp>
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
-#include <map>
+#include <ranges>
 
 namespace nervus::cli {
 namespace {
@@ -19,6 +19,8 @@ struct Group {
   std::string label;
   std::vector<std::size_t> dimensions;
   std::string colour;
+
+  std::size_t count() const { return dimensions.size(); }
 };
 
 // Sizes in pixels. Compact for many dimensions: ticks at the outer panels only.
@@ -41,18 +43,16 @@ struct Axis {
 };
 
 std::string fixed(double value, int decimals) {
-  std::array<char, 64> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), "%.*f", decimals, value);
-  const std::string text = buffer.data();
+  const std::string text = formatted("%.*f", decimals, value);
   return text.find_first_of("123456789") == std::string::npos && text[0] == '-' ? text.substr(1) : text;
 }
 
 std::string px(double value) { return fixed(value, 1); }
 
 std::string escaped(const std::string& text) {
-  static const std::map<char, std::string> entities = {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}};
-  std::string out;
-  for (const char c : one_line(text)) out += entities.contains(c) ? entities.at(c) : std::string(1, c);
+  std::string out = one_line(text);
+  for (const auto& [letter, entity] : {std::pair{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}})
+    out = CLI::detail::find_and_replace(out, letter, entity);
   return out;
 }
 
@@ -110,33 +110,28 @@ int decimals_of(const Axis& axis) { return std::max(0, static_cast<int>(-std::fl
 
 // Groups by the first word of the names ("left", "right") if that makes two to six of at least two; otherwise one.
 std::vector<Group> groups_of(const ActionChunk& chunk) {
+  Group all{"", {}, palette[0]};
   std::vector<Group> groups;
-  const auto count = static_cast<std::size_t>(chunk.dimensions);
-  for (std::size_t d = 0; d < count; ++d) {
-    const std::string name = d < chunk.names.size() ? chunk.names[d] : "";
+  for (std::size_t d = 0; d < chunk.names.size(); ++d) {
+    const std::string& name = chunk.names[d];
     const std::string key = name.substr(0, name.find('_') == std::string::npos ? 0 : name.find('_'));
-    auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.label == key; });
+    all.dimensions.push_back(d);
+    auto group = std::ranges::find(groups, key, &Group::label);
     if (group == groups.end()) group = groups.insert(groups.end(), {key, {}, palette[groups.size() % palette.size()]});
     group->dimensions.push_back(d);
   }
   const bool good = groups.size() > 1 && groups.size() <= palette.size() &&
-                    std::all_of(groups.begin(), groups.end(),
-                                [](const Group& g) { return !g.label.empty() && g.dimensions.size() > 1; });
-  if (good) return groups;
-  Group all{"", {}, palette[0]};
-  for (std::size_t d = 0; d < count; ++d) all.dimensions.push_back(d);
-  return {all};
+                    std::ranges::all_of(groups, [](const Group& g) { return !g.label.empty() && g.count() > 1; });
+  return good ? groups : std::vector{all};
 }
 
 class Picture {
  public:
   explicit Picture(const Plot& plot) : plot_(plot), chunk_(plot.results.front().chunk), groups_(groups_of(chunk_)) {
-    const std::size_t most = std::max_element(groups_.begin(), groups_.end(), [](const Group& a, const Group& b) {
-                               return a.dimensions.size() < b.dimensions.size();
-                             })->dimensions.size();
+    const std::size_t most = std::ranges::max(groups_ | std::views::transform(&Group::count));
     if (most > 24) layout_ = {10, true, 30, 62, 17, 8};
     else layout_.columns = std::clamp<std::size_t>(most, 2, 4);
-    has_units_ = std::any_of(chunk_.units.begin(), chunk_.units.end(), [](const std::string& u) { return !u.empty(); });
+    has_units_ = std::ranges::any_of(chunk_.units, [](const std::string& unit) { return !unit.empty(); });
     shared_ = range_of(0, static_cast<std::size_t>(chunk_.dimensions));
     steps_ = {0, std::max(1.0, static_cast<double>(chunk_.steps - 1)), 0};
     steps_.step = std::max(1.0, tick_step(steps_.high, layout_.compact ? 3 : 5));
@@ -154,14 +149,14 @@ class Picture {
                 words(margin + 12, y + 3, "group", label);
         y += 16;
       }
-      for (std::size_t i = 0; i < group.dimensions.size(); ++i) {
+      for (std::size_t i = 0; i < group.count(); ++i) {
         const auto row = static_cast<double>(i / layout_.columns);
         const auto column = static_cast<double>(i % layout_.columns);
-        const bool lowest = i + layout_.columns >= group.dimensions.size();
+        const bool lowest = i + layout_.columns >= group.count();
         body += panel(group, group.dimensions[i], margin + column * layout_.panel_width(),
                       y + row * layout_.panel_height(), i % layout_.columns == 0, lowest);
       }
-      const std::size_t rows = (group.dimensions.size() + layout_.columns - 1) / layout_.columns;
+      const std::size_t rows = (group.count() + layout_.columns - 1) / layout_.columns;
       y += static_cast<double>(rows) * layout_.panel_height() + 18;
     }
     y += 14;
@@ -190,10 +185,9 @@ class Picture {
   }
 
   std::string head(double height) const {
-    std::string out =
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + px(page_width) + " " + px(height) + "\" width=\"" +
-        px(page_width) + "\" height=\"" + px(height) +
-        "\" font-family=\"Inter, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif\">\n"
+    std::string out = filled(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 @ @\" width=\"@\" height=\"@\""
+        " font-family=\"Inter, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif\">\n"
         "<style>.title{font-size:20px;font-weight:600;fill:#0f172a}.subtitle{font-size:12.5px;fill:#64748b}"
         ".group{font-size:14px;font-weight:600;fill:#0f172a}.name{font-size:12px;font-weight:500;fill:#1e293b}"
         ".unit{fill:#94a3b8;font-weight:400}.small{font-size:10px;fill:#475569}"
@@ -201,9 +195,9 @@ class Picture {
         "text-anchor:middle}.caption{font-size:11px;fill:#64748b;text-anchor:middle}"
         ".legend{font-size:12px;fill:#334155}.grid{stroke:#e8edf3;stroke-width:1}"
         ".zero{stroke:#c3cdd9;stroke-width:1}.curve{fill:none;stroke-linejoin:round;"
-        "stroke-linecap:round}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n";
-    out += words(margin, 42, "title", plot_.title) + words(margin, 63, "subtitle", plot_.subtitle);
-    return out + legend();
+        "stroke-linecap:round}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n",
+        {px(page_width), px(height), px(page_width), px(height)});
+    return out + words(margin, 42, "title", plot_.title) + words(margin, 63, "subtitle", plot_.subtitle) + legend();
   }
 
   // At the top right: the results where there are several, and the state's dot.
@@ -251,14 +245,14 @@ class Picture {
   }
 
   std::string heading(const Group& group, std::size_t d, double left, double top) const {
-    std::string name =
-        d < chunk_.names.size() && !chunk_.names[d].empty() ? chunk_.names[d] : "action " + std::to_string(d);
+    std::string name = chunk_.names[d];
     if (layout_.compact) return words(left, top - 5, "small", name);
     if (!group.label.empty()) name = name.substr(group.label.size() + 1);
     std::replace(name.begin(), name.end(), '_', ' ');
-    const std::string unit = d < chunk_.units.size() ? chunk_.units[d] : "";
-    return "<text x=\"" + px(left) + "\" y=\"" + px(top - 8) + "\" class=\"name\">" + escaped(name) +
-           (unit.empty() ? "" : "<tspan class=\"unit\" dx=\"6\">" + escaped(unit) + "</tspan>") + "</text>\n";
+    const std::string unit = escaped(chunk_.units[d]);
+    return filled("<text x=\"@\" y=\"@\" class=\"name\">@@</text>\n",
+                  {px(left), px(top - 8), escaped(name),
+                   unit.empty() ? "" : "<tspan class=\"unit\" dx=\"6\">" + unit + "</tspan>"});
   }
 
   const Plot& plot_;
