@@ -225,7 +225,7 @@ int bench(const BenchOptions& options, const Output& output) {
               " runs after " + std::to_string(options.warmup) + " to warm up");
   for (const int steps : info.steps)
     document["results"].push_back(report_latency(steps, measure(policy, steps, options, output.progress()), output));
-  document["peak_flops"] = measure_matrix_rate(load);
+  document["peak_flops"] = measure_peaks(load).flops;
   for (std::size_t i = 0; i < info.steps.size(); ++i)
     document["results"][i]["linears"] = report_linears(info.steps[i], profile_linears(policy, info.steps[i], options),
                                                        document["peak_flops"].get<double>(), output);

@@ -19,6 +19,11 @@ Json to_json(const CheckpointReport& report, const std::string& precision) {
   out.update({{"file_bytes", report.file_bytes},
               {"weight_bytes", report.weight_bytes},
               {"workspace_bytes", report.workspace_bytes},
+              {"device", report.device},
+              {"device_bytes", report.device_bytes},
+              {"graphs", report.graphs},
+              {"linear_plan", report.linear_plan},
+              {"attention_plan", report.attention_plan},
               {"files", report.files},
               {"missing", report.missing},
               {"mismatched", report.mismatched},
@@ -50,6 +55,8 @@ void print(const CheckpointReport& report, const std::string& precision, const O
   memory.add({"files", scaled(static_cast<double>(report.file_bytes), "B")});
   memory.add({"weights in " + precision, scaled(static_cast<double>(report.weight_bytes), "B")});
   memory.add({"activations and caches", scaled(static_cast<double>(report.workspace_bytes), "B")});
+  if (report.device_bytes > 0)
+    memory.add({"all on " + report.device, scaled(static_cast<double>(report.device_bytes), "B")});
   for (const Table& table : {sizes, parts, work, memory}) {
     output.text("");
     if (!table.empty()) output.table(table);
@@ -61,6 +68,9 @@ void print(const CheckpointReport& report, const std::string& precision, const O
   };
   output.text("\ntensors: " + counted(report.formats));
   if (!report.linears.empty()) output.text("linears: " + counted(report.linears));
+  print_plan("attention", report.attention_plan, output);
+  print_plan("linears on " + report.device, report.linear_plan, output);
+  if (report.graphs > 0) output.text("graphs: " + std::to_string(report.graphs));
   output.text("beside:  " + (report.files.empty() ? "nothing" : listed(report.files)));
   output.text("digest:  " + report.digest);
   print_names("MISSING", report.missing, Style::bad, output);
@@ -83,7 +93,8 @@ Command add_inspect(CLI::App& verb, const Output& output) {
   add_steps(verb, *options);
   add_device(verb, *options);
   verb.footer(
-      "Work is in floating-point operations of one call with all views, full text and the first of --steps.\n"
+      "Work is in floating-point operations of one call with all views, full text and the first of --steps. A GPU is\n"
+      "asked how it would compute, by a load without weights; for a CPU nothing is loaded.\n"
       "Exit code 4 if a required tensor is missing or has another shape; the report is printed all the same.\n"
       "\nExample:\n  nervus inspect lingbot-vla-4b --precision bf16\n");
   return [options, &output] { return inspect_checkpoint(*options, output); };

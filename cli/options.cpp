@@ -18,6 +18,7 @@ LoadOptions PolicyOptions::load_options(ProgressFunction progress) const {
   load.precision = precision_from(precision);
   load.recipe = recipe;
   load.calibration = calibration;
+  load.attention = attention_from(attention);
   load.threads = threads;
   load.steps = steps;
   load.time_grid = time_grid == "exact" ? TimeGrid::exact : TimeGrid::bf16_accumulated;
@@ -50,6 +51,10 @@ void add_device(CLI::App& verb, PolicyOptions& options) {
              "rules");
   add_option(verb, "--calibration", options.calibration, "FILE",
              "Of fp8: the ranges of what enters each linear, as 'nervus calibrate' writes them");
+  add_option(
+      verb, "--attention", options.attention, "auto|fast|plain",
+      "Which attention kernels: auto takes the fast ones where they have the shape, fast refuses what they lack, "
+      "plain takes the one for any shape; a CPU has one alone");
   add_threads(verb, options.threads);
 }
 

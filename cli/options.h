@@ -17,6 +17,7 @@ struct PolicyOptions {
   std::string device = "cpu";
   std::string precision = name_of(LoadOptions{}.precision);
   std::string recipe, calibration;
+  std::string attention = name_of(Attention::automatic);
   std::string time_grid = "exact";
   int threads = 0;
   std::vector<int> steps;
@@ -26,8 +27,9 @@ struct PolicyOptions {
 };
 
 void add_checkpoint(CLI::App& verb, std::string& checkpoint);
-void add_device(CLI::App& verb, PolicyOptions& options);  // --device --precision --recipe --calibration --threads
-void add_steps(CLI::App& verb, PolicyOptions& options);   // --steps --time-grid
+// --device --precision --recipe --calibration --attention --threads
+void add_device(CLI::App& verb, PolicyOptions& options);
+void add_steps(CLI::App& verb, PolicyOptions& options);  // --steps --time-grid
 void add_threads(CLI::App& verb, int& threads);
 void add_seed(CLI::App& verb, std::uint64_t& seed, const std::string& text);
 

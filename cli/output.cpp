@@ -146,6 +146,13 @@ void Output::verdict(const Table& table, const Json& report, bool good, const st
   document(report);
 }
 
+void print_plan(const std::string& what, const std::vector<std::string>& plan, const Output& output) {
+  constexpr std::size_t shown = 24;
+  for (std::size_t i = 0; i < std::min(plan.size(), shown); ++i)
+    output.text((i == 0 ? what + ": " : "  ") + one_line(plan[i]));
+  if (plan.size() > shown) output.text("  and " + std::to_string(plan.size() - shown) + " more: --json lists them all");
+}
+
 std::string number(double value, int digits) { return formatted("%.*g", digits, value); }
 
 std::string scaled(double value, const std::string& unit) {

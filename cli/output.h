@@ -68,6 +68,9 @@ std::optional<T> number_of(std::string_view text) {
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
+// "attention: the fast kernels where they have the shape", further lines below it; nothing for an empty plan.
+void print_plan(const std::string& what, const std::vector<std::string>& plan, const Output& output);
+
 // "17.3", four significant digits.
 std::string number(double value, int digits = 4);
 // "8.4 GB", "4.2 B", "1.6 TFLOP": `value` with a decimal prefix before `unit`.

@@ -27,7 +27,7 @@ ALLOWED = {
 }
 CODE = {".h", ".cpp", ".cu", ".cuh"}
 FILE_LINES, KERNEL_LINES, HEADER_LINES = 400, 300, 150
-TOTAL_LINES = 10650                               # lines of code: neither blank nor comment
+TOTAL_LINES = 11250                               # lines of code: neither blank nor comment
 UNCOUNTED = ("src/backends/cuda", "src/quant", "src/serve")  # what only some machines, formats and builds need
 FAMILY_LINES = 2                                  # in families.cpp: its include and its row
 GENERATED = {"build_commit.h"}                     # headers that the build writes

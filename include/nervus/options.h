@@ -20,6 +20,17 @@ enum class Precision { f32, bf16, fp8 };
 Precision precision_from(const std::string& name);
 const char* name_of(Precision precision) noexcept;
 
+// Which attention kernels a device computes with. A CPU has one, for every shape.
+enum class Attention {
+  automatic,  // the fast ones where they have the shape, the plain one elsewhere
+  fast,       // the fast ones alone: a load that meets a shape which they lack is refused
+  plain,      // the plain one alone, of any shape; no block is fused around it
+};
+
+// "auto", "fast" or "plain". Throws Error(usage) naming the known ones.
+Attention attention_from(const std::string& name);
+const char* name_of(Attention attention) noexcept;
+
 // The times of the Euler steps.
 enum class TimeGrid {
   exact,             // t = 1 - i / N
@@ -43,7 +54,8 @@ struct LoadOptions {
   Precision precision = Precision::bf16;
   std::string recipe;                 // of fp8: "fp8", "fp8-all" or the path of a .json; empty: "fp8"
   std::filesystem::path calibration;  // of fp8: the ranges of inputs, as calibrate() writes them
-  int threads = 0;                    // CPU threads; 0: all cores this process may use
+  Attention attention = Attention::automatic;
+  int threads = 0;         // CPU threads; 0: all cores this process may use
   std::vector<int> steps;  // every step count that will be asked for, 1 to 1000; empty: the checkpoint's num_steps
   TimeGrid time_grid = TimeGrid::exact;
   Limits limits;

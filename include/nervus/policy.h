@@ -51,7 +51,11 @@ struct PolicyInfo {
   Limits limits;
   std::int64_t weight_bytes = 0;     // on the device
   std::int64_t workspace_bytes = 0;  // arena of activations and caches
+  std::int64_t device_bytes = 0;     // all that it holds on the device: weights, workspace, what kernels need beside
   std::int64_t graphs = 0;           // stages recorded at load: one for each extent and step count that a call can have
+  double load_seconds = 0;
+  std::vector<std::string> linear_plan;     // how linears are computed, where the device has a choice
+  std::vector<std::string> attention_plan;  // which attention kernels are active, and why
 };
 
 // One op of one call, as measured.
@@ -64,6 +68,7 @@ struct OpRecord {
   double milliseconds = 0;  // of all calls
   double flops = 0;         // of all calls
   double bytes = 0;         // of weights and activations, all calls
+  double weight_bytes = 0;  // of them, those of weights
 };
 
 class Policy {
@@ -88,7 +93,8 @@ class Policy {
   // actions.{N} for each step count loaded. Rows of padding are zero.
   std::map<std::string, Array> trace(const Inputs& inputs, const std::vector<float>& times);
 
-  // Runs infer once with every op timed; slower than infer.
+  // Runs infer once with every op timed by the device; slower than infer. On a GPU an op's time is that of a launch of
+  // its own: the call's graphs overlap launches.
   std::vector<OpRecord> profile(const Inputs& inputs, const InferOptions& options = {});
 
   const PolicyInfo& info() const;

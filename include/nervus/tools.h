@@ -42,10 +42,17 @@ struct CheckpointReport {
   std::int64_t file_bytes = 0;
   std::int64_t weight_bytes = 0;  // in memory at options.precision
   std::int64_t workspace_bytes = 0;
+  std::string device;                       // options.device, or what it is
+  std::vector<std::string> attention_plan;  // which attention kernels it computes with, and why
+  // Of a GPU, which is asked by a load without weights:
+  std::vector<std::string> linear_plan;  // how it computes linears and blocks
+  std::int64_t device_bytes = 0;         // all that it would hold
+  std::int64_t graphs = 0;               // recorded at load
   std::string digest;
 };
 
-// Throws Error(checkpoint) only where the directory, a header or config.json cannot be read at all.
+// Throws Error(checkpoint) only where the directory, a header or config.json cannot be read at all; Error(unsupported)
+// where options.device is a GPU that is not here, or does not compute what is asked for.
 CheckpointReport inspect(const std::filesystem::path& directory, const LoadOptions& options = {});
 
 // ---- verify: a case's expected values, stage by stage
@@ -130,7 +137,29 @@ std::vector<Finding> examine_machine();
 // Bytes that this process may still allocate: the machine's available memory, within its control group's limit.
 std::int64_t available_memory();
 
-// The rate in FLOP/s that the device's own matrix product reaches on a large square problem (about a second).
-double measure_matrix_rate(const LoadOptions& options);
+// What a device says of itself at a moment; 0 or empty where it cannot be known.
+struct DeviceState {
+  std::string driver;   // "580.159.04"
+  std::string runtime;  // "CUDA 13.0"
+  int clock = 0;        // of the processors, MHz
+  int largest_clock = 0;
+  int memory_clock = 0;
+  int largest_memory_clock = 0;
+  int temperature = 0;            // degrees Celsius
+  double power = 0;               // watts
+  std::int64_t memory_used = 0;   // bytes, by all processes
+  std::int64_t memory_total = 0;  // bytes
+  std::string unknown;            // which of these is not known, and why; empty if none
+};
+
+// Of LoadOptions::device. Throws Error(usage | unsupported) as a load does.
+DeviceState device_state(const std::string& device);
+
+// What a device reaches at best, in about two seconds.
+struct DevicePeaks {
+  double flops = 0;             // a second: its own matrix product of a large square problem, in the precision's format
+  double bytes_per_second = 0;  // read and written: a copy, or a sum, of more than its caches hold
+};
+DevicePeaks measure_peaks(const LoadOptions& options);
 
 }  // namespace nervus

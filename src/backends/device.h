@@ -15,6 +15,8 @@
 
 namespace nervus {
 
+struct DeviceState;  // nervus/tools.h
+
 // Work that was recorded once and can be launched again and again.
 class Graph {
  public:
@@ -69,6 +71,8 @@ class Device {
 
   // How linears are computed, a line for each shape that was met; empty where there is no choice.
   virtual std::vector<std::string> plan() const { return {}; }
+  // Which attention kernels are active and why: what was asked for, and a line for each kind of call that was met.
+  virtual std::vector<std::string> attention_plan() const { return {"one kernel, for every shape and mask"}; }
 
   // Whether the four linears of such a block can be made `fused`.
   virtual bool fuses(const BlockShape&) const { return false; }
@@ -97,9 +101,13 @@ class Device {
 std::unique_ptr<Device> make_cpu_device(Precision precision, int threads);
 
 // CUDA device `ordinal`. Throws Error(unsupported) that says what is missing: CUDA in this build, a driver, the device,
-// or compute capability 8.0. Without `fuse` it fuses no blocks, so that an observer sees every norm and linear.
-std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool fuse = true);
+// or compute capability 8.0. Without `fuse` it fuses no blocks, so that an observer sees every norm and linear. It
+// refuses fast attention at once where the precision has none, and otherwise when it meets a shape that has none.
+std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool fuse = true,
+                                         Attention attention = Attention::automatic);
 // CUDA's version, the driver's, and the devices with their memory. Throws Error(unsupported) where there are none.
 std::string describe_cuda();
+// Driver, clocks and memory of CUDA device `ordinal` now. Throws Error(unsupported) where there is none.
+DeviceState cuda_state(int ordinal);
 
 }  // namespace nervus

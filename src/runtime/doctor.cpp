@@ -98,6 +98,15 @@ Finding format(Precision precision) {
   return offered(name_of(precision), [&] { return make_cpu_device(precision, 0)->description(); });
 }
 
+// Which attention kernels a load would use; where there is no GPU, the CPU's.
+Finding kernels_of_attention(bool on_cuda) {
+  if (!on_cuda) return {"attention", true, "on the CPU one kernel, for every shape and mask", ""};
+  return offered("attention", [] {
+    return "on cuda:0 in bf16 " + make_cuda_device(Precision::bf16, 0)->attention_plan().front() +
+           "; 'nervus inspect DIR --device cuda:0' names them for a checkpoint";
+  });
+}
+
 Finding memory() {
   const auto available = static_cast<double>(available_memory());
   const auto need = [&](double bytes, const char* precision) {
@@ -133,8 +142,9 @@ std::int64_t available_memory() {
 
 std::vector<Finding> examine_machine() {
   Finding f32 = format(Precision::f32), bf16 = format(Precision::bf16), cuda = offered("cuda", describe_cuda);
+  const Finding attention = kernels_of_attention(cuda.good);
   f32.good = bf16.good = cuda.good = f32.good || cuda.good;  // one of the two is enough
-  return {processor(), cores(), f32, bf16, memory(), huge_pages(), cuda};
+  return {processor(), cores(), f32, bf16, memory(), huge_pages(), cuda, attention};
 }
 
 }  // namespace nervus

@@ -30,15 +30,26 @@ std::unique_ptr<Device> open_device(const LoadOptions& options, bool fuse) {
   }
   // Of fp8 a device is told by use_formats; its activations are bf16.
   const Precision precision = options.precision == Precision::fp8 ? Precision::bf16 : options.precision;
-  if (options.device == "cpu") return make_cpu_device(precision, options.threads);
-  if (options.device == "cuda") return make_cuda_device(precision, 0, fuse);
-  if (options.device.starts_with("cuda:")) {
-    const std::string digits = options.device.substr(5);
+  if (const auto ordinal = cuda_ordinal(options.device)) {
+    return make_cuda_device(precision, *ordinal, fuse, options.attention);
+  }
+  if (options.attention == Attention::fast) {
+    fail(ErrorKind::unsupported, "attention 'fast': device 'cpu' has one attention kernel, for every shape: use ",
+         "--attention auto, or another device");
+  }
+  return make_cpu_device(precision, options.threads);
+}
+
+std::optional<int> cuda_ordinal(const std::string& device) {
+  if (device == "cpu") return std::nullopt;
+  if (device == "cuda") return 0;
+  if (device.starts_with("cuda:")) {
+    const std::string digits = device.substr(5);
     if (!digits.empty() && digits.size() <= 4 && digits.find_first_not_of("0123456789") == std::string::npos) {
-      return make_cuda_device(precision, std::stoi(digits), fuse);
+      return std::stoi(digits);
     }
   }
-  fail(ErrorKind::usage, "device '", options.device, "': expected cpu, cuda or cuda:N");
+  fail(ErrorKind::usage, "device '", device, "': expected cpu, cuda or cuda:N");
 }
 
 Limits complete_limits(const Limits& limits, const ModelShape& shape) {
@@ -85,7 +96,8 @@ std::int64_t rehearse(Model& model, Kernels& kernels, DType activation, const st
   return workspace.peak();
 }
 
-Engine::Engine(const std::filesystem::path& directory, const LoadOptions& options, std::unique_ptr<Device> device)
+Engine::Engine(const std::filesystem::path& directory, const LoadOptions& options, std::unique_ptr<Device> device,
+               bool dry)
     : checkpoint_(Checkpoint::open(directory)), device_(std::move(device)) {
   const Fields config = checkpoint_.config_fields();
   const Family& family = family_of(config, &checkpoint_);
@@ -99,12 +111,13 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
     fail(ErrorKind::unsupported, "precision 'fp8': device '", options.device,
          "' has no 8-bit products; use --precision bf16, or a device that has");
   }
-  device_->use_formats(formats_for(checkpoint_, family, description, options, true));
+  device_->use_formats(formats_for(checkpoint_, family, description, options, !dry));
   model_ = family.load(checkpoint_, *device_,
                        {.limits = complete_limits(options.limits, shape),
                         .steps = steps_,
                         .time_grid = options.time_grid,
-                        .progress = options.progress});
+                        .progress = options.progress,
+                        .dry = dry});
   weight_bytes_ = device_->memory();
   NoKernels no_kernels;
   const std::int64_t bytes = rehearse(*model_, no_kernels, device_->activation());

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "backends/observed_kernels.h"
 #include "models/families.h"
@@ -15,6 +16,9 @@ namespace nervus {
 // The device of LoadOptions; without `fuse` one whose every norm and linear can be observed. Throws Error(usage) for a
 // name that is none, Error(unsupported) for one that is not here.
 std::unique_ptr<Device> open_device(const LoadOptions& options, bool fuse = true);
+
+// N of "cuda:N", 0 of "cuda", none of "cpu". Throws Error(usage) for another name.
+std::optional<int> cuda_ordinal(const std::string& device);
 
 // The limits with the checkpoint's values where they are 0. Throws Error(usage) out of range.
 Limits complete_limits(const Limits& limits, const ModelShape& shape);
@@ -40,8 +44,10 @@ std::int64_t rehearse(Model& model, Kernels& kernels, DType activation,
 
 class Engine {
  public:
-  // `device`: where it runs; null for that of the options.
-  Engine(const std::filesystem::path& directory, const LoadOptions& options, std::unique_ptr<Device> device = nullptr);
+  // `device`: where it runs; null for that of the options. `dry`: no weight is read, so that what the device would do
+  // is known, and its answers are worth nothing.
+  Engine(const std::filesystem::path& directory, const LoadOptions& options, std::unique_ptr<Device> device = nullptr,
+         bool dry = false);
 
   const std::string& family() const { return family_; }
   const Checkpoint& checkpoint() const { return checkpoint_; }

@@ -60,12 +60,23 @@ void count_work(const Checkpoint& checkpoint, const Family& family, const ModelD
                                                     .time_grid = options.time_grid,
                                                     .dry = true});
   report.weight_bytes = device.memory();
+  report.attention_plan = device.attention_plan();
   for (const auto& [linear, dtype] : device.linears()) ++report.linears[name_of(dtype)];
   WorkCounter counter(report.work);
   ObservedKernels observed(device.kernels(), counter);
   report.workspace_bytes = rehearse(*model, observed, device.activation(), [&](const char* stage) {
     report.work.push_back({stage, 0, 0});
   });
+}
+
+// What a GPU chooses for the checkpoint's shapes, found by loading it there without its weights.
+void ask_device(const std::filesystem::path& directory, const LoadOptions& options, CheckpointReport& report) {
+  Engine engine(directory, options, nullptr, true);
+  report.device = engine.device().description();
+  report.device_bytes = engine.device().memory();
+  report.graphs = static_cast<std::int64_t>(engine.graphs());
+  report.linear_plan = engine.device().plan();
+  report.attention_plan = engine.device().attention_plan();
 }
 
 }  // namespace
@@ -84,7 +95,11 @@ CheckpointReport inspect(const std::filesystem::path& directory, const LoadOptio
   for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "norm_stats.json"}) {
     if (std::filesystem::exists(directory / name)) report.files.push_back(name);
   }
-  if (report.missing.empty() && report.mismatched.empty()) count_work(checkpoint, family, description, options, report);
+  report.device = options.device;
+  const bool on_gpu = cuda_ordinal(options.device).has_value();
+  if (!report.missing.empty() || !report.mismatched.empty()) return report;
+  count_work(checkpoint, family, description, options, report);
+  if (on_gpu) ask_device(directory, options, report);
   return report;
 }
 

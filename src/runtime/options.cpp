@@ -16,6 +16,17 @@ const char* name_of(Precision precision) noexcept {
   return precision == Precision::f32 ? "f32" : precision == Precision::bf16 ? "bf16" : "fp8";
 }
 
+Attention attention_from(const std::string& name) {
+  for (const Attention attention : {Attention::automatic, Attention::fast, Attention::plain}) {
+    if (name == name_of(attention)) return attention;
+  }
+  fail(ErrorKind::usage, "attention: expected auto, fast or plain, found '", name, "'");
+}
+
+const char* name_of(Attention attention) noexcept {
+  return attention == Attention::fast ? "fast" : attention == Attention::plain ? "plain" : "auto";
+}
+
 const char* version() noexcept { return NERVUS_VERSION; }
 
 }  // namespace nervus

@@ -1,5 +1,7 @@
 #include "nervus/policy.h"
 
+#include <chrono>
+
 #include "runtime/engine.h"
 #include "runtime/observation_inputs.h"
 
@@ -7,7 +9,8 @@ namespace nervus {
 
 struct Policy::Implementation {
   Implementation(const std::filesystem::path& directory, const LoadOptions& options)
-      : engine(directory, options),
+      : start(std::chrono::steady_clock::now()),
+        engine(directory, options),
         observations(engine.checkpoint(), engine.model().shape(), engine.model().limits(), options) {
     const ModelShape& shape = engine.model().shape();
     info = {.family = engine.family(),
@@ -22,7 +25,11 @@ struct Policy::Implementation {
             .limits = engine.model().limits(),
             .weight_bytes = engine.weight_bytes(),
             .workspace_bytes = engine.workspace_bytes(),
-            .graphs = static_cast<std::int64_t>(engine.graphs())};
+            .device_bytes = engine.device().memory(),
+            .graphs = static_cast<std::int64_t>(engine.graphs()),
+            .load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+            .linear_plan = engine.device().plan(),
+            .attention_plan = engine.device().attention_plan()};
   }
 
   ActionChunk infer(const Inputs& inputs, const InferOptions& options, bool robot_units, StageTimes times) {
@@ -39,6 +46,7 @@ struct Policy::Implementation {
     return chunk;
   }
 
+  std::chrono::steady_clock::time_point start;
   Engine engine;
   ObservationInputs observations;
   PolicyInfo info;

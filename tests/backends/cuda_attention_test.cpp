@@ -80,6 +80,37 @@ void check_scene(Device& device, const Scene& scene) {
   CHECK(same_bits(found, attend(second, scene)));
 }
 
+TEST_CASE("cuda attention: a device of plain attention alone computes every head size in bf16, and says so") {
+  if (!cuda_or_skip(Precision::bf16)) return;
+  const auto device = make_cuda_device(Precision::bf16, 0, true, Attention::plain);
+  for (const Heads heads : {Heads{4, 4, 16}, Heads{4, 4, 80}, Heads{4, 2, 128}}) {
+    Scene scene{.heads = heads, .slots = 140, .ranges = {}};
+    for (std::int32_t r = 0; r < 100; ++r) scene.ranges.push_back({0, 50, 50 + r % 7, 110 + r % 30});
+    check_scene(*device, scene);
+  }
+  const std::vector<std::string> plan = device->attention_plan();
+  REQUIRE(plan.size() == 4);
+  CHECK(plan[0] == "the plain kernel alone, as was asked for");
+  CHECK(plan[1] == "4 heads of 128 over 2, bf16: plain, as was asked for");
+  CHECK_FALSE(device->fuses({.names = "", .width = 768, .inner = 2752, .rows = 50, .heads = {16, 2, 128}}));
+}
+
+TEST_CASE("cuda attention: a device of fast attention alone refuses what its kernels lack") {
+  if (!cuda_or_skip(Precision::bf16)) return;
+  const auto device = make_cuda_device(Precision::bf16, 0, true, Attention::fast);
+  check_scene(*device, {.heads = {2, 1, 64}, .slots = 4, .ranges = {{1, 2, 3, 4}}});
+  std::string message;
+  try {
+    check_scene(*device, {.heads = {2, 1, 16}, .slots = 4, .ranges = {{1, 2, 3, 4}}});
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::unsupported);
+    message = error.what();
+  }
+  CHECK(message ==
+        "attention 'fast': the fast kernels have heads of 64, 80 and 128 columns, not 16: use --attention auto");
+  CHECK_THROWS_AS(make_cuda_device(Precision::f32, 0, true, Attention::fast), Error);
+}
+
 // cuda:0 in bf16, or null and a message of why not. Kernels of few rows are compiled for every CUDA device.
 std::unique_ptr<Device> device_or_skip() { return cuda_or_skip(Precision::bf16); }
 

@@ -65,6 +65,8 @@ const std::vector<Wrong> command_lines = {
     {tensors + "--steps 10 10", 2, "--steps: 10 is given twice"},
     {tensors + "--precision f31", 2,
      "--precision: expected f32, bf16 or fp8, found 'f31': did you mean 'f32'? (see 'nervus run --help')"},
+    {tensors + "--attention slow", 2,
+     "--attention: expected auto, fast or plain, found 'slow' (see 'nervus run --help')"},
     {tensors + "--threads -1", 2,
      "--threads: expected an integer from 0 to 1024, found '-1' (see 'nervus run --help')"},
     {tensors + "--seed -1", 2,

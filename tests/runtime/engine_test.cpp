@@ -9,6 +9,27 @@
 
 using namespace nervus;
 
+TEST_CASE("attention has three names, and a CPU one kernel") {
+  for (const char* name : {"auto", "fast", "plain"}) CHECK(name_of(attention_from(name)) == std::string(name));
+  CHECK(test::error_of([] { attention_from("slow"); }) ==
+        std::pair{ErrorKind::usage, std::string("attention: expected auto, fast or plain, found 'slow'")});
+  CHECK(test::error_of([] { open_device({.attention = Attention::fast}); }) ==
+        std::pair{ErrorKind::unsupported,
+                  std::string("attention 'fast': device 'cpu' has one attention kernel, for every shape: use "
+                              "--attention auto, or another device")});
+  CHECK(open_device({.attention = Attention::plain})->attention_plan().size() == 1);
+}
+
+TEST_CASE("a device's peaks are measured, and what a CPU does not say is said to be unknown") {
+  const DevicePeaks peaks = measure_peaks({.precision = Precision::f32});
+  CHECK(peaks.flops > 1e9);
+  CHECK(peaks.flops < 1e14);
+  CHECK(peaks.bytes_per_second > 1e9);
+  CHECK(peaks.bytes_per_second < 1e13);
+  CHECK(!device_state("cpu").unknown.empty());
+  CHECK(test::error_of([] { device_state("tpu"); }).first == ErrorKind::usage);
+}
+
 TEST_CASE("wrong options are refused in words") {
   const std::pair<LoadOptions, std::string> table[] = {
       {{.device = "tpu"}, "device 'tpu': expected cpu, cuda or cuda:N"},

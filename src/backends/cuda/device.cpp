@@ -3,9 +3,11 @@
 #include <array>
 #include <cstring>
 
+#include "backends/cuda/attention/choice.h"
 #include "backends/cuda/block/kernels.h"
 #include "backends/cuda/graph.h"
 #include "backends/cuda/linears.h"
+#include "backends/cuda/management.h"
 #include "core/message.h"
 
 namespace nervus {
@@ -19,10 +21,12 @@ constexpr int weight_slots = 2;
 
 class CudaKernels final : public Kernels {
  public:
-  CudaKernels(const Stream& stream, Arena& arena) : stream_(stream), linears_(stream, arena) {}
+  CudaKernels(const Stream& stream, Arena& arena, Attention attention)
+      : stream_(stream), linears_(stream, arena), attention_(attention) {}
 
   Linears& linears() { return linears_; }
   const Linears& linears() const { return linears_; }
+  const AttentionChoice& attention_choice() const { return attention_; }
 
   void linear(const Tensor& y, const Tensor& x, const Linear& w) override { linears_.run(y, x, w, {}, false); }
   void linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) override {
@@ -35,8 +39,9 @@ class CudaKernels final : public Kernels {
   }
   void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
                  const Heads& heads) override {
-    if (q.tiled) return attention_narrow(stream_, y, q, cache, ranges, heads);
-    if (has_attention_tile(y, q, cache, heads)) return attention_tile(stream_, y, q, cache, ranges, heads);
+    const AttentionKernel kernel = attention_.choose(y, q, cache, heads);
+    if (kernel == AttentionKernel::narrow) return attention_narrow(stream_, y, q, cache, ranges, heads);
+    if (kernel == AttentionKernel::tile) return attention_tile(stream_, y, q, cache, ranges, heads);
     cuda::attention(stream_, y, q, cache, ranges, heads);
   }
   void swiglu(const Tensor& y, const Tensor& x) override { cuda::swiglu(stream_, y, x); }
@@ -62,12 +67,20 @@ class CudaKernels final : public Kernels {
  private:
   const Stream& stream_;
   Linears linears_;
+  AttentionChoice attention_;
 };
 
 cudaDeviceProp properties_of(int ordinal) {
   cudaDeviceProp properties{};
   check_cuda(cudaGetDeviceProperties(&properties, ordinal), "asking what the device is");
   return properties;
+}
+
+void check_ordinal(int ordinal) {
+  const int count = device_count();
+  if (ordinal >= 0 && ordinal < count) return;
+  fail(ErrorKind::unsupported, "device 'cuda:", ordinal, "': this machine has ", plural(count, "CUDA device"),
+       count > 1 ? concat(", cuda:0 to cuda:", count - 1) : std::string(", cuda:0"));
 }
 
 // "cuda:0 (NVIDIA H200, sm_90, 132 SMs)"
@@ -78,16 +91,17 @@ std::string describe(int ordinal, const cudaDeviceProp& properties) {
 
 class CudaDevice final : public Device {
  public:
-  CudaDevice(Precision precision, int ordinal, bool fuse, std::string description)
+  CudaDevice(Precision precision, int ordinal, bool fuse, Attention attention, std::string description)
       : activation_(precision == Precision::bf16 ? DType::bf16 : DType::f32),
         fuse_(fuse),
+        attention_(attention),
         description_(std::move(description)),
         stream_(ordinal),
         arena_(stream_),
         uploads_(stream_, upload_slots),
         mirrors_(stream_),
         weights_(stream_, weight_slots),
-        kernels_(stream_, arena_) {}
+        kernels_(stream_, arena_, attention) {}
   ~CudaDevice() override { cudaStreamSynchronize(stream_.get()); }
 
   std::string description() const override { return description_; }
@@ -107,8 +121,9 @@ class CudaDevice final : public Device {
     return other;
   }
   bool fuses(const BlockShape& shape) const override {
-    return fuse_ && stream_.major() == 9 && activation_ == DType::bf16 && block_fits(shape) &&
-           !has_formats(shape.names);
+    const std::string refusal = why_not_fused(shape);
+    blocks_[std::string(shape.names)] = refusal.empty() ? "five fused kernels a layer" : "not fused: " + refusal;
+    return refusal.empty();
   }
   Norm fold(const Norm& norm, const Linear& reader) override {
     if (!reader.fused) return norm;
@@ -154,9 +169,27 @@ class CudaDevice final : public Device {
                "asking for the time between two notes");
     return elapsed;
   }
-  std::vector<std::string> plan() const override { return kernels_.linears().plan(); }
+  std::vector<std::string> plan() const override {
+    std::vector<std::string> lines;
+    for (const auto& [names, how] : blocks_) lines.push_back(concat("blocks of ", names, "*: ", how));
+    for (std::string& line : kernels_.linears().plan()) lines.push_back(std::move(line));
+    return lines;
+  }
+  std::vector<std::string> attention_plan() const override { return kernels_.attention_choice().plan(); }
 
  private:
+  // Empty where the fused kernels compute the block.
+  std::string why_not_fused(const BlockShape& shape) const {
+    if (!fuse_) return "an observer is to see every linear";
+    if (attention_ == Attention::plain) return "the plain attention reads rows, not tiles";
+    if (stream_.major() != 9)
+      return concat("expected compute capability 9.0, found ", stream_.major(), ".", stream_.minor());
+    if (activation_ != DType::bf16) return concat("expected bf16, found ", name_of(activation_));
+    if (has_formats(shape.names)) return "its linears have formats of their own";
+    if (!block_fits(shape)) return concat("no kernels for this shape with up to ", plural(shape.rows, "row"));
+    return "";
+  }
+
   std::shared_ptr<const void> pack_fused(const LinearSource& source, Linear& w) {
     const BlockRole role = source.gate_up ? BlockRole::gate_up : w.heads.size > 0 ? BlockRole::qkv : BlockRole::add;
     auto product = std::make_shared<BlockProduct>();
@@ -175,6 +208,8 @@ class CudaDevice final : public Device {
 
   DType activation_;
   bool fuse_;
+  Attention attention_;
+  mutable std::map<std::string, std::string> blocks_;  // by their names' beginning: how they are computed
   std::string description_;
   Stream stream_;
   Arena arena_;
@@ -188,12 +223,8 @@ class CudaDevice final : public Device {
 }  // namespace
 }  // namespace cuda
 
-std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool fuse) {
-  const int count = cuda::device_count();
-  if (ordinal < 0 || ordinal >= count) {
-    fail(ErrorKind::unsupported, "device 'cuda:", ordinal, "': this machine has ", plural(count, "CUDA device"),
-         count > 1 ? concat(", cuda:0 to cuda:", count - 1) : std::string(", cuda:0"));
-  }
+std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool fuse, Attention attention) {
+  cuda::check_ordinal(ordinal);
   const cudaDeviceProp properties = cuda::properties_of(ordinal);
   const std::string description = cuda::describe(ordinal, properties);
   if (properties.major < cuda::oldest_major) {
@@ -206,7 +237,11 @@ std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool 
          ": this build has kernels for " NERVUS_CUDA_ARCHITECTURES " only: rebuild with NERVUS_CUDA_ARCHITECTURES=",
          properties.major, properties.minor);
   }
-  return std::make_unique<cuda::CudaDevice>(precision, ordinal, fuse, description);
+  if (attention == Attention::fast && precision == Precision::f32) {
+    fail(ErrorKind::unsupported, description, ": attention 'fast' computes in bf16, found the precision f32: use ",
+         "--precision bf16, or --attention auto");
+  }
+  return std::make_unique<cuda::CudaDevice>(precision, ordinal, fuse, attention, description);
 }
 
 std::string describe_cuda() {
@@ -224,6 +259,11 @@ std::string describe_cuda() {
                    " MB free");
   }
   return text;
+}
+
+DeviceState cuda_state(int ordinal) {
+  cuda::check_ordinal(ordinal);
+  return cuda::read_state(ordinal);
 }
 
 }  // namespace nervus

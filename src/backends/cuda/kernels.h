@@ -20,7 +20,8 @@ void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, co
 // Many rows: heads of 64, 80 or 128 columns, bf16; y may be e4m3.
 void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
                     const Tensor& ranges, const Heads& heads);
-bool has_attention_tile(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads);
+// Why not, in words; empty where it has the call.
+std::string attention_tile_refusal(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads);
 void swiglu(const Stream& stream, const Tensor& y, const Tensor& x);
 void silu(const Stream& stream, const Tensor& y, const Tensor& x);
 void gelu(const Stream& stream, const Tensor& y, const Tensor& x);

@@ -2,6 +2,7 @@
 #include "backends/device.h"
 
 #include "core/message.h"
+#include "nervus/tools.h"
 
 namespace nervus {
 namespace {
@@ -11,10 +12,12 @@ constexpr const char* refusal =
 
 }  // namespace
 
-std::unique_ptr<Device> make_cuda_device(Precision, int ordinal, bool) {
+std::unique_ptr<Device> make_cuda_device(Precision, int ordinal, bool, Attention) {
   fail(ErrorKind::unsupported, "device 'cuda:", ordinal, "': ", refusal);
 }
 
 std::string describe_cuda() { fail(ErrorKind::unsupported, refusal); }
+
+DeviceState cuda_state(int ordinal) { fail(ErrorKind::unsupported, "device 'cuda:", ordinal, "': ", refusal); }
 
 }  // namespace nervus

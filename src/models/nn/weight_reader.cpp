@@ -39,7 +39,9 @@ void WeightReader::fill_weight(const std::vector<std::string>& names, const Line
     const TensorInfo& info = tensor(name + ".weight");
     const std::int64_t rows = info.shape[0], columns = columns_of(info), taken = taken_columns(info, layout);
     const std::size_t row_bytes = padded(taken, layout.pad_inputs) * size;
-    if (taken == columns && row_bytes == columns * size) {
+    if (dry_) {
+      // a device that is real has made room, which nobody will look at
+    } else if (taken == columns && row_bytes == columns * size) {
       checkpoint_.read(info.name, to, out);
     } else {  // through a copy, row by row into zeros
       std::memset(out, 0, rows * row_bytes);

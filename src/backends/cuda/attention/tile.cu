@@ -209,10 +209,18 @@ __global__ void __launch_bounds__(threads) attention_tile_kernel(const Output<Y>
 
 }  // namespace
 
-bool has_attention_tile(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads) {
-  return q.dtype == DType::bf16 && (y.dtype == DType::bf16 || y.dtype == DType::e4m3) &&
-         (heads.size == 64 || heads.size == 80 || heads.size == 128) &&
-         cache.keys.rows <= static_cast<std::int64_t>(most_blocks - 1) * block_keys / 2;
+std::string attention_tile_refusal(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads) {
+  constexpr std::int64_t most_slots = static_cast<std::int64_t>(most_blocks - 1) * block_keys / 2;
+  if (q.dtype != DType::bf16) return concat("the fast kernels compute in bf16, not ", name_of(q.dtype));
+  if (y.dtype != DType::bf16 && y.dtype != DType::e4m3)
+    return concat("the fast kernels do not write ", name_of(y.dtype));
+  if (heads.size != 64 && heads.size != 80 && heads.size != 128) {
+    return concat("the fast kernels have heads of 64, 80 and 128 columns, not ", heads.size);
+  }
+  if (cache.keys.rows > most_slots) {
+    return concat("the fast kernels have up to ", most_slots, " slots, not ", cache.keys.rows);
+  }
+  return "";
 }
 
 void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,

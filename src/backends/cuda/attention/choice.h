@@ -1,0 +1,34 @@
+// Which attention kernel computes a call, and why: narrow.cu and tile.cu are the fast ones, kernels/attention.cu is the
+// plain one. Calls are met, and refused, while a policy is loaded.
+#pragma once
+
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "backends/kernels.h"
+#include "nervus/options.h"
+
+namespace nervus::cuda {
+
+enum class AttentionKernel { narrow, tile, plain };
+
+class AttentionChoice {
+ public:
+  explicit AttentionChoice(Attention wanted) : wanted_(wanted) {}
+
+  // Throws Error(unsupported) where the fast kernels are wanted and lack the shape.
+  AttentionKernel choose(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads);
+
+  // What is wanted, then a line for each kind of call: "16 heads of 128 over 2, bf16: fast, by tiles".
+  std::vector<std::string> plan() const;
+
+ private:
+  using Kind = std::array<std::int64_t, 6>;
+
+  Attention wanted_;
+  std::map<Kind, std::string> lines_;
+};
+
+}  // namespace nervus::cuda
