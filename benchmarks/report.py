@@ -49,7 +49,7 @@ def first_screen():
 
 def stages():
     reports = load("cpu_peer.json")["nervus_reports"]
-    peak = max(report["peak_flops"] for report in reports)
+    peak = max(report.get("peak_flops") or report["policies"][0]["peak_flops"] for report in reports)
     linears = reports[-1]["results"][0]["linears"]
     rows = []
     for stage in ("preprocess", "vision", "prefix", "denoise", "postprocess", "total"):

@@ -1,187 +1,19 @@
-// nervus bench: latency of the whole call and of each stage, and what share of peak the linears reach.
+// nervus bench: latency of the whole call and of each stage, what they reach of the device's peaks, and how far the
+// answers are from a reference's; several precisions, attentions and step counts in one run.
+#include "cli/bench.h"
+
 #include <sys/utsname.h>
 
 #include <algorithm>
-#include <cmath>
 #include <fstream>
-#include <random>
 
 #include "build_commit.h"
-#include "cli/actions.h"
-#include "cli/options.h"
+#include "cli/interrupt.h"
 #include "cli/verbs.h"
-#include "nervus/policy.h"
-#include "nervus/tools.h"
+#include "nervus/error.h"
 
 namespace nervus::cli {
 namespace {
-
-struct BenchOptions {
-  PolicyOptions policy;
-  std::string inputs;
-  int warmup = 3;
-  int runs = 50;
-  std::uint64_t seed = 0;
-};
-
-// A stage's milliseconds over the runs, in the order of the stages.
-using Samples = std::vector<std::pair<std::string, std::vector<double>>>;
-
-// The least sample that at least `share` of all do not exceed. `sorted` is not empty.
-double percentile(const std::vector<double>& sorted, double share) {
-  const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(sorted.size())));
-  return sorted[std::clamp<std::size_t>(rank, 1, sorted.size()) - 1];
-}
-
-// Random tensors as large as the policy takes, all views and tokens valid.
-Inputs random_inputs(const PolicyInfo& info, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<float> normal;
-  const auto fill = [&](Shape shape) {
-    Array array(DType::f32, std::move(shape));
-    std::generate_n(array.data<float>(), array.count(), [&] { return normal(random); });
-    return array;
-  };
-  const Limits& limits = info.limits;
-  Inputs inputs;
-  inputs.images = fill({limits.batch, limits.views, limits.patches, 1176});
-  inputs.state = fill({limits.batch, info.state_dimensions});
-  inputs.image_mask = Array(DType::boolean, {limits.batch, limits.views});
-  inputs.tokens = Array(DType::i64, {limits.batch, limits.text_tokens});
-  inputs.token_mask = Array(DType::boolean, inputs.tokens.shape);
-  std::fill(inputs.image_mask.bytes.begin(), inputs.image_mask.bytes.end(), std::byte{1});
-  std::fill(inputs.token_mask.bytes.begin(), inputs.token_mask.bytes.end(), std::byte{1});
-  std::generate_n(inputs.tokens.data<std::int64_t>(), inputs.tokens.count(),
-                  [&] { return static_cast<std::int64_t>(random() % 100); });
-  return inputs;
-}
-
-Samples measure(Policy& policy, int steps, const BenchOptions& options, const ProgressFunction& progress) {
-  Inputs inputs;
-  if (!options.inputs.empty()) inputs = Inputs::load(options.inputs);
-  inputs.noise = Array();
-  Samples samples;
-  const std::string what = "measuring " + std::to_string(steps) + " steps";
-  for (int run = 0; run < options.warmup + options.runs; ++run) {
-    const std::uint64_t seed = options.seed + static_cast<std::uint64_t>(run);
-    if (options.inputs.empty()) inputs = random_inputs(policy.info(), seed);
-    const ActionChunk chunk = policy.infer(inputs, {.steps = steps, .seed = seed});
-    if (progress) progress(run + 1, options.warmup + options.runs, what);
-    if (run < options.warmup) continue;
-    const auto stages = stages_of(chunk);
-    samples.resize(stages.size());
-    for (std::size_t i = 0; i < stages.size(); ++i) {
-      samples[i].first = stages[i].first;
-      samples[i].second.push_back(stages[i].second);
-    }
-  }
-  for (auto& [stage, milliseconds] : samples) std::sort(milliseconds.begin(), milliseconds.end());
-  return samples;
-}
-
-// Tensor names with every layer's number as '*'.
-std::string without_numbers(const std::string& name) {
-  std::string out;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    const bool digit = name[i] >= '0' && name[i] <= '9' && (i == 0 || name[i - 1] == '.' || out.back() == '*');
-    if (!digit) out += name[i];
-    else if (out.empty() || out.back() != '*') out += '*';
-  }
-  return out;
-}
-
-// What tells linears of one stage apart: behind the layer's '*', or the last two words.
-std::string shortened(const std::string& name) {
-  const std::size_t layer = name.rfind(".*.");
-  if (layer != std::string::npos) return name.substr(layer + 3);
-  const std::size_t last = name.rfind('.');
-  const std::size_t before = last == std::string::npos || last == 0 ? last : name.rfind('.', last - 1);
-  return before == std::string::npos ? name : name.substr(before + 1);
-}
-
-void add(OpRecord& sum, const OpRecord& record) {
-  sum.calls += record.calls;
-  sum.milliseconds += record.milliseconds;
-  sum.flops += record.flops;
-  sum.bytes += record.bytes;
-}
-
-// The linears of each kind in each stage, all layers' `mlp.down_proj` for one, slowest first.
-std::vector<OpRecord> profile_linears(Policy& policy, int steps, const BenchOptions& options) {
-  const Inputs inputs =
-      options.inputs.empty() ? random_inputs(policy.info(), options.seed) : Inputs::load(options.inputs);
-  // The same ops in the same order in every call: the fastest of a few is the one least disturbed.
-  std::vector<OpRecord> records = policy.profile(inputs, {.steps = steps, .seed = options.seed});
-  for (int repeat = 1; repeat < std::min(options.runs, 5); ++repeat) {
-    const std::vector<OpRecord> again = policy.profile(inputs, {.steps = steps, .seed = options.seed});
-    for (std::size_t i = 0; i < records.size(); ++i)
-      records[i].milliseconds = std::min(records[i].milliseconds, again.at(i).milliseconds);
-  }
-  std::vector<OpRecord> groups;
-  for (OpRecord& record : records) {
-    if (record.flops <= 0 || record.name.empty()) continue;
-    record.name = without_numbers(record.name);
-    const auto group = std::find_if(groups.begin(), groups.end(), [&](const OpRecord& g) {
-      return g.stage == record.stage && g.name == record.name && g.rows == record.rows;
-    });
-    if (group == groups.end()) groups.push_back(record);
-    else add(*group, record);
-  }
-  std::sort(groups.begin(), groups.end(),
-            [](const OpRecord& a, const OpRecord& b) { return a.milliseconds > b.milliseconds; });
-  return groups;
-}
-
-Json report_latency(int steps, const Samples& samples, const Output& output) {
-  Json out = {{"steps", steps}};
-  Table table({std::to_string(steps) + " steps", "p50", "p95", "p99", "max", "mean"});
-  for (const auto& [stage, sorted] : samples) {
-    double sum = 0;
-    for (const double value : sorted) sum += value;
-    const std::vector<std::pair<const char*, double>> values = {{"p50", percentile(sorted, 0.50)},
-                                                                {"p95", percentile(sorted, 0.95)},
-                                                                {"p99", percentile(sorted, 0.99)},
-                                                                {"max", sorted.back()},
-                                                                {"mean", sum / static_cast<double>(sorted.size())}};
-    std::vector<std::string> cells = {stage};
-    for (const auto& [name, value] : values) {
-      cells.push_back(duration(value));
-      out["latency_ms"][stage][name] = value;
-    }
-    table.add(cells, stage == "total" ? Style::strong : Style::plain);
-  }
-  output.text("");
-  output.table(table);
-  return out;
-}
-
-Json report_linears(int steps, const std::vector<OpRecord>& groups, double peak, const Output& output) {
-  Json out = Json::array();
-  Table table({"linear", "stage", "rows", "in", "out", "calls", "time", "rate", "of peak"}, {1});
-  OpRecord all;
-  const auto print = [&](std::vector<std::string> cells, const OpRecord& record, Style style) {
-    const double rate = record.milliseconds > 0 ? record.flops / record.milliseconds * 1e3 : 0;
-    for (const std::string& cell :
-         {duration(record.milliseconds), scaled(rate, "FLOP/s"), number(100 * rate / peak, 3) + " %"})
-      cells.push_back(cell);
-    table.add(cells, style);
-    return rate / peak;
-  };
-  for (const OpRecord& sum : groups) {
-    Json entry = {{"name", sum.name},       {"stage", sum.stage},     {"rows", sum.rows},
-                  {"inputs", sum.inputs},   {"outputs", sum.outputs}, {"calls", sum.calls},
-                  {"ms", sum.milliseconds}, {"flops", sum.flops},     {"bytes", sum.bytes}};
-    std::vector<std::string> cells = {shortened(sum.name), sum.stage};
-    for (const char* field : {"rows", "inputs", "outputs", "calls"}) cells.push_back(entry[field].dump());
-    entry["share_of_peak"] = print(cells, sum, Style::plain);
-    out.push_back(entry);
-    add(all, sum);
-  }
-  print({"all", "", "", "", "", ""}, all, Style::strong);
-  output.text("\nlinears of one call with " + std::to_string(steps) + " steps; peak: " + scaled(peak, "FLOP/s"));
-  output.table(table);
-  return out;
-}
 
 Json machine() {
   utsname name{};
@@ -196,41 +28,120 @@ Json machine() {
   return out;
 }
 
-int bench(const BenchOptions& options, const Output& output) {
-  LoadOptions load = options.policy.load_options(output.progress());
-  if (!options.inputs.empty()) {
-    const Inputs inputs = Inputs::load(options.inputs);
-    load.limits = {inputs.images.shape.at(0), inputs.images.shape.at(1), inputs.images.shape.at(2),
-                   inputs.tokens.shape.at(1)};
+void check_once(const char* option, const std::vector<std::string>& values) {
+  for (const std::string& value : values)
+    if (std::ranges::count(values, value) > 1)
+      throw Error(ErrorKind::usage, std::string(option) + ": " + value + " is given twice");
+}
+
+void check_usage(const BenchOptions& options) {
+  check_once("--precision", options.precisions);
+  check_once("--attention", options.attentions);
+  if (!options.inputs.empty() && (options.text > 0 || options.batch > 1))
+    throw Error(ErrorKind::usage, "--inputs says what the tensors are: it excludes --text and --batch");
+  if (!options.reference.empty() && !options.reference_precision.empty())
+    throw Error(ErrorKind::usage, "--reference and --reference-precision exclude each other");
+  if (options.reference_precision.empty() && !(options.reference_out.empty() && options.reference_device.empty()))
+    throw Error(ErrorKind::usage, "--reference-out and --reference-device go with --reference-precision");
+  if (!options.reference_out.empty()) {
+    if (std::filesystem::path(options.reference_out).extension() != ".safetensors")
+      throw Error(ErrorKind::usage,
+                  "--reference-out: " + options.reference_out + ": expected a name ending in .safetensors");
+    check_directory_of(options.reference_out);
   }
-  Policy policy = Policy::load(options.policy.checkpoint, load);
-  const PolicyInfo& info = policy.info();
+}
+
+std::vector<Contender> load_contenders(const BenchOptions& options, const Output& output) {
+  std::vector<Contender> contenders;
+  for (const std::string& precision : options.precisions)
+    for (const std::string& attention : options.attentions) {
+      const LoadOptions load = load_options_of(options, precision, attention, output.progress());
+      contenders.push_back({precision, attention, load, Policy::load(options.policy.checkpoint, load)});
+    }
+  return contenders;
+}
+
+// Each op of a call, timed; on a CPU the fastest of a few calls, which is the one least disturbed.
+std::vector<OpRecord> profile(Contender& contender, int steps, const BenchOptions& options) {
+  const Inputs inputs = inputs_of(options, contender.policy.info(), options.seed);
+  const InferOptions infer{.steps = steps, .seed = options.seed};
+  std::vector<OpRecord> records = contender.policy.profile(inputs, infer);
+  const int repeats = options.on_cpu() ? std::clamp(options.runs, 1, 5) : 1;
+  for (int repeat = 1; repeat < repeats; ++repeat) {
+    const std::vector<OpRecord> again = contender.policy.profile(inputs, infer);
+    for (std::size_t i = 0; i < records.size(); ++i)
+      records[i].milliseconds = std::min(records[i].milliseconds, again.at(i).milliseconds);
+  }
+  return records;
+}
+
+Json begin_document(const BenchOptions& options, const PolicyInfo& info) {
   Json document = {{"nervus", version()},
                    {"commit", build_commit},
                    {"compiler", __VERSION__},
                    {"machine", machine()},
                    {"checkpoint", options.policy.checkpoint},
                    {"device", info.device},
-                   {"precision", name_of(info.precision)},
-                   {"threads", options.policy.threads},
-                   {"warmup", options.warmup},
-                   {"runs", options.runs},
-                   {"weight_bytes", info.weight_bytes},
-                   {"workspace_bytes", info.workspace_bytes}};
+                   {"threads", options.policy.threads}};
   document["inputs"] = {{"batch", info.limits.batch},
                         {"views", info.limits.views},
                         {"patches", info.limits.patches},
                         {"text_tokens", info.limits.text_tokens}};
-  output.text(info.family + ", " + name_of(info.precision) + ", " + info.device + ": " + std::to_string(options.runs) +
-              " runs after " + std::to_string(options.warmup) + " to warm up");
-  for (const int steps : info.steps)
-    document["results"].push_back(report_latency(steps, measure(policy, steps, options, output.progress()), output));
-  document["peak_flops"] = measure_peaks(load).flops;
-  for (std::size_t i = 0; i < info.steps.size(); ++i)
-    document["results"][i]["linears"] = report_linears(info.steps[i], profile_linears(policy, info.steps[i], options),
-                                                       document["peak_flops"].get<double>(), output);
+  if (options.inputs.empty())
+    document["inputs"]["valid_tokens"] = options.text > 0 ? options.text : info.limits.text_tokens;
+  return document;
+}
+
+int bench(const BenchOptions& given, const Output& output) {
+  BenchOptions options = given;
+  check_usage(options);
+  if (options.precisions.empty()) options.precisions = {name_of(LoadOptions{}.precision)};
+  if (options.attentions.empty()) options.attentions = {name_of(LoadOptions{}.attention)};
+  Reference reference;
+  if (!options.reference.empty() || !options.reference_precision.empty()) reference = make_reference(options, output);
+  std::vector<Contender> contenders = load_contenders(options, output);
+  const PolicyInfo& info = contenders.front().policy.info();
+  Json document = begin_document(options, info);
+  std::vector<Json> accuracy(contenders.size());
+  output.text(info.family + ", " + info.device);
+  if (!reference.empty())
+    for (std::size_t c = 0; c < contenders.size(); ++c)
+      accuracy[c] = compare_with(reference, contenders[c], options, output);
+  const std::vector<Series> all = measure(contenders, options, output);
+  document["runs"] = all.front().samples.front().second.size();
+  document["device_state"] = report_state(device_state(options.policy.device), output);
+  std::vector<DevicePeaks> peaks;
+  for (std::size_t c = 0; c < contenders.size(); ++c) {
+    const bool known = c > 0 && contenders[c].precision == contenders[c - 1].precision;
+    peaks.push_back(known ? peaks.back() : measure_peaks(contenders[c].load));
+    document["policies"].push_back(report_policy(contenders[c], peaks.back(), output));
+    if (!accuracy[c].is_null()) document["policies"].back()["accuracy"] = accuracy[c];
+  }
+  for (const Series& series : all) {
+    Contender& contender = contenders[series.contender];
+    Json result = report_latency(series, contender, output);
+    const std::vector<OpRecord> records = profile(contender, series.steps, options);
+    result["peaks"] = report_peaks(series, records, peaks[series.contender], output);
+    if (options.on_cpu() && !series.kept)
+      result["linears"] = report_linears(series, records, peaks[series.contender].flops, output);
+    document["results"].push_back(result);
+  }
   output.document(document);
   return 0;
+}
+
+void add_reference(CLI::App& verb, BenchOptions& options) {
+  add_option(verb, "--reference-precision", options.reference_precision, "f32|bf16",
+             "Also say how far the answers are from this precision's, stage by stage and joint by joint, over several "
+             "seeds; it is loaded first and leaves before the others come");
+  add_option(verb, "--reference-device", options.reference_device, "NAME",
+             "Where the reference computes (default: as --device)");
+  add_option(verb, "--reference-seeds", options.reference_seeds, "N", "Seeds of inputs and noise, from --seed on")
+      .check(integer_between(1, 1000));
+  add_option(verb, "--reference-out", options.reference_out, "FILE",
+             "Write the reference, a .safetensors, for --reference");
+  add_option(verb, "--reference", options.reference, "FILE",
+             "Compare with this one: of --reference-out, or of 'nervus run --out' with the same --inputs and --seed");
 }
 
 }  // namespace
@@ -241,16 +152,26 @@ Command add_bench(CLI::App& verb, const Output& output) {
   add_option(verb, "--inputs", options->inputs, "PATH",
              "Tensors of the call, as of 'nervus run', with new noise in each run (default: all random, as large as "
              "the checkpoint's limits, new in each run)");
+  add_option(verb, "--batch", options->batch, "N", "Samples of a call").check(integer_between(1, 256));
+  add_option(verb, "--text", options->text, "N", "Text tokens that count; 0: all").check(integer_between(0, 4096));
   add_steps(verb, options->policy);
-  add_device(verb, options->policy);
-  add_option(verb, "--warmup", options->warmup, "N", "Runs before the measured ones")
-      .check(integer_between(0, 1000000));
-  add_option(verb, "--runs", options->runs, "N", "Measured runs").check(integer_between(1, 1000000));
-  add_seed(verb, options->seed, "Seed of the first run's random inputs; the next runs count on");
+  add_device(verb, options->policy, options->precisions, options->attentions);
+  verb.add_flag("--kept-prefix", options->kept, "Also calls whose images and text are those of the call before");
+  const auto add_rounds = [&verb](const char* name, int& value, std::uint64_t least, const char* text) {
+    verb.add_option(name, value, text)->type_name("N")->check(integer_between(least, 1000000));
+  };
+  add_rounds("--warmup", options->warmup, 0, "Rounds before the measured ones (default: 3; 300 on a GPU)");
+  add_rounds("--runs", options->runs, 1, "Measured rounds (default: 50; 500 on a GPU)");
+  add_seed(verb, options->seed, "Seed of the first round's random inputs; the next rounds count on");
+  add_reference(verb, *options);
   verb.footer(
-      "Latencies are in milliseconds; a percentile is the least sample that so many do not exceed. The linears are\n"
-      "timed one by one, the fastest of up to five calls; peak is a large square matrix product on the same threads.\n"
-      "\nExample:\n  nervus bench --checkpoint lingbot-vla-4b --precision bf16 --steps 10 --runs 200 --json\n");
+      "Every precision with every attention is one policy; all are loaded, and their calls of every step count take\n"
+      "turns. A percentile is the least sample that so many do not exceed. The peaks of the device are those of a "
+      "large\n"
+      "matrix product and of a copy or sum in its memory; a floor is what the linears need at these. On a CPU the\n"
+      "linears are timed one by one, the fastest of up to five calls.\n"
+      "\nExample:\n  nervus bench --checkpoint lingbot-vla-4b --device cuda:0 --precision bf16 --steps 10 25 --text 50 "
+      "--json\n");
   return [options, &output] { return bench(*options, output); };
 }
 

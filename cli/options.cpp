@@ -41,9 +41,12 @@ void add_seed(CLI::App& verb, std::uint64_t& seed, const std::string& text) {
   add_option(verb, "--seed", seed, "N", text).check(integer_between(0, std::numeric_limits<std::uint64_t>::max()));
 }
 
-void add_device(CLI::App& verb, PolicyOptions& options) {
+namespace {
+
+template <typename Value>
+void add_device_options(CLI::App& verb, PolicyOptions& options, Value& precision, Value& attention) {
   add_option(verb, "--device", options.device, "NAME", "Where to compute");
-  add_option(verb, "--precision", options.precision, "f32|bf16|fp8",
+  add_option(verb, "--precision", precision, "f32|bf16|fp8",
              "How weights and activations are held: f32 is exact to float32 rounding, bf16 takes half the memory and "
              "time, fp8 is bf16 with 8-bit weights and inputs for the linears that a recipe names");
   add_option(verb, "--recipe", options.recipe, "FILE",
@@ -51,11 +54,21 @@ void add_device(CLI::App& verb, PolicyOptions& options) {
              "rules");
   add_option(verb, "--calibration", options.calibration, "FILE",
              "Of fp8: the ranges of what enters each linear, as 'nervus calibrate' writes them");
-  add_option(
-      verb, "--attention", options.attention, "auto|fast|plain",
-      "Which attention kernels: auto takes the fast ones where they have the shape, fast refuses what they lack, "
-      "plain takes the one for any shape; a CPU has one alone");
+  add_option(verb, "--attention", attention, "auto|fast|plain",
+             "Which attention kernels: auto takes the fast ones where they have the shape, fast refuses what they "
+             "lack, plain takes the one for any shape; a CPU has one alone");
   add_threads(verb, options.threads);
+}
+
+}  // namespace
+
+void add_device(CLI::App& verb, PolicyOptions& options) {
+  add_device_options(verb, options, options.precision, options.attention);
+}
+
+void add_device(CLI::App& verb, PolicyOptions& options, std::vector<std::string>& precisions,
+                std::vector<std::string>& attentions) {
+  add_device_options(verb, options, precisions, attentions);
 }
 
 void add_steps(CLI::App& verb, PolicyOptions& options) {

@@ -29,6 +29,9 @@ struct PolicyOptions {
 void add_checkpoint(CLI::App& verb, std::string& checkpoint);
 // --device --precision --recipe --calibration --attention --threads
 void add_device(CLI::App& verb, PolicyOptions& options);
+// The same with several values of --precision and --attention.
+void add_device(CLI::App& verb, PolicyOptions& options, std::vector<std::string>& precisions,
+                std::vector<std::string>& attentions);
 void add_steps(CLI::App& verb, PolicyOptions& options);  // --steps --time-grid
 void add_threads(CLI::App& verb, int& threads);
 void add_seed(CLI::App& verb, std::uint64_t& seed, const std::string& text);

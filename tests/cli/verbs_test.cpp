@@ -175,12 +175,78 @@ TEST_CASE("bench: latencies and the linears' share of peak") {
     CHECK(latency[stage]["p50"] <= latency[stage]["max"]);
   CHECK(latency["total"]["p95"] > 0);
   CHECK(document["commit"].is_string());
-  CHECK(document["peak_flops"] > 1e8);
+  CHECK(document["policies"][0]["peak_flops"] > 1e8);
+  CHECK(document["policies"][0]["peak_bytes_per_second"] > 1e8);
+  CHECK(document["policies"][0]["load_seconds"] > 0);
+  CHECK(document["policies"][0]["graphs"] == 3);
+  CHECK(document["device_state"]["unknown"] != "");
+  for (const char* stage : {"vision", "prefix", "denoise"}) {
+    CHECK(document["results"][0]["peaks"][stage]["flops"] > 0);
+    CHECK(document["results"][0]["peaks"][stage]["times_floor"] > 0);
+  }
   REQUIRE(!document["results"][0]["linears"].empty());
   for (const json& linear : document["results"][0]["linears"]) CHECK(linear["share_of_peak"] > 0);
   const Outcome text = done(
       program("bench --checkpoint $goldens/causal --inputs $goldens/causal/inputs.safetensors --steps 2 --runs 2"));
   CHECK(text.out.find("of peak") != std::string::npos);
+}
+
+TEST_CASE("bench: precisions and step counts take turns, beside a reference of their own") {
+  const std::string bench =
+      "bench --checkpoint $goldens/causal --steps 2 3 --runs 2 --warmup 0 --text 5 --json --quiet ";
+  const json document = done(program(bench + "--precision f32 bf16 --kept-prefix --reference-precision f32 "
+                                             "--reference-seeds 2 --reference-out reference.safetensors"))
+                            .json();
+  REQUIRE(document["results"].size() == 8);
+  for (std::size_t i = 0; i < 8; ++i) {
+    const json& result = document["results"][i];
+    CHECK(result["steps"] == (i < 4 ? 2 : 3));
+    CHECK(result["precision"] == (i % 4 < 2 ? "f32" : "bf16"));
+    CHECK(result["kept_prefix"] == (i % 2 == 1));
+    CHECK(result["latency_ms"].contains("vision") == (i % 2 == 0));
+    CHECK(result["latency_ms"]["total"]["p99.9"] >= result["latency_ms"]["total"]["p50"]);
+  }
+  CHECK(document["inputs"]["valid_tokens"] == 5);
+  CHECK(document["runs"] == 2);
+  const json &exact = document["policies"][0]["accuracy"], &rounded = document["policies"][1]["accuracy"];
+  CHECK(exact["seeds"] == 2);
+  for (const char* name : {"actions.2", "actions.3", "prefix.embeddings", "prefix.keys", "prefix.values"}) {
+    CHECK(exact[name]["error"] == 0);
+    CHECK(rounded[name]["cosine"] > 0.999);
+    CHECK(rounded[name]["error"] > 0);
+  }
+  REQUIRE(!rounded["actions.3"]["joints"].empty());
+  for (const json& joint : rounded["actions.3"]["joints"]) CHECK(joint["mean"] <= joint["worst"]);
+
+  const json again = done(program(bench + "--precision bf16 --reference reference.safetensors")).json();
+  CHECK(again["policies"][0]["accuracy"]["actions.3"] == rounded["actions.3"]);
+  CHECK(program("bench --checkpoint $goldens/causal --steps 4 --runs 1 --reference reference.safetensors").code == 3);
+}
+
+TEST_CASE("bench: the file that run wrote is a reference for the same inputs and seed") {
+  const std::string inputs = "--checkpoint $goldens/causal --inputs $goldens/causal/inputs.safetensors --steps 2 ";
+  done(program("run --precision f32 --seed 5 --out run.safetensors " + inputs));
+  const json own = done(program("bench --runs 1 --warmup 0 --json --quiet --precision f32 --seed 5 --reference "
+                                "run.safetensors " +
+                                inputs))
+                       .json();
+  CHECK(own["policies"][0]["accuracy"]["actions.2"]["error"] == 0);
+}
+
+TEST_CASE("bench: what excludes each other, or is missing, is refused") {
+  const auto refused = [](const std::string& arguments) {
+    const Outcome outcome = program("bench --checkpoint $goldens/causal " + arguments);
+    CHECK(outcome.code != 0);
+    return outcome.err;
+  };
+  CHECK(refused("--precision bf16 bf16") == "nervus: error: --precision: bf16 is given twice\n");
+  CHECK(refused("--attention fast").find("has one attention kernel") != std::string::npos);
+  CHECK(refused("--text 4096").find("--text: expected at most ") != std::string::npos);
+  CHECK(refused("--inputs x --text 3") ==
+        "nervus: error: --inputs says what the tensors are: it excludes --text and --batch\n");
+  CHECK(refused("--reference-out a.npy") ==
+        "nervus: error: --reference-out and --reference-device go with --reference-precision\n");
+  CHECK(refused("--reference none.npy").find("none.npy") != std::string::npos);
 }
 
 TEST_CASE("doctor: the machine, and a checkpoint on it") {
