@@ -80,10 +80,7 @@ LoadOptions load_options(const RunOptions& options, const Source& source, const 
   load.robot = options.robot;
   load.norm_stats = options.norm_stats;
   load.normalization = options.normalization;
-  if (source.inputs) {
-    const Shape& images = source.inputs->images.shape;
-    load.limits = {images.at(0), images.at(1), images.at(2), source.inputs->tokens.shape.at(1)};
-  }
+  if (source.inputs) load.limits = source.inputs->limits();
   return load;
 }
 

@@ -35,6 +35,9 @@ struct Inputs {
   static Inputs from(std::map<std::string, Array> arrays);
   // From a file or directory of such arrays (array_file.h).
   static Inputs load(const std::filesystem::path& path);
+
+  // The extents of this call, for LoadOptions::limits. Throws Error(input) where images or tokens have other axes.
+  Limits limits() const;
 };
 
 // What a loaded policy is.

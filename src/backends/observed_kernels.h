@@ -30,30 +30,69 @@ class KernelObserver {
   virtual void after(const OpEvent& event) = 0;
 };
 
+// Of an op on whole tensors, and of a product.
+OpEvent elementwise(const char* op, const Tensor& y, const Tensor& x);
+OpEvent product(const char* op, const Tensor& y, const Tensor& x, const Linear& w);
+
 class ObservedKernels : public Kernels {
  public:
   ObservedKernels(Kernels& inner, KernelObserver& observer) : inner_(inner), observer_(observer) {}
 
-  void linear(const Tensor& y, const Tensor& x, const Linear& w) override;
-  void linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) override;
-  void rms_norm(const Tensor& y, const Tensor& h, const Norm& norm) override;
+  void linear(const Tensor& y, const Tensor& x, const Linear& w) override {
+    observe(product("linear", y, x, w), [&] { inner_.linear(y, x, w); });
+  }
+  void linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) override {
+    observe(product("linear_add", h, x, w), [&] { inner_.linear_add(h, x, w, gate); });
+  }
+  void rms_norm(const Tensor& y, const Tensor& h, const Norm& norm) override {
+    observe(elementwise("rms_norm", y, h), [&] { inner_.rms_norm(y, h, norm); });
+  }
   void split_rope(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv, const Heads& heads,
-                  const Rope& rope) override;
+                  const Rope& rope) override {
+    observe(elementwise("split_rope", q, qkv), [&] { inner_.split_rope(q, cache, slots, qkv, heads, rope); });
+  }
   void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
-                 const Heads& heads) override;
-  void swiglu(const Tensor& y, const Tensor& x) override;
-  void silu(const Tensor& y, const Tensor& x) override;
-  void gelu(const Tensor& y, const Tensor& x) override;
-  void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) override;
-  void euler_step(const Tensor& x, const Tensor& v, float dt) override;
-  void start_residual(const Residual& h, const Norm& next) override;
+                 const Heads& heads) override {
+    observe(elementwise("attention", y, q), [&] { inner_.attention(y, q, cache, ranges, heads); });
+  }
+  void swiglu(const Tensor& y, const Tensor& x) override {
+    observe(elementwise("swiglu", y, x), [&] { inner_.swiglu(y, x); });
+  }
+  void silu(const Tensor& y, const Tensor& x) override {
+    observe(elementwise("silu", y, x), [&] { inner_.silu(y, x); });
+  }
+  void gelu(const Tensor& y, const Tensor& x) override {
+    observe(elementwise("gelu", y, x), [&] { inner_.gelu(y, x); });
+  }
+  void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) override {
+    observe(elementwise("gather_rows", y, x), [&] { inner_.gather_rows(y, x, index); });
+  }
+  void euler_step(const Tensor& x, const Tensor& v, float dt) override {
+    observe(elementwise("euler_step", x, v), [&] { inner_.euler_step(x, v, dt); });
+  }
+  void start_residual(const Residual& h, const Norm& next) override {
+    observe(elementwise("start_residual", h.scaled, h.h), [&] { inner_.start_residual(h, next); });
+  }
   void fused_linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
-                        const Norm& next) override;
+                        const Norm& next) override {
+    observe(product("fused_linear_add", h.h, x, w), [&] { inner_.fused_linear_add(h, x, w, gate, next); });
+  }
   void fused_qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h, const Norm& norm,
-                 const Linear& w, const Rope& rope) override;
-  void fused_gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w) override;
+                 const Linear& w, const Rope& rope) override {
+    observe(product("fused_qkv", q, h.scaled, w), [&] { inner_.fused_qkv(q, cache, slots, h, norm, w, rope); });
+  }
+  void fused_gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w) override {
+    observe(product("fused_gate_up", y, h.scaled, w), [&] { inner_.fused_gate_up(y, h, norm, w); });
+  }
 
  private:
+  template <typename Body>
+  void observe(const OpEvent& event, Body&& body) {
+    observer_.before(event);
+    body();
+    observer_.after(event);
+  }
+
   Kernels& inner_;
   KernelObserver& observer_;
 };

@@ -39,7 +39,7 @@ void File::read(std::uint64_t offset, void* target, std::size_t bytes) const {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail(ErrorKind::io, path_, ": cannot be read: ", std::strerror(errno));
     if (count == 0) {
-      fail(ErrorKind::io, path_, ": expected ", plural(static_cast<long long>(bytes), "byte"), " at offset ", offset,
+      fail(ErrorKind::io, path_, ": expected ", plural(bytes, "byte"), " at offset ", offset,
            ", found the end of the file after ", done);
     }
     done += static_cast<std::size_t>(count);
@@ -79,6 +79,12 @@ std::string read_text(const std::filesystem::path& path, std::uint64_t limit) {
   const File file = File::open(path);
   if (file.size() <= limit) return file.read(0, file.size());
   fail(ErrorKind::checkpoint, file.path(), ": expected at most ", limit, " bytes, found ", file.size());
+}
+
+void write_text(const std::filesystem::path& path, std::string_view text) {
+  OutputFile file(path);
+  file.write(text.data(), text.size());
+  file.finish();
 }
 
 std::string in_quotes(std::string_view text) {

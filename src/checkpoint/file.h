@@ -54,6 +54,9 @@ class OutputFile {
 // The whole of a file of at most `limit` bytes. Throws Error(checkpoint) if it is larger, Error(io) as File does.
 std::string read_text(const std::filesystem::path& path, std::uint64_t limit);
 
+// Writes a whole file or none. Throws Error(io).
+void write_text(const std::filesystem::path& path, std::string_view text);
+
 // 'text' in single quotes for messages: cut after 120 bytes, control characters and quotes escaped.
 std::string in_quotes(std::string_view text);
 

@@ -178,29 +178,16 @@ std::int64_t Fields::integer(std::string_view name, std::int64_t min, std::int64
   return expect(*this, name, integer_range(min, max), accepts).get<std::int64_t>();
 }
 
-std::int64_t Fields::integer_or(std::string_view name, std::int64_t min, std::int64_t max,
-                                std::int64_t fallback) const {
-  return has(name) ? integer(name, min, max) : fallback;
-}
-
 double Fields::number(std::string_view name) const {
   return expect(*this, name, "a number", &Json::is_number).get<double>();
 }
-
-double Fields::number_or(std::string_view name, double fallback) const { return has(name) ? number(name) : fallback; }
 
 bool Fields::boolean(std::string_view name) const {
   return expect(*this, name, "true or false", &Json::is_boolean).get<bool>();
 }
 
-bool Fields::boolean_or(std::string_view name, bool fallback) const { return has(name) ? boolean(name) : fallback; }
-
 std::string Fields::text(std::string_view name) const {
   return expect(*this, name, "a string", &Json::is_string).get<std::string>();
-}
-
-std::string Fields::text_or(std::string_view name, std::string fallback) const {
-  return has(name) ? text(name) : fallback;
 }
 
 std::vector<std::int64_t> Fields::integers(std::string_view name, std::int64_t min, std::int64_t max) const {

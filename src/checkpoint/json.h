@@ -46,13 +46,17 @@ class Fields {
   std::vector<std::string> names() const;
 
   std::int64_t integer(std::string_view name, std::int64_t min, std::int64_t max = no_limit) const;
-  std::int64_t integer_or(std::string_view name, std::int64_t min, std::int64_t max, std::int64_t fallback) const;
+  std::int64_t integer_or(std::string_view name, std::int64_t min, std::int64_t max, std::int64_t fallback) const {
+    return has(name) ? integer(name, min, max) : fallback;
+  }
   double number(std::string_view name) const;
-  double number_or(std::string_view name, double fallback) const;
+  double number_or(std::string_view name, double fallback) const { return has(name) ? number(name) : fallback; }
   bool boolean(std::string_view name) const;
-  bool boolean_or(std::string_view name, bool fallback) const;
+  bool boolean_or(std::string_view name, bool fallback) const { return has(name) ? boolean(name) : fallback; }
   std::string text(std::string_view name) const;
-  std::string text_or(std::string_view name, std::string fallback) const;
+  std::string text_or(std::string_view name, const std::string& fallback) const {
+    return has(name) ? text(name) : fallback;
+  }
   std::vector<std::int64_t> integers(std::string_view name, std::int64_t min, std::int64_t max = no_limit) const;
   std::vector<double> numbers(std::string_view name) const;
   Fields object(std::string_view name) const;

@@ -68,7 +68,7 @@ Array read_npy(const std::filesystem::path& path) {
     const std::uint64_t found = file.size() - data_begin;
     if (checked_bytes(shape, dtype) != found) {
       fail(ErrorKind::input, file.path(), ": expected the data of ", to_string(shape), " ", name_of(dtype), ", found ",
-           plural(static_cast<long long>(found), "byte"));
+           plural(found, "byte"));
     }
     Array array(dtype, shape);
     file.read(data_begin, array.bytes.data(), array.bytes.size());

@@ -241,7 +241,7 @@ Array read_pt(const std::filesystem::path& path) {
   require(data != entries.end(), "its storage ", in_quotes(tensor.storage), " is missing");
   const auto [offset, bytes] = data->second;
   require(checked_bytes({tensor.elements}, tensor.dtype) == bytes, "expected ", tensor.elements, " ",
-          name_of(tensor.dtype), " in its storage, found ", plural(static_cast<long long>(bytes), "byte"));
+          name_of(tensor.dtype), " in its storage, found ", plural(bytes, "byte"));
   const std::string storage = file.read(offset, bytes);
   std::optional<Array> array;
   if (tensor.shape.size() == tensor.strides.size() && tensor.offset >= 0) {

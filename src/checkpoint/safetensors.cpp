@@ -36,8 +36,7 @@ TensorInfo read_entry(const Fields& header, const std::string& name, const std::
   const auto begin = static_cast<std::uint64_t>(offsets[0]), end = static_cast<std::uint64_t>(offsets[1]);
   const auto bytes = checked_bytes(shape, dtype);
   if (bytes != end - begin) {
-    const std::string counted =
-        bytes ? plural(static_cast<long long>(*bytes), "byte") : "more bytes than 64 bits can count";
+    const std::string counted = bytes ? plural(*bytes, "byte") : "more bytes than 64 bits can count";
     fail(ErrorKind::checkpoint, source, ": ", to_string(shape), " of ", name_of(dtype), " is ", counted,
          ", but data_offsets give it ", end - begin);
   }
@@ -51,8 +50,7 @@ TensorInfo read_entry(const Fields& header, const std::string& name, const std::
 // The JSON text between the length and the data, padding and all.
 std::string read_header(const File& file) {
   if (file.size() < 8) {
-    fail(ErrorKind::checkpoint, file.path(), ": expected a safetensors file, found only ",
-         plural(static_cast<long long>(file.size()), "byte"));
+    fail(ErrorKind::checkpoint, file.path(), ": expected a safetensors file, found only ", plural(file.size(), "byte"));
   }
   static_assert(std::endian::native == std::endian::little);
   std::uint64_t length = 0;
@@ -87,7 +85,7 @@ Safetensors Safetensors::open(const std::filesystem::path& path) {
   for (const auto& name : header.names()) {
     if (name == "__metadata__") {
       const Fields metadata = header.object(name);
-      for (const auto& key : metadata.names()) result.metadata_[key] = metadata.text(key);
+      for (const auto& key : metadata.names()) metadata.text(key);  // the format has texts alone
     } else {
       result.tensors_.push_back(read_entry(header, name, result.source(name), data_bytes));
     }
@@ -147,11 +145,9 @@ std::string Safetensors::read_bytes(const TensorInfo& tensor, std::uint64_t begi
   return file_.read(tensor.offset + begin, bytes);
 }
 
-SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, const std::vector<TensorDeclaration>& tensors,
-                                     const std::map<std::string, std::string>& metadata)
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, const std::vector<TensorDeclaration>& tensors)
     : file_(path) {
   Json header = Json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
   for (const auto& tensor : tensors) {
     const auto bytes = checked_bytes(tensor.shape, tensor.dtype);
     check(bytes && !header.contains(tensor.name), "SafetensorsWriter: distinct names, shapes that can be counted");
@@ -178,14 +174,13 @@ void SafetensorsWriter::finish() {
   file_.finish();
 }
 
-void write_safetensors(const std::filesystem::path& path, const std::map<std::string, Array>& arrays,
-                       const std::map<std::string, std::string>& metadata) {
+void write_safetensors(const std::filesystem::path& path, const std::map<std::string, Array>& arrays) {
   std::vector<TensorDeclaration> tensors;
   for (const auto& [name, array] : arrays) tensors.push_back({name, array.dtype, array.shape});
   // Large elements first: then each tensor is aligned to its own.
   std::stable_sort(tensors.begin(), tensors.end(),
                    [](const auto& a, const auto& b) { return size_of(a.dtype) > size_of(b.dtype); });
-  SafetensorsWriter writer(path, tensors, metadata);
+  SafetensorsWriter writer(path, tensors);
   for (const auto& tensor : tensors) {
     const Array& array = arrays.at(tensor.name);
     writer.append(array.bytes.data(), array.bytes.size());

@@ -33,7 +33,6 @@ class Safetensors {
   // In the order of the data.
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   const TensorInfo* find(std::string_view name) const;  // null if there is none
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::string& path() const { return file_.path(); }
   // "model.safetensors: tensor 'x'": the beginning of every message about a tensor.
   std::string source(std::string_view name) const;
@@ -53,7 +52,6 @@ class Safetensors {
   File file_;
   std::vector<TensorInfo> tensors_;
   std::map<std::string, std::size_t, std::less<>> index_;
-  std::map<std::string, std::string> metadata_;
 };
 
 // A tensor that will be written.
@@ -68,8 +66,7 @@ struct TensorDeclaration {
 // the bytes are not those declared.
 class SafetensorsWriter {
  public:
-  SafetensorsWriter(const std::filesystem::path& path, const std::vector<TensorDeclaration>& tensors,
-                    const std::map<std::string, std::string>& metadata = {});
+  SafetensorsWriter(const std::filesystem::path& path, const std::vector<TensorDeclaration>& tensors);
 
   // The next bytes: may be a part of a tensor, or run over several.
   void append(const void* data, std::size_t bytes);
@@ -82,7 +79,6 @@ class SafetensorsWriter {
 };
 
 // Writes all arrays into one file.
-void write_safetensors(const std::filesystem::path& path, const std::map<std::string, Array>& arrays,
-                       const std::map<std::string, std::string>& metadata = {});
+void write_safetensors(const std::filesystem::path& path, const std::map<std::string, Array>& arrays);
 
 }  // namespace nervus

@@ -33,12 +33,11 @@ std::int64_t element_count(const Shape& shape) {
   for (const std::int64_t extent : shape) {
     if (extent < 0) fail(ErrorKind::input, "shape " + to_string(shape) + " has a negative extent");
     if (extent == 0) empty = true;
-    else if (count > std::numeric_limits<std::int64_t>::max() / extent) overflow = true;
-    else count *= extent;
+    else overflow |= __builtin_mul_overflow(count, extent, &count);
   }
-  if (empty) return 0;
-  if (overflow) fail(ErrorKind::input, "shape " + to_string(shape) + " has more elements than 64 bits can count");
-  return count;
+  if (overflow && !empty)
+    fail(ErrorKind::input, "shape ", to_string(shape), " has more elements than 64 bits can count");
+  return empty ? 0 : count;
 }
 
 std::string to_string(const Shape& shape) { return "[" + joined(shape) + "]"; }

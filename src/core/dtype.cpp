@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -25,6 +26,13 @@ void widen_all(const void* source, float* target, std::int64_t count) {
     target[i] = widen(x);
   }
 }
+
+// In the order of DType; a bool is read as a byte, whatever a file says it is.
+template <typename... T>
+constexpr auto make_widen_table(std::type_identity<std::tuple<bool, T...>>) {
+  return std::array{widen_all<std::uint8_t>, widen_all<T>...};
+}
+constexpr auto widen_by_type = make_widen_table(std::type_identity<Elements>());
 
 template <auto narrow>
 void narrow_all(const float* source, std::byte* target, std::int64_t count) {
@@ -74,24 +82,7 @@ bool convert_chunk(const float* values, DType to, std::byte* target, std::int64_
 }  // namespace
 
 void convert_to_float(DType from, const void* source, float* target, std::int64_t count) {
-  switch (from) {
-    case DType::f32:
-      if (count > 0) std::memcpy(target, source, static_cast<std::size_t>(count) * 4);
-      return;
-    case DType::bf16: return widen_all<BFloat16>(source, target, count);
-    case DType::f16: return widen_all<Float16>(source, target, count);
-    case DType::e4m3: return widen_all<Float8>(source, target, count);
-    case DType::f64: return widen_all<double>(source, target, count);
-    case DType::boolean:
-    case DType::u8: return widen_all<std::uint8_t>(source, target, count);
-    case DType::i8: return widen_all<std::int8_t>(source, target, count);
-    case DType::u16: return widen_all<std::uint16_t>(source, target, count);
-    case DType::i16: return widen_all<std::int16_t>(source, target, count);
-    case DType::u32: return widen_all<std::uint32_t>(source, target, count);
-    case DType::i32: return widen_all<std::int32_t>(source, target, count);
-    case DType::u64: return widen_all<std::uint64_t>(source, target, count);
-    case DType::i64: return widen_all<std::int64_t>(source, target, count);
-  }
+  widen_by_type.at(static_cast<std::size_t>(from))(source, target, count);
 }
 
 void convert(DType from, const void* source, DType to, void* target, std::int64_t count) {

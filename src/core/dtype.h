@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <tuple>
 #include <type_traits>
 
 #include "core/check.h"
@@ -11,26 +12,16 @@
 
 namespace nervus {
 
+// The C++ types of elements, in the order of DType.
+using Elements = std::tuple<bool, std::uint8_t, std::int8_t, Float8, std::uint16_t, std::int16_t, Float16, BFloat16,
+                            std::uint32_t, std::int32_t, float, std::uint64_t, std::int64_t, double>;
+
 // The DType of a C++ element type.
-template <typename T>
+template <typename T, std::size_t i = 0>
 constexpr DType dtype_of() {
-  if constexpr (std::is_same_v<T, float>) return DType::f32;
-  else if constexpr (std::is_same_v<T, double>) return DType::f64;
-  else if constexpr (std::is_same_v<T, BFloat16>) return DType::bf16;
-  else if constexpr (std::is_same_v<T, Float16>) return DType::f16;
-  else if constexpr (std::is_same_v<T, Float8>) return DType::e4m3;
-  else if constexpr (std::is_same_v<T, bool>) return DType::boolean;
-  else if constexpr (std::is_same_v<T, std::uint8_t>) return DType::u8;
-  else if constexpr (std::is_same_v<T, std::int8_t>) return DType::i8;
-  else if constexpr (std::is_same_v<T, std::uint16_t>) return DType::u16;
-  else if constexpr (std::is_same_v<T, std::int16_t>) return DType::i16;
-  else if constexpr (std::is_same_v<T, std::uint32_t>) return DType::u32;
-  else if constexpr (std::is_same_v<T, std::int32_t>) return DType::i32;
-  else if constexpr (std::is_same_v<T, std::uint64_t>) return DType::u64;
-  else {
-    static_assert(std::is_same_v<T, std::int64_t>, "no DType for this C++ type");
-    return DType::i64;
-  }
+  static_assert(i < std::tuple_size_v<Elements>, "no DType for this C++ type");
+  if constexpr (std::is_same_v<T, std::tuple_element_t<i, Elements>>) return static_cast<DType>(i);
+  else return dtype_of<T, i + 1>();
 }
 
 constexpr bool is_float(DType dtype) {

@@ -80,13 +80,17 @@ std::vector<std::uint8_t> resample(const std::vector<std::uint8_t>& bytes, int s
   return result;
 }
 
-void require_pixels(const Image& image) {
+}  // namespace
+
+void require_pixels(const Image& image, std::string_view name) {
   const bool whole = image.width > 0 && image.height > 0 &&
                      image.rgb.size() == row_bytes(image.width) * static_cast<std::size_t>(image.height);
   if (whole) return;
-  fail(ErrorKind::input, "image: expected width x height x 3 bytes, found ", image.width, " x ", image.height, " and ",
+  fail(ErrorKind::input, name, ": expected width x height x 3 bytes, found ", image.width, " x ", image.height, " and ",
        image.rgb.size(), " bytes");
 }
+
+namespace {
 
 // A pixel's 256 possible values in each channel. The processor fuses its two steps into (pixel - 255 mean) /
 // (255 std), all in float32 (Qwen2VLImageProcessorFast, rescale_and_normalize).
@@ -105,7 +109,7 @@ std::array<std::array<float, 256>, channels> normalised_levels() {
 }  // namespace
 
 Image resize_bilinear(const Image& image, int width, int height) {
-  require_pixels(image);
+  require_pixels(image, "image");
   if (width <= 0 || height <= 0) fail(ErrorKind::input, "image: cannot be resized to ", width, " x ", height);
   Image result{width, height, image.rgb};
   if (image.width != width) result.rgb = resample(result.rgb, image.width, width, channels);
@@ -127,7 +131,7 @@ int patch_count(int width, int height, const PatchGeometry& geometry) {
 }
 
 void extract_patches(const Image& image, const PatchGeometry& geometry, float* out) {
-  require_pixels(image);
+  require_pixels(image, "image");
   patch_count(image.width, image.height, geometry);
   const auto levels = normalised_levels();
   const int side = geometry.patch;

@@ -1,6 +1,8 @@
 // Images to patches: Pillow's bilinear resize and the Qwen2-VL image processor.
 #pragma once
 
+#include <string_view>
+
 #include "nervus/observation.h"
 
 namespace nervus {
@@ -12,6 +14,8 @@ struct PatchGeometry {
   int temporal = 2;
 };
 
+// Throws Error(input) whose message begins with `name` unless there are width x height pixels, at least one.
+void require_pixels(const Image& image, std::string_view name);
 // Values in one patch: 3 temporal patch^2 (1176).
 int patch_values(const PatchGeometry& geometry);
 // Patches of an image. Throws Error(input) unless both sides are positive multiples of patch * merge.

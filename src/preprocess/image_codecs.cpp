@@ -1,5 +1,3 @@
-#include "preprocess/image_codecs.h"
-
 #include <spng.h>
 #include <turbojpeg.h>
 
@@ -8,28 +6,22 @@
 #include <memory>
 #include <vector>
 
-#include "core/message.h"
 #include "preprocess/image_file.h"
 
 namespace nervus {
 namespace {
 
-template <typename... Parts>
-[[noreturn]] void refuse(std::string_view name, const Parts&... parts) {
-  fail(ErrorKind::input, name, ": ", parts...);
-}
-
 // Makes room for the pixels, unless the file's bytes cannot hold `claimed` units, each at most `most` of them.
 void make_room(std::string_view name, Image& image, long long claimed, std::size_t found, long long most) {
   if (claimed > static_cast<long long>(found) * most) {
-    refuse(name, "claims ", image.width, " x ", image.height, " pixels, which ",
-           plural(static_cast<long long>(found), "byte"), " cannot hold; the file is cut short or damaged");
+    refuse_image(name, "claims ", image.width, " x ", image.height, " pixels, which ", plural(found, "byte"),
+                 " cannot hold; the file is cut short or damaged");
   }
   image.rgb.resize(3 * static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height));
 }
 
 void require_png(std::string_view name, int status) {
-  if (status != 0) refuse(name, "not a whole PNG image: ", spng_strerror(status));
+  if (status != 0) refuse_image(name, "not a whole PNG image: ", spng_strerror(status));
 }
 
 // Pillow opens 16-bit grey as mode I;16, whose conversion to RGB clips instead of scaling.
@@ -69,14 +61,14 @@ Image decode_jpeg(Bytes bytes, std::string_view name) {
   check(handle != nullptr, "decode_jpeg: a libjpeg-turbo decoder");
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
   const auto require = [&](int status) {
-    if (status != 0) refuse(name, "not a whole JPEG image: ", tjGetErrorStr2(handle.get()));
+    if (status != 0) refuse_image(name, "not a whole JPEG image: ", tjGetErrorStr2(handle.get()));
   };
   int width = 0, height = 0, subsampling = 0, color_space = 0;
   require(tjDecompressHeader3(handle.get(), data, bytes.size(), &width, &height, &subsampling, &color_space));
-  if (width == 0) refuse(name, "not a whole JPEG image: the file ends before its sides are told");
+  if (width == 0) refuse_image(name, "not a whole JPEG image: the file ends before its sides are told");
   Image image = sized_image(name, width, height);
   if (color_space == TJCS_CMYK || color_space == TJCS_YCCK) {
-    refuse(name, "expected a grey or RGB JPEG, found CMYK; convert it to RGB first");
+    refuse_image(name, "expected a grey or RGB JPEG, found CMYK; convert it to RGB first");
   }
   make_room(name, image, static_cast<long long>(width) * height, bytes.size(), ImageLimits::jpeg_pixels_per_byte);
   constexpr int flags = TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;

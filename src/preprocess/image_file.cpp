@@ -1,30 +1,16 @@
 #include "preprocess/image_file.h"
 
-#include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "checkpoint/file.h"
-#include "core/message.h"
-#include "preprocess/image_codecs.h"
 
 namespace nervus {
-namespace {
-
-template <typename... Parts>
-[[noreturn]] void refuse(std::string_view name, const Parts&... parts) {
-  fail(ErrorKind::input, name, ": ", parts...);
-}
-
-}  // namespace
-
 Image sized_image(std::string_view name, long long width, long long height) {
-  if (width <= 0 || height <= 0) refuse(name, "the image is empty: ", width, " x ", height, " pixels");
+  if (width <= 0 || height <= 0) refuse_image(name, "the image is empty: ", width, " x ", height, " pixels");
   if (width > ImageLimits::side || height > ImageLimits::side || width * height > ImageLimits::pixels) {
-    refuse(name, "expected an image of at most ", ImageLimits::side, " pixels a side and ", ImageLimits::pixels,
-           " in all, found ", width, " x ", height);
+    refuse_image(name, "expected an image of at most ", ImageLimits::side, " pixels a side and ", ImageLimits::pixels,
+                 " in all, found ", width, " x ", height);
   }
   return {static_cast<int>(width), static_cast<int>(height), {}};
 }
@@ -33,10 +19,10 @@ Image decode_image(Bytes bytes, std::string_view name) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (text.starts_with("\x89PNG\r\n\x1a\n")) return decode_png(bytes, name);
   if (text.starts_with("\xff\xd8\xff")) return decode_jpeg(bytes, name);
-  if (text.empty()) refuse(name, "expected a PNG or JPEG image, found an empty file");
+  if (text.empty()) refuse_image(name, "expected a PNG or JPEG image, found an empty file");
   std::string found;
   for (const char byte : text.substr(0, 4)) found += " " + hexadecimal(static_cast<unsigned char>(byte), 2);
-  refuse(name, "expected a PNG or JPEG image, found a file that begins with the bytes", found);
+  refuse_image(name, "expected a PNG or JPEG image, found a file that begins with the bytes", found);
 }
 
 Image read_image(const std::filesystem::path& path) {
@@ -47,7 +33,7 @@ Image read_image(const std::filesystem::path& path) {
 Image image_from_array(const Array& array, std::string_view name) {
   const Shape& shape = array.shape;
   if (array.dtype != DType::u8 || shape.size() != 3 || shape[2] != 3) {
-    refuse(name, "expected a u8 array [height, width, 3], found ", name_of(array.dtype), " ", to_string(shape));
+    refuse_image(name, "expected a u8 array [height, width, 3], found ", name_of(array.dtype), " ", to_string(shape));
   }
   Image image = sized_image(name, shape[1], shape[0]);
   const auto* pixels = reinterpret_cast<const std::uint8_t*>(array.bytes.data());

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 #include <span>
 #include <string_view>
 
-#include "nervus/observation.h"
+#include "core/message.h"
+#include "nervus/image_file.h"
 
 namespace nervus {
+
+using Bytes = std::span<const std::byte>;
 
 // Bounds on an image, checked against its header before anything is allocated for its pixels.
 struct ImageLimits {
@@ -23,11 +25,18 @@ struct ImageLimits {
 // dropped, grey is repeated, 16-bit colours keep their upper byte, 16-bit grey saturates at 255. JPEG: grey, YCbCr or
 // RGB, accurate integer DCT, smooth chroma upsampling, Exif rotation not applied; CMYK is refused, and so is whatever
 // libjpeg warns of, since half an image is no view. Every message begins with `name`. Throws Error(input).
-Image decode_image(std::span<const std::byte> bytes, std::string_view name);
-// The same of a file. Throws Error(io) if it cannot be read.
-Image read_image(const std::filesystem::path& path);
+Image decode_image(Bytes bytes, std::string_view name);
 
-// An image from a u8 array [height, width, 3]. Throws Error(input); the message begins with `name`.
-Image image_from_array(const Array& array, std::string_view name);
+// Its decoders, by libspng and libjpeg-turbo.
+Image decode_png(Bytes bytes, std::string_view name);
+Image decode_jpeg(Bytes bytes, std::string_view name);
+
+// An image of those sides, if they are within ImageLimits, without its pixels yet.
+Image sized_image(std::string_view name, long long width, long long height);
+
+template <typename... Parts>
+[[noreturn]] void refuse_image(std::string_view name, const Parts&... parts) {
+  fail(ErrorKind::input, name, ": ", parts...);
+}
 
 }  // namespace nervus

@@ -1,6 +1,6 @@
 // Linked where NERVUS_ENGINE_ONLY leaves out the libraries of image files and of text.
 #include "core/message.h"
-#include "preprocess/image_codecs.h"
+#include "preprocess/image_file.h"
 #include "preprocess/tokenizer_parts.h"
 #include "preprocess/unicode.h"
 

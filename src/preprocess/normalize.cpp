@@ -47,8 +47,7 @@ double find_value(const NormStats& statistics, const StatisticsColumn& column, c
     fail(ErrorKind::checkpoint, source, " is missing, which ", needed_by, " needs");
   }
   if (values->second.size() != count) {
-    fail(ErrorKind::checkpoint, source, ": expected ", plural(static_cast<long long>(count), "value"), ", found ",
-         values->second.size());
+    fail(ErrorKind::checkpoint, source, ": expected ", plural(count, "value"), ", found ", values->second.size());
   }
   return values->second.at(column.index);
 }
@@ -64,7 +63,7 @@ FeatureStatistics read_feature(const Fields& fields) {
     if (found == 0) fields.refuse(name, "a list of numbers");
     if (length == 0) length = found;
     if (found == length) continue;
-    fail(ErrorKind::checkpoint, fields.where(name), ": expected ", plural(static_cast<long long>(length), "value"),
+    fail(ErrorKind::checkpoint, fields.where(name), ": expected ", plural(length, "value"),
          " like the feature's other statistics, found ", found);
   }
   return result;

@@ -56,7 +56,7 @@ std::vector<std::string_view> SplitPattern::split(std::string_view text) const {
     if (found < 0 && found != PCRE2_ERROR_NOMATCH) {
       fail(ErrorKind::checkpoint, source_,
            ": expected a regular expression that splits any text, found one that fails on ",
-           plural(static_cast<long long>(text.size()), "byte"), " of text: ", message(found));
+           plural(text.size(), "byte"), " of text: ", message(found));
     }
     const std::size_t first = found < 0 ? text.size() : bounds[0];
     end = found < 0 ? text.size() : bounds[1];

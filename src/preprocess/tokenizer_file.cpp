@@ -249,10 +249,7 @@ void write_byte_tokenizer(const std::filesystem::path& directory, std::int64_t v
     file["model"]["merges"].push_back(merge);
     tokens[merge.erase(merge.find(' '), 1)] = 257 + i;
   }
-  const std::string text = file.dump(1) + "\n";
-  OutputFile out(directory / "tokenizer.json");
-  out.write(text.data(), text.size());
-  out.finish();
+  write_text(directory / "tokenizer.json", file.dump(1) + "\n");
 }
 
 }  // namespace nervus

@@ -26,12 +26,8 @@ Limits limits_of(std::size_t count, const std::function<Sample(std::size_t)>& sa
   Limits limits{.batch = 1, .views = 1, .patches = 1, .text_tokens = 1};
   for (std::size_t i = 0; i < count; ++i) {
     const Sample one = sample(i);
-    Limits own = complete_limits({}, shape);
     const auto* inputs = std::get_if<Inputs>(&one);
-    if (inputs && inputs->images.shape.size() == 4 && inputs->tokens.shape.size() == 2) {
-      const Shape& images = inputs->images.shape;
-      own = {images[0], images[1], images[2], inputs->tokens.shape[1]};
-    }
+    const Limits own = inputs ? inputs->limits() : complete_limits({}, shape);
     limits = {std::max(limits.batch, own.batch), std::max(limits.views, own.views),
               std::max(limits.patches, own.patches), std::max(limits.text_tokens, own.text_tokens)};
   }

@@ -78,8 +78,7 @@ void check_tensors(const Checkpoint& checkpoint, const ModelDescription& descrip
   std::string message = faults[0];
   for (std::size_t i = 1; i < std::min(faults.size(), faults_shown); ++i) message += "\n" + faults[i];
   if (faults.size() > faults_shown) {
-    message += "\nand " + plural(static_cast<long long>(faults.size() - faults_shown), "fault") +
-               " more: `nervus inspect` lists them all";
+    message += "\nand " + plural(faults.size() - faults_shown, "fault") + " more: `nervus inspect` lists them all";
   }
   fail(ErrorKind::checkpoint, message);
 }

@@ -81,6 +81,12 @@ Inputs Inputs::from(std::map<std::string, Array> arrays) {
 
 Inputs Inputs::load(const std::filesystem::path& path) { return from(read_arrays(path)); }
 
+Limits Inputs::limits() const {
+  if (images.shape.size() != 4) refuse("images", "4 axes (batch, views, patches, values)", images);
+  if (tokens.shape.size() != 2) refuse("lang_tokens", "2 axes (batch, tokens)", tokens);
+  return {images.shape[0], images.shape[1], images.shape[2], tokens.shape[1]};
+}
+
 void check_state(const Array& state, const Array& noise, std::int64_t batch, const ModelShape& shape) {
   check_float("state", state, {batch, shape.state}, "batch, max_state_dim");
   if (!noise.bytes.empty()) {

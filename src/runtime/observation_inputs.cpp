@@ -91,14 +91,9 @@ void ObservationInputs::add_images(const Observation& observation, Inputs& input
   for (std::int64_t v = 0; v < views; ++v) {
     const auto found = observation.images.find(shape_.cameras[v]);
     if (found == observation.images.end()) continue;
-    const Image& image = found->second;
-    if (image.width < 1 || image.height < 1 ||
-        image.rgb.size() != std::size_t{3} * static_cast<std::size_t>(image.width) * image.height) {
-      fail(ErrorKind::input, "camera '", found->first, "': expected width x height x 3 bytes, found ", image.width,
-           " x ", image.height, " and ", image.rgb.size(), " bytes");
-    }
+    require_pixels(found->second, concat("camera '", found->first, "'"));
     float* out = inputs.images.data<float>() + v * patches * shape_.patch_values;
-    extract_patches(resize_bilinear(image, side, side), geometry, out);
+    extract_patches(resize_bilinear(found->second, side, side), geometry, out);
     inputs.image_mask.data<std::uint8_t>()[v] = 1;
   }
 }

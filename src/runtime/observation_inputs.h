@@ -1,7 +1,6 @@
 // Observations to a model's inputs, and its actions back to a robot.
 #pragma once
 
-#include <memory>
 #include <optional>
 
 #include "models/model.h"

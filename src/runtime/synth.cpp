@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <thread>
 
 #include "checkpoint/safetensors.h"
@@ -124,13 +123,6 @@ void write_tensor(SafetensorsWriter& writer, const TensorSpec& spec, const Synth
     workers.clear();
     for (const std::vector<std::byte>& bytes : done) writer.append(bytes.data(), bytes.size());
   }
-}
-
-void write_text(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) fail(ErrorKind::io, path.string(), ": cannot be written");
 }
 
 // Statistics of a robot of two arms, in radians and gripper openings.

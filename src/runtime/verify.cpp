@@ -101,14 +101,11 @@ VerifyReport verify(const std::filesystem::path& directory, const std::filesyste
   const Arrays expected = read_arrays(case_directory / "expected.safetensors");
   LoadOptions complete = options;
   complete.steps = step_counts(expected);
-  if (inputs.images.shape.size() != 4 || inputs.tokens.shape.size() != 2 || inputs.noise.bytes.empty()) {
+  if (inputs.noise.bytes.empty()) {
     fail(ErrorKind::input, (case_directory / "inputs.safetensors").string(),
          ": expected a case with noise, found none");
   }
-  complete.limits = {.batch = inputs.images.shape[0],
-                     .views = inputs.images.shape[1],
-                     .patches = inputs.images.shape[2],
-                     .text_tokens = inputs.tokens.shape[1]};
+  complete.limits = inputs.limits();
   Policy policy = Policy::load(directory, complete);
   const Arrays found = policy.trace(inputs, velocity_times(expected));
   VerifyReport report;

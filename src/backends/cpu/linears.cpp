@@ -2,7 +2,6 @@
 
 #include <omp.h>
 
-#include <algorithm>
 #include <compare>
 #include <cstring>
 #include <map>
@@ -100,7 +99,7 @@ class Linears::Primitives {
     auto& arguments = ready.arguments;
     arguments.at(DNNL_ARG_SRC).set_data_handle(x.data);
     arguments.at(DNNL_ARG_DST).set_data_handle(y.data);
-    arguments.at(DNNL_ARG_SCRATCHPAD).set_data_handle(scratch_.get());
+    arguments.at(DNNL_ARG_SCRATCHPAD).set_data_handle(scratch_.data());
     if (w.bias) arguments.at(DNNL_ARG_BIAS).set_data_handle(w.bias.data);
     if (accumulate == Accumulate::gated_add) arguments.at(gate_argument).set_data_handle(gate.data);
     arguments[DNNL_ARG_WEIGHTS] = weight.view;
@@ -141,11 +140,7 @@ class Linears::Primitives {
     if (ready_.size() >= primitives_kept) ready_.clear();
     const matmul::primitive_desc description = describe(product, weight);
     const memory::desc scratch = description.scratchpad_desc();
-    const auto bytes = static_cast<std::int64_t>(scratch.get_size());
-    if (bytes > scratch_bytes_) {
-      scratch_ = allocate_memory(bytes);
-      scratch_bytes_ = bytes;
-    }
+    scratch_.reserve(static_cast<std::int64_t>(scratch.get_size()));
     Ready made{matmul(description), {}};
     const memory::desc row = matrix(1, product.outputs, DType::f32);
     for (const auto& [argument, layout] : {std::pair{DNNL_ARG_SRC, description.src_desc()},
@@ -162,8 +157,7 @@ class Linears::Primitives {
 
   dnnl::stream stream_{engine()};
   std::map<Product, Ready> ready_;
-  Memory scratch_;
-  std::int64_t scratch_bytes_ = 0;
+  Scratch scratch_;
   std::vector<std::byte> row_x_;
   std::vector<std::byte> row_y_;
 };
@@ -189,7 +183,7 @@ bool Linears::supports(DType dtype) {
 
 template <typename T>
 void Linears::pack_panels(T* target, const LinearSource& source) const {
-  const auto* rows = static_cast<const T*>(staging_.get());
+  const auto* rows = static_cast<const T*>(staging_.data());
   const std::int64_t width = table_->panel;
 #pragma omp parallel for num_threads(threads_) schedule(static)
   for (std::int64_t first = 0; first < source.outputs; first += width) {
@@ -205,12 +199,7 @@ void Linears::pack_panels(T* target, const LinearSource& source) const {
 std::shared_ptr<const void> Linears::pack(const LinearSource& source, DType dtype, std::int64_t& bytes) {
   const ThreadCount scope(threads_);
   const std::int64_t needed = source.outputs * source.inputs * static_cast<std::int64_t>(size_of(dtype));
-  if (needed > staging_bytes_) {
-    staging_.reset();
-    staging_ = allocate_memory(needed);
-    staging_bytes_ = needed;
-  }
-  source.read_weight(dtype, staging_.get());
+  source.read_weight(dtype, staging_.reserve(needed));
   auto packed = std::make_shared<PackedWeight>();
   if (table_ != nullptr) {
     const std::int64_t panels = (source.outputs + table_->panel - 1) / table_->panel;
@@ -225,14 +214,13 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, DType dtyp
   const memory::desc layout = describe_best(source.inputs, source.outputs, dtype).weights_desc();
   packed->data = allocate_memory(static_cast<std::int64_t>(layout.get_size()));
   packed->view = memory(layout, engine(), packed->data.get());
-  primitives_->pack(packed->view, staging_.get(), source.inputs, source.outputs, dtype);
+  primitives_->pack(packed->view, staging_.data(), source.inputs, source.outputs, dtype);
   bytes += static_cast<std::int64_t>(layout.get_size());
   return packed;
 }
 
 void Linears::run(const Tensor& y, const Tensor& x, const Linear& w, const Tensor& gate, bool add) {
-  staging_.reset();
-  staging_bytes_ = 0;
+  staging_.release();
   if (table_ == nullptr) {
     const ThreadCount scope(threads_);
     const Accumulate accumulate = gate ? Accumulate::gated_add : Accumulate::add;

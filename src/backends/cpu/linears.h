@@ -38,8 +38,7 @@ class Linears {
   int threads_;
   const VectorKernels* table_;
   std::unique_ptr<Primitives> primitives_;
-  Memory staging_;  // where matrices are read to, until the first product
-  std::int64_t staging_bytes_ = 0;
+  Scratch staging_;  // where matrices are read to, until the first product
 };
 
 }  // namespace nervus

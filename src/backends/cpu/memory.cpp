@@ -27,4 +27,18 @@ Memory allocate_memory(std::int64_t bytes) {
   return memory;
 }
 
+void* Scratch::reserve(std::int64_t bytes) {
+  if (bytes > bytes_) {
+    release();
+    memory_ = allocate_memory(bytes);
+    bytes_ = bytes;
+  }
+  return memory_.get();
+}
+
+void Scratch::release() {
+  memory_.reset();
+  bytes_ = 0;
+}
+
 }  // namespace nervus

@@ -15,4 +15,16 @@ using Memory = std::unique_ptr<void, FreeMemory>;
 // not that much.
 Memory allocate_memory(std::int64_t bytes);
 
+// Memory that grows to the largest size asked for; what was in it is lost then.
+class Scratch {
+ public:
+  void* reserve(std::int64_t bytes);
+  void* data() const { return memory_.get(); }
+  void release();
+
+ private:
+  Memory memory_;
+  std::int64_t bytes_ = 0;
+};
+
 }  // namespace nervus
