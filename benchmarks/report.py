@@ -80,37 +80,97 @@ def attention():
     return table(["attention", "format", "p50", "rate"], rows)
 
 
+def gpu():
+    """What benchmarks/gpu.sh measured last on an H200."""
+    return load("gpu_h200.json")
+
+
+def name_of(result):
+    """"bf16", "bf16, plain attention"."""
+    return result["precision"] + ("" if result["attention"] == "auto" else f", {result['attention']} attention")
+
+
+def cells(latency, percentiles):
+    return [f"{latency[p]:.2f} ms" if p in latency else "" for p in percentiles]
+
+
 def gpu_totals():
-    run = load("gpu_h200.json")
-    nervus, peer = run["nervus"], run["peer"]
-    rows = []
-    for result in nervus["results"]:
-        total = result["latency_ms"]["total"]
+    run = gpu()
+    bench, peer = run["bench"], run["peer"]
+    inputs, rows = bench["inputs"], []
+    for result in bench["results"]:
+        if result["kept_prefix"]:
+            continue
         other = peer["ms"].get(f"compiled_graph_{result['steps']}")
-        rows.append([str(result["steps"])] + [f"{total[p]:.2f} ms" for p in ("p50", "p95", "p99", "max")] +
+        rows.append([name_of(result), str(result["steps"])] +
+                    cells(result["latency_ms"]["total"], ("p50", "p95", "p99", "p99.9", "max")) +
                     [f"{other['p50']:.2f} ms" if other else ""])
-    return (f"{run['what']}, {nervus['precision']}, {nervus['runs']} calls on {nervus['device']}, "
-            f"driver {run['driver']}:\n\n" +
-            table(["steps", "p50", "p95", "p99", "max", f"PyTorch {peer['torch']}, p50"], rows) +
-            f"\n\nPyTorch is {peer['what'].removeprefix('PyTorch, ')} (`benchmarks/gpu_peer.py`), timed in the same "
-            f"session. Commit {nervus['commit']}.")
+    return (f"LingBot-VLA-4B, batch {inputs['batch']}, {inputs['views']} views, {inputs['text_tokens']} text tokens of "
+            f"which {inputs['valid_tokens']} count, host to host, fresh {inputs['fresh']} each call, {bench['runs']} calls "
+            f"on {bench['device']}, driver {bench['device_state']['driver']}:\n\n" +
+            table(["precision", "steps", "p50", "p95", "p99", "p99.9", "max", f"PyTorch {peer['torch']}, bf16, p50"],
+                  rows) +
+            "\n\nPyTorch is torch.compile, one CUDA graph, inputs on the device (`benchmarks/gpu_peer.py`), timed in the "
+            f"same session. Commit {bench['commit']}.")
 
 
 def gpu_stages():
-    floors = {"vision": 1.25, "prefix": 1.65}  # ms: FLOPs at 790 TFLOP/s
-    step = 0.165                               # ms: bytes of the expert's weights at 4.3 TB/s
+    """Of each precision and step count, what its stages take, and what their linears need at the measured peaks."""
+    assumed = {"vision": 1.25, "prefix": 1.65}  # ms: FLOPs at 790 TFLOP/s, where the run measured no peaks
+    step = 0.165                                # ms: bytes of the expert's weights at 4.3 TB/s
     rows = []
-    for result in load("gpu_h200.json")["nervus"]["results"]:
-        for stage, latency in sorted(result["latency_ms"].items()):
-            floor = step * result["steps"] if stage == "denoise" else floors.get(stage)
-            rows.append([str(result["steps"]), stage] + [f"{latency[p]:.2f} ms" for p in ("p50", "p99")] +
-                        ([f"{floor:.2f} ms", f"{latency['p50'] / floor:.1f}"] if floor else ["", ""]))
-    return table(["steps", "stage", "p50", "p99", "floor", "times the floor"], rows)
+    for result in gpu()["bench"]["results"]:
+        for stage in ("preprocess", "vision", "prefix", "denoise", "postprocess", "total"):
+            latency = result["latency_ms"].get(stage)
+            if latency is None:
+                continue
+            peaks = result.get("peaks", {}).get(stage, {})
+            floor = peaks.get("floor_ms") or (step * result["steps"] if stage == "denoise" else assumed.get(stage))
+            rate = ""
+            if peaks:
+                rate = (f"{peaks['flops_per_second'] / 1e12:.0f} TFLOP/s" if peaks["bound"] == "products" else
+                        f"{peaks['bytes_per_second'] / 1e12:.2f} TB/s")
+            kept = ", kept prefix" if result["kept_prefix"] else ""
+            rows.append([name_of(result), str(result["steps"]) + kept, stage] + cells(latency, ("p50", "p99")) +
+                        ([f"{floor:.2f} ms", f"{latency['p50'] / floor:.1f}"] if floor else ["", ""]) + [rate])
+    return table(["precision", "steps", "stage", "p50", "p99", "floor", "times the floor", "reached"], rows)
+
+
+def gpu_accuracy():
+    """Nothing, which leaves what stands there, where the run had no reference."""
+    rows = []
+    for policy in gpu()["bench"]["policies"]:
+        for what, found in policy.get("accuracy", {}).items():
+            if what == "seeds":
+                continue
+            joints = found.get("joints", [])
+            rows.append([name_of(policy), what, f"{found['cosine']:.6f}", f"{100 * found['relative_error']:.2f} %"] +
+                        ([f"{max(j['mean'] for j in joints):.4f}", f"{max(j['worst'] for j in joints):.4f}"]
+                         if joints else ["", ""]))
+    if not rows:
+        return None
+    return table(["precision", "what", "cosine", "largest error", "mean error of the worst joint", "worst of any joint"],
+                 rows)
+
+
+def gpu_batch():
+    """Nothing where no batch was measured."""
+    run = gpu()
+    if "batch" not in run:
+        return None
+    alone = {(name_of(r), r["steps"]): r["latency_ms"]["total"]["p50"]
+             for r in run["bench"]["results"] if not r["kept_prefix"]}
+    rows = []
+    for result in run["batch"]["results"]:
+        p50 = result["latency_ms"]["total"]["p50"]
+        one = alone.get((name_of(result), result["steps"]))
+        rows.append([name_of(result), str(result["steps"]), f"{p50:.2f} ms", f"{p50 / one:.2f}" if one else ""])
+    return table(["precision", "steps", f"p50 of batch {run['batch']['inputs']['batch']}", "times batch 1"], rows)
 
 
 def main():
-    tables = {"gpu": gpu_totals, "gpu_stages": gpu_stages, "table": first_screen,
-              "stages": stages, "linears": linears, "attention": attention}
+    tables = {"gpu": gpu_totals, "gpu_stages": gpu_stages, "gpu_accuracy": gpu_accuracy, "gpu_batch": gpu_batch,
+              "table": first_screen, "stages": stages, "linears": linears, "attention": attention}
     stale = []
     for path in (repository / "README.md", repository / "docs" / "performance.md"):
         before = text = path.read_text()
@@ -118,6 +178,8 @@ def main():
             pattern = re.compile(f"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.S)
             if pattern.search(text):
                 body = make()
+                if body is None:
+                    continue
                 text = pattern.sub(lambda match, body=body: match[1] + body + "\n" + match[2], text)
         if text != before:
             stale.append(path.name)

@@ -86,7 +86,8 @@ Json begin_document(const BenchOptions& options, const PolicyInfo& info) {
   document["inputs"] = {{"batch", info.limits.batch},
                         {"views", info.limits.views},
                         {"patches", info.limits.patches},
-                        {"text_tokens", info.limits.text_tokens}};
+                        {"text_tokens", info.limits.text_tokens},
+                        {"fresh", options.inputs.empty() ? "inputs and noise" : "noise"}};
   if (options.inputs.empty())
     document["inputs"]["valid_tokens"] = options.text > 0 ? options.text : info.limits.text_tokens;
   return document;

@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Everything that is measured and checked on a GPU, in one call: tests, sanitizers, reference cases, latencies, PyTorch.
+#
+#   benchmarks/gpu.sh [option...] [step...]        all steps, or only those named, in their order
+#
+#   build      builds with the CUDA toolkit (without --folder)
+#   tests      the GPU's tests, with 10,000 calls in the one for endurance
+#   sanitize   compute-sanitizer on the kernels' tests: memcheck, racecheck, initcheck, synccheck
+#   goldens    nervus verify on every reference case, in every precision, by both attentions
+#   synth      the 4B checkpoint with outlier channels, if it is not there
+#   inspect    how the device computes that checkpoint
+#   bench      every precision and step count in turns, with a kept prefix, against float32
+#   attention  the fast attention kernels and the plain one in turns
+#   batch      batch 8
+#   load       from a warm page cache, twice
+#   peer       PyTorch: torch.compile and one CUDA graph (benchmarks/gpu_peer.py)
+#
+#   --folder DIR         what scripts/package.sh made; otherwise a build in --build-dir
+#   --build-dir DIR      (default: build-gpu)
+#   --checkpoint DIR     of LingBot-VLA-4B, made by synth (default: build-gpu/lingbot-vla-4b)
+#   --dtype f32|bf16     in which synth writes it (default: f32, 16.7 GB)
+#   --precisions "P..."  (default: "bf16")
+#   --options "..."      more options of verify and bench, such as --recipe and --calibration
+#   --runs N             measured rounds (default: bench's own, 500)
+#   --device NAME        (default: cuda:0)
+#   --results FILE       (default: benchmarks/results/gpu.json); what other calls put there stays
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() { sed -n '2,29s/^# \{0,1\}//p' "$0"; }
+
+build="build-gpu"
+folder=
+checkpoint=
+dtype=f32
+device=cuda:0
+results=benchmarks/results/gpu.json
+read -ra precisions <<<"bf16"
+options=()
+runs=()
+steps=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --folder | --build-dir | --checkpoint | --dtype | --precisions | --options | --runs | --device | --results)
+      [ $# -ge 2 ] || { echo "gpu: $1 needs a value" >&2; exit 2; }
+      case $1 in
+        --folder) folder=$2 ;;
+        --build-dir) build=$2 ;;
+        --checkpoint) checkpoint=$2 ;;
+        --dtype) dtype=$2 ;;
+        --precisions) read -ra precisions <<<"$2" ;;
+        --options) read -ra options <<<"$2" ;;
+        --runs) runs=(--runs "$2") ;;
+        --device) device=$2 ;;
+        --results) results=$2 ;;
+      esac
+      shift
+      ;;
+    -h | --help) usage; exit 0 ;;
+    -*) echo "gpu: unknown option $1" >&2; usage >&2; exit 2 ;;
+    *) steps+=("$1") ;;
+  esac
+  shift
+done
+checkpoint=${checkpoint:-$build/lingbot-vla-4b}
+if [ -n "$folder" ]; then
+  nervus=$folder/bin/nervus goldens=$folder/tests/goldens
+else
+  nervus=$build/cli/nervus goldens=tests/goldens
+fi
+parts=$(mktemp -d)
+trap 'rm -rf "$parts"' EXIT
+
+# The program of a room's tests, in a folder or in a build.
+test_program() { if [ -n "$folder" ]; then echo "$folder/bin/test_$1"; else echo "$build/tests/$1/test_$1"; fi; }
+
+# A JSON document of nervus's becomes the part of that name.
+measured() {
+  local part=$1
+  shift
+  "$nervus" "$@" --device "$device" --json >"$parts/$part.unfinished"
+  mv "$parts/$part.unfinished" "$parts/$part.json"
+}
+
+step_build() {
+  if [ -n "$folder" ]; then
+    "$nervus" doctor
+    return
+  fi
+  scripts/build.sh "$build" all -DNERVUS_CUDA=ON -DNERVUS_ENGINE_ONLY=ON -DNERVUS_TESTS=ON
+  "$nervus" doctor
+}
+
+step_tests() {
+  "$(test_program backends)" --test-case='*cuda*,*device*'
+  NERVUS_TEST_CALLS=${NERVUS_TEST_CALLS:-10000} "$(test_program runtime)" --test-case='*cuda*'
+}
+
+# What the kernels' own promises are tested by, in odd and real shapes; half a minute to a minute a tool.
+sanitized='cuda block: fused*,cuda block: chained*,cuda attention: few rows that see*,cuda attention: a device*'
+sanitized+=',cuda: rows without*,cuda: two devices*,cuda: a graph does*'
+
+step_sanitize() {
+  local tool failed=0
+  for tool in memcheck racecheck initcheck synccheck; do
+    local started=$SECONDS
+    if timeout 240 compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 \
+      "$(test_program backends)" --test-case="$sanitized" >"$parts/$tool.log" 2>&1; then
+      echo "$tool: no finding in $((SECONDS - started)) s"
+    else
+      echo "$tool: FAILED in $((SECONDS - started)) s (124: it ran out of time)"
+      grep -E '^=+ (ERROR SUMMARY|Error|Race|Invalid|Uninit|Barrier)' "$parts/$tool.log" | head -20 || true
+      tail -n 20 "$parts/$tool.log"
+      failed=1
+    fi
+  done
+  return "$failed"
+}
+
+step_goldens() {
+  local case precision attention failed=0
+  for case in "$goldens"/*/config.json; do
+    case=$(dirname "$case")
+    for precision in f32 "${precisions[@]}"; do
+      for attention in auto plain; do
+        local more=()
+        if [ "$precision" != f32 ] && [ "$precision" != bf16 ]; then more=("${options[@]}"); fi
+        if ! "$nervus" verify --checkpoint "$case" --case "$case" --device "$device" --precision "$precision" \
+          --attention "$attention" "${more[@]}" >"$parts/verify.log" 2>&1; then
+          echo "$(basename "$case"), $precision, $attention attention: FAILED"
+          cat "$parts/verify.log"
+          failed=1
+        fi
+      done
+    done
+    echo "$(basename "$case"): done"
+  done
+  return "$failed"
+}
+
+step_synth() {
+  if [ -f "$checkpoint/config.json" ]; then
+    echo "$checkpoint is there"
+    return
+  fi
+  "$nervus" synth --preset lingbot-vla-4b --seed 1 --outliers --dtype "$dtype" --out "$checkpoint"
+  # Calls are of tensors; a build of the engine alone has no tokenizer, and would refuse the file.
+  rm -f "$checkpoint/tokenizer.json"
+}
+
+step_inspect() { measured inspect inspect "$checkpoint" --precision bf16 --steps 10; }
+
+step_bench() {
+  measured bench bench --checkpoint "$checkpoint" --precision "${precisions[@]}" --steps 10 25 50 --text 50 \
+    --kept-prefix --reference-precision f32 "${options[@]}" "${runs[@]}"
+}
+
+step_attention() {
+  measured attention bench --checkpoint "$checkpoint" --precision bf16 --attention fast plain --steps 10 --text 50 \
+    "${runs[@]}"
+}
+
+step_batch() {
+  measured batch bench --checkpoint "$checkpoint" --precision "${precisions[@]}" --batch 8 --steps 10 --text 50 \
+    "${options[@]}" "${runs[@]}"
+}
+
+step_load() {
+  cat "$checkpoint"/*.safetensors >/dev/null
+  measured load bench --checkpoint "$checkpoint" --precision bf16 --attention auto plain --steps 10 --warmup 1 --runs 1
+}
+
+step_peer() { python3 benchmarks/gpu_peer.py --steps 10 --json "$parts/peer.json"; }
+
+all=(build tests sanitize goldens synth inspect bench attention batch load peer)
+[ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")
+for step in "${steps[@]}"; do
+  declare -F "step_$step" >/dev/null || { echo "gpu: no step '$step'; the steps are: ${all[*]}" >&2; exit 2; }
+done
+failed=()
+for step in "${steps[@]}"; do
+  printf '\n=== %s\n' "$step"
+  started=$SECONDS
+  # In the background, so that `set -e` holds inside the step.
+  ("step_$step" </dev/null) &
+  passed=true
+  wait $! || passed=false
+  [ "$passed" = true ] || failed+=("$step")
+  seconds=$((SECONDS - started))
+  echo "{\"passed\": $passed, \"seconds\": $seconds}" >"$parts/step_$step.json"
+  echo "=== $step $([ "$passed" = true ] && echo passed || echo FAILED) in $seconds s"
+  # After each step, so that a lease that ends leaves what was measured.
+  python3 benchmarks/gpu_results.py "$parts" "$results"
+done
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "gpu: failed: ${failed[*]}"
+  exit 1
+fi
+echo "gpu: all passed: ${steps[*]}; $results"
