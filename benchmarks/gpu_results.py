@@ -4,8 +4,8 @@
     python3 benchmarks/gpu_results.py PARTS FILE
 
 PARTS holds bench.json, batch.json, peer.json and the like, and step_NAME.json of each step that ran. Each becomes a key
-of FILE; keys that are not among them stay, so that several calls fill one file. nervus's documents name machine, commit,
-driver and clocks themselves.
+of FILE; keys that are not among them stay, so that several calls fill one file. nervus's documents name machine,
+commit, driver and clocks themselves.
 """
 
 import json

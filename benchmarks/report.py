@@ -106,12 +106,12 @@ def gpu_totals():
                     cells(result["latency_ms"]["total"], ("p50", "p95", "p99", "p99.9", "max")) +
                     [f"{other['p50']:.2f} ms" if other else ""])
     return (f"LingBot-VLA-4B, batch {inputs['batch']}, {inputs['views']} views, {inputs['text_tokens']} text tokens of "
-            f"which {inputs['valid_tokens']} count, host to host, fresh {inputs['fresh']} each call, {bench['runs']} calls "
-            f"on {bench['device']}, driver {bench['device_state']['driver']}:\n\n" +
+            f"which {inputs['valid_tokens']} count, host to host, fresh {inputs['fresh']} each call, "
+            f"{bench['runs']} calls on {bench['device']}, driver {bench['device_state']['driver']}:\n\n" +
             table(["precision", "steps", "p50", "p95", "p99", "p99.9", "max", f"PyTorch {peer['torch']}, bf16, p50"],
                   rows) +
-            "\n\nPyTorch is torch.compile, one CUDA graph, inputs on the device (`benchmarks/gpu_peer.py`), timed in the "
-            f"same session. Commit {bench['commit']}.")
+            "\n\nPyTorch is torch.compile, one CUDA graph, inputs on the device (`benchmarks/gpu_peer.py`), timed in "
+            f"the same session. Commit {bench['commit']}.")
 
 
 def gpu_stages():
@@ -149,8 +149,8 @@ def gpu_accuracy():
                          if joints else ["", ""]))
     if not rows:
         return None
-    return table(["precision", "what", "cosine", "largest error", "mean error of the worst joint", "worst of any joint"],
-                 rows)
+    return table(["precision", "what", "cosine", "largest error", "mean error of the worst joint",
+                  "worst of any joint"], rows)
 
 
 def gpu_batch():
