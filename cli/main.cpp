@@ -5,7 +5,6 @@
 #include <array>
 #include <iostream>
 #include <map>
-#include <new>
 #include <sstream>
 
 #include "build_commit.h"
@@ -35,19 +34,13 @@ const std::array verbs = {
     Verb{"completion", "Print a completion script for a shell", add_completion},
 };
 
-// In the order of ErrorKind.
-constexpr std::array kind_names = {"usage", "input",   "checkpoint", "unsupported",
-                                   "io",    "numeric", "device",     "internal"};
-
-int report(ErrorKind kind, const std::string& message, bool json) {
+int report(const Error& error, bool json) {
   const Output output{.json = json};
-  output.document({{"error",
-                    {{"kind", kind_names.at(static_cast<std::size_t>(kind))},
-                     {"message", message},
-                     {"exit_code", exit_code(kind)}}}});
+  const int code = exit_code(error.kind());
+  output.document({{"error", {{"kind", name_of(error.kind())}, {"message", error.what()}, {"exit_code", code}}}});
   std::cout.flush();
-  std::cerr << "nervus: error: " << one_line(message) << '\n';
-  return exit_code(kind);
+  std::cerr << "nervus: error: " << one_line(error.what()) << '\n';
+  return code;
 }
 
 // Refuses options that the verb does not have, before others are found missing.
@@ -214,12 +207,8 @@ int run(std::vector<std::string> arguments) {
     std::cout.flush();
     if (!std::cout) throw Error(ErrorKind::io, "standard output: cannot be written");
     return code;
-  } catch (const Error& error) {
-    return report(error.kind(), error.what(), json);
-  } catch (const std::bad_alloc&) {
-    return report(ErrorKind::unsupported, "not enough memory ('nervus doctor' says how much there is)", json);
-  } catch (const std::exception& error) {
-    return report(ErrorKind::internal, std::string("unexpected: ") + error.what(), json);
+  } catch (const std::exception&) {
+    return report(current_error(), json);
   }
 }
 

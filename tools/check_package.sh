@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a finished build, moves the installation, and builds and runs examples/cpp against it.
+# Installs a finished build, moves the installation, and builds and runs examples/cpp and examples/c against it.
 #
 #   tools/check_package.sh BUILD_DIRECTORY
 set -euo pipefail
@@ -15,16 +15,18 @@ trap 'rm -rf "$scratch"' EXIT
 
 cmake --install "$build" --prefix "$scratch/installed" >"$scratch/log" || { cat "$scratch/log"; exit 1; }
 mv "$scratch/installed" "$scratch/moved"
-cmake -S "$source/examples/cpp" -B "$scratch/example" "-DCMAKE_PREFIX_PATH=$scratch/moved"
-cmake --build "$scratch/example"
-
 env -i "$scratch/moved/bin/nervus" synth --preset tiny --seed 1 --out "$scratch/tiny"
-env -i "$scratch/example/first_action" "$scratch/tiny" | tee "$scratch/action"
-lines=$(wc -l <"$scratch/action")
-if [ "$lines" -ne 14 ]; then
-  echo "check_package: expected the 14 joints of the robot, found $lines lines" >&2
-  exit 1
-fi
+for language in cpp c; do
+  cmake -S "$source/examples/$language" -B "$scratch/$language" "-DCMAKE_PREFIX_PATH=$scratch/moved"
+  cmake --build "$scratch/$language"
+  env -i "$scratch/$language/first_action" "$scratch/tiny" | tee "$scratch/action.$language"
+  lines=$(wc -l <"$scratch/action.$language")
+  if [ "$lines" -ne 14 ]; then
+    echo "check_package: expected the 14 joints of the robot, found $lines lines" >&2
+    exit 1
+  fi
+done
+cmp "$scratch/action.cpp" "$scratch/action.c"
 for file in share/bash-completion/completions/nervus share/zsh/site-functions/_nervus \
   share/fish/vendor_completions.d/nervus.fish share/doc/nervus/LICENSE; do
   [ -s "$scratch/moved/$file" ] || { echo "check_package: $file is not installed" >&2; exit 1; }

@@ -30,5 +30,11 @@ class Error : public std::runtime_error {
 
 // The exit code of the command line for an error of this kind.
 int exit_code(ErrorKind kind) noexcept;
+// "usage", "input", ...
+const char* name_of(ErrorKind kind) noexcept;
+
+// Within a catch block: the exception as an Error. One of other libraries, or of memory that is not there, is put into
+// words, the same wherever nervus reports it.
+Error current_error();
 
 }  // namespace nervus

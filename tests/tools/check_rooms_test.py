@@ -24,6 +24,7 @@ HOUSE = {
     "src/models/families.cpp": '#include "models/lingbot/lingbot.h"\nlingbot row\n',
     "src/quant/recipe.h": '#include "backends/ops.h"\n',
     "src/runtime/policy.cpp": '#include "nervus/policy.h"\n#include "backends/cpu/cpu.h"\n',
+    "src/capi/nervus.cpp": '#include "nervus/policy.h"\n',
     "src/serve/server.h": '#include "nervus/policy.h"\n',
     "cli/main.cpp": '#include "nervus/policy.h"\n#include "table.h"\n// lingbot may be named here\n',
     "cli/table.h": "#define WIDTH 80\n",
@@ -66,6 +67,7 @@ class Rooms(unittest.TestCase):
                 ("src/quant/calibrate.h", "backends/cuda/cuda.h"),
                 ("src/runtime/stage.h", "models/pi0/pi0.h"),
                 ("src/runtime/stage.h", "serve/server.h"),
+                ("src/capi/nervus.cpp", "core/check.h"),
                 ("src/serve/wire.h", "runtime/policy.cpp"),
                 ("src/serve/wire.h", "checkpoint/safetensors.h"),
                 ("cli/run.cpp", "core/check.h"),
@@ -113,8 +115,9 @@ class Rooms(unittest.TestCase):
         self.assertEqual(findings(files)[0], [])
         over = check_rooms.TOTAL_LINES + 1 - 390 * fitting
         more = {f"cli/more{i}.cpp": "int x;\n" * (over // 2 + 1) for i in range(2)}
-        uncounted = {f"src/backends/cuda/{name[4:]}": text for name, text in more.items()}
-        self.assertEqual(findings(files | uncounted)[0], [])
+        for room in ("src/backends/cuda", "src/quant", "src/capi", "src/serve", "python"):
+            uncounted = {f"{room}/{name[4:]}": text for name, text in more.items()}
+            self.assertEqual(findings(files | uncounted)[0], [])
         errors, _ = findings(files | more)
         self.assertIn(f"lines of code; at most {check_rooms.TOTAL_LINES}", errors[0])
 
