@@ -19,13 +19,13 @@ struct ModelShape {
   std::int64_t patch_values = 0;  // of one patch (1176)
   std::int64_t patch_side = 0;    // pixels of a patch's side (14)
   std::int64_t merge = 0;         // patches a side that become one token (2)
-  std::int64_t image_side = 0;    // pixels that images are resized to
+  std::int64_t image_side = 0;    // pixels that images are resized to (resize_imgs_with_padding)
   std::int64_t vocabulary = 0;
-  std::int64_t text_tokens = 0;      // default length of the text
+  std::int64_t text_tokens = 0;      // default length of the text (tokenizer_max_length)
   std::int64_t state = 0;            // max_state_dim
   std::int64_t action = 0;           // max_action_dim
   std::int64_t chunk = 0;            // n_action_steps
-  int steps = 0;                     // default number of Euler steps
+  int steps = 0;                     // default number of Euler steps (num_steps)
   std::vector<std::string> cameras;  // in order
 };
 

@@ -22,6 +22,28 @@ std::int64_t limit_or(std::int64_t value, std::int64_t fallback, std::int64_t la
   return value;
 }
 
+// The step counts, each once; the checkpoint's own where none are given. Throws Error(usage) outside 1 to 1000.
+std::vector<int> complete_steps(const std::vector<int>& steps, const ModelShape& shape) {
+  std::vector<int> complete;
+  for (const int count : steps) {
+    if (count < 1 || count > 1000) fail(ErrorKind::usage, "steps: expected 1 to 1000, found ", count);
+    if (std::find(complete.begin(), complete.end(), count) == complete.end()) complete.push_back(count);
+  }
+  if (complete.empty()) complete.push_back(shape.steps);
+  return complete;
+}
+
+// The bytes that the largest call which the limits allow needs: run over a workspace that measures.
+std::int64_t rehearse(Model& model, DType activation) {
+  Workspace workspace = Workspace::measuring();
+  NoKernels kernels;
+  Ops ops(kernels, workspace, activation);
+  model.attach(ops);
+  model.lay_out(model.call_shapes().largest());
+  run_stages(model, 0, [](const char*, const auto& stage) { stage(); });
+  return workspace.peak();
+}
+
 }  // namespace
 
 std::unique_ptr<Device> open_device(const LoadOptions& options, bool fuse) {
@@ -60,16 +82,6 @@ Limits complete_limits(const Limits& limits, const ModelShape& shape) {
           .text_tokens = limit_or(limits.text_tokens, shape.text_tokens, 4096, "text_tokens")};
 }
 
-std::vector<int> complete_steps(const std::vector<int>& steps, const ModelShape& shape) {
-  std::vector<int> complete;
-  for (const int count : steps) {
-    if (count < 1 || count > 1000) fail(ErrorKind::usage, "steps: expected 1 to 1000, found ", count);
-    if (std::find(complete.begin(), complete.end(), count) == complete.end()) complete.push_back(count);
-  }
-  if (complete.empty()) complete.push_back(shape.steps);
-  return complete;
-}
-
 void check_tensors(const Checkpoint& checkpoint, const ModelDescription& description) {
   std::vector<std::string> faults = missing_tensors(checkpoint, description);
   const std::vector<std::string> mismatched = mismatched_tensors(checkpoint, description);
@@ -81,18 +93,6 @@ void check_tensors(const Checkpoint& checkpoint, const ModelDescription& descrip
     message += "\nand " + plural(faults.size() - faults_shown, "fault") + " more: `nervus inspect` lists them all";
   }
   fail(ErrorKind::checkpoint, message);
-}
-
-std::int64_t rehearse(Model& model, Kernels& kernels, DType activation, const std::function<void(const char*)>& begin) {
-  Workspace workspace = Workspace::measuring();
-  Ops ops(kernels, workspace, activation);
-  model.attach(ops);
-  model.lay_out(model.call_shapes().largest());
-  run_stages(model, 0, [&](const char* name, const auto& stage) {
-    if (begin) begin(name);
-    stage();
-  });
-  return workspace.peak();
 }
 
 Engine::Engine(const std::filesystem::path& directory, const LoadOptions& options, std::unique_ptr<Device> device,
@@ -118,8 +118,7 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
                         .progress = options.progress,
                         .dry = dry});
   weight_bytes_ = device_->memory();
-  NoKernels no_kernels;
-  const std::int64_t bytes = rehearse(*model_, no_kernels, device_->activation());
+  const std::int64_t bytes = rehearse(*model_, device_->activation());
   workspace_ = std::make_unique<Workspace>(device_->allocate(bytes), bytes);
   ops_ = std::make_unique<Ops>(device_->kernels(), *workspace_, device_->activation());
   model_->attach(*ops_);

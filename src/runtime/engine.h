@@ -23,9 +23,6 @@ std::optional<int> cuda_ordinal(const std::string& device);
 // The limits with the checkpoint's values where they are 0. Throws Error(usage) out of range.
 Limits complete_limits(const Limits& limits, const ModelShape& shape);
 
-// The step counts, each once; the checkpoint's own where none are given. Throws Error(usage) outside 1 to 1000.
-std::vector<int> complete_steps(const std::vector<int>& steps, const ModelShape& shape);
-
 // Throws Error(checkpoint) with the first faults where the tensors are not those of the weight table.
 void check_tensors(const Checkpoint& checkpoint, const ModelDescription& description);
 
@@ -36,11 +33,6 @@ void run_stages(Model& model, std::size_t schedule, Around&& around) {
   around("prefix", [&] { model.prefix(); });
   around("denoise", [&] { model.denoise(schedule); });
 }
-
-// Runs the largest call that the limits allow over a measuring workspace and `kernels`, telling `begin` (unless empty)
-// the name of each stage; returns the bytes it needs.
-std::int64_t rehearse(Model& model, Kernels& kernels, DType activation,
-                      const std::function<void(const char*)>& begin = {});
 
 class Engine {
  public:

@@ -3,7 +3,6 @@
 #include "backends/planning_device.h"
 #include "nervus/tools.h"
 #include "runtime/engine.h"
-#include "runtime/formats.h"
 
 namespace nervus {
 namespace {
@@ -49,24 +48,16 @@ void count_tensors(const Checkpoint& checkpoint, const ModelDescription& descrip
 }
 
 // The work and memory of the largest call, by loading the model without its numbers.
-void count_work(const Checkpoint& checkpoint, const Family& family, const ModelDescription& description,
-                const LoadOptions& options, CheckpointReport& report) {
-  const ModelShape& shape = description.shape;
-  PlanningDevice device(options.precision);
-  device.use_formats(formats_for(checkpoint, family, description, options, false));
-  const std::unique_ptr<Model> model = family.load(checkpoint, device,
-                                                   {.limits = complete_limits(options.limits, shape),
-                                                    .steps = complete_steps(options.steps, shape),
-                                                    .time_grid = options.time_grid,
-                                                    .dry = true});
-  report.weight_bytes = device.memory();
-  report.attention_plan = device.attention_plan();
-  for (const auto& [linear, dtype] : device.linears()) ++report.linears[name_of(dtype)];
+void count_work(const std::filesystem::path& directory, const LoadOptions& options, CheckpointReport& report) {
+  auto device = std::make_unique<PlanningDevice>(options.precision);
+  const PlanningDevice& plan = *device;
+  Engine engine(directory, options, std::move(device), true);
+  report.weight_bytes = engine.weight_bytes();
+  report.workspace_bytes = engine.workspace_bytes();
+  report.attention_plan = plan.attention_plan();
+  for (const auto& [linear, dtype] : plan.linears()) ++report.linears[name_of(dtype)];
   WorkCounter counter(report.work);
-  ObservedKernels observed(device.kernels(), counter);
-  report.workspace_bytes = rehearse(*model, observed, device.activation(), [&](const char* stage) {
-    report.work.push_back({stage, 0, 0});
-  });
+  engine.observe(0, counter, [&](const char* stage) { report.work.push_back({stage, 0, 0}); });
 }
 
 // What a GPU chooses for the checkpoint's shapes, found by loading it there without its weights.
@@ -98,7 +89,7 @@ CheckpointReport inspect(const std::filesystem::path& directory, const LoadOptio
   report.device = options.device;
   const bool on_gpu = cuda_ordinal(options.device).has_value();
   if (!report.missing.empty() || !report.mismatched.empty()) return report;
-  count_work(checkpoint, family, description, options, report);
+  count_work(directory, options, report);
   if (on_gpu) ask_device(directory, options, report);
   return report;
 }

@@ -167,10 +167,23 @@ bool recognises(const Fields& fields, const Checkpoint* tensors) {
   return tensors != nullptr && tensors->find(language_layer(0) + "self_attn.k_proj.weight") != nullptr;
 }
 
+Config::Config()
+    : ModelShape{.image_side = 224,
+                 .vocabulary = 151936,
+                 .text_tokens = 72,
+                 .state = 75,
+                 .action = 75,
+                 .chunk = 50,
+                 .steps = 10,
+                 .cameras = {"cam_high", "cam_left_wrist", "cam_right_wrist"}} {}
+
 Config read_config(const Fields& fields, const Checkpoint* tensors) {
   Config c;
   const Sizes sizes(tensors);
   c.vision = read_vision(fields, sizes);
+  c.patch_values = c.vision.patch_values();
+  c.patch_side = c.vision.patch;
+  c.merge = c.vision.merge;
   c.language = read_decoder(fields, sizes, language_root, c.language);
   const bool has_expert = fields.has("qwen_expert_config");
   c.expert = read_decoder(has_expert ? fields.object("qwen_expert_config") : Fields::parse("{}", fields.file()), sizes,
@@ -179,7 +192,7 @@ Config read_config(const Fields& fields, const Checkpoint* tensors) {
   c.state = size_or(fields, "max_state_dim", sizes.extent(root + "state_proj.weight", 1, c.state));
   c.action = size_or(fields, "max_action_dim", sizes.extent(root + "action_in_proj.weight", 1, c.action));
   c.chunk = fields.integer_or("n_action_steps", 1, 4096, c.chunk);
-  c.steps = fields.integer_or("num_steps", 1, 1000, c.steps);
+  c.steps = static_cast<int>(fields.integer_or("num_steps", 1, 1000, c.steps));
   c.text_tokens = fields.integer_or("tokenizer_max_length", 1, 4096, c.text_tokens);
   if (fields.has("resize_imgs_with_padding")) {
     const std::vector<std::int64_t> sides = fields.integers("resize_imgs_with_padding", 1, 4096);

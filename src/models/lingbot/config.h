@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/checkpoint.h"
+#include "models/model.h"
 
 namespace nervus::lingbot {
 
@@ -45,7 +45,10 @@ struct AdaNormConfig {
   Gate gate = Gate::none;  // gate.* ("split_gate_liner") or gamma_beta_gate.* ("nosplit_gate_liner")
 };
 
-struct Config {
+// The shape of its calls, and what the model is made of.
+struct Config : ModelShape {
+  Config();
+
   VisionConfig vision;
   DecoderConfig language;
   DecoderConfig expert{.width = 768, .mlp = 2752};
@@ -57,13 +60,6 @@ struct Config {
   bool causal = false;            // the prefix sees only what comes before
   std::int64_t query_tokens = 0;  // depth queries a view; 0: none
   std::int64_t query_rows = 0;    // rows of depth_align_embs; query_rows / query_tokens are averaged for each
-  std::int64_t vocabulary = 151936;
-  std::int64_t text_tokens = 72;  // tokenizer_max_length
-  std::int64_t image_side = 224;  // pixels; resize_imgs_with_padding
-  std::int64_t state = 75;        // max_state_dim
-  std::int64_t action = 75;       // max_action_dim
-  std::int64_t chunk = 50;        // n_action_steps
-  std::int64_t steps = 10;        // num_steps
 };
 
 // From config.json, completed from the shapes of the tensors where they are given: a public config often has only

@@ -29,7 +29,7 @@ ModelDescription describe(const Fields& fields, const Checkpoint* tensors) {
   const Config c = read_config(fields, tensors);
   const VisionConfig& v = c.vision;
   ModelDescription d;
-  d.shape = shape_of(c);
+  d.shape = c;
   d.variants = variants(c);
   d.sizes = {
       {"vision tower",

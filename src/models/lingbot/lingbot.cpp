@@ -18,24 +18,9 @@ std::vector<float> position_angles(std::int64_t positions, std::int64_t head_siz
 
 }  // namespace
 
-ModelShape shape_of(const Config& c) {
-  return {.patch_values = c.vision.patch_values(),
-          .patch_side = c.vision.patch,
-          .merge = c.vision.merge,
-          .image_side = c.image_side,
-          .vocabulary = c.vocabulary,
-          .text_tokens = c.text_tokens,
-          .state = c.state,
-          .action = c.action,
-          .chunk = c.chunk,
-          .steps = static_cast<int>(c.steps),
-          .cameras = {"cam_high", "cam_left_wrist", "cam_right_wrist"}};
-}
-
 LingBot::LingBot(const Checkpoint& checkpoint, Device& device, const Config& config, const ModelOptions& options)
     : config_(config),
       limits_(options.limits),
-      shape_(shape_of(config)),
       geometry_(view_geometry(config.vision, options.limits.patches)),
       layout_(cache_layout(config, options.limits)),
       shapes_(largest_call(layout_, options.limits), device.row_granularity()) {

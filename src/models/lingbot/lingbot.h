@@ -21,7 +21,7 @@ class LingBot : public Model {
  public:
   LingBot(const Checkpoint& checkpoint, Device& device, const Config& config, const ModelOptions& options);
 
-  const ModelShape& shape() const override { return shape_; }
+  const ModelShape& shape() const override { return config_; }
   const Limits& limits() const override { return limits_; }
   const CallShapes& call_shapes() const override { return shapes_; }
   void attach(Ops& ops) override;
@@ -41,7 +41,6 @@ class LingBot : public Model {
 
   Config config_;
   Limits limits_;
-  ModelShape shape_;
   ViewGeometry geometry_;
   CacheLayout layout_;
   CallShapes shapes_;
@@ -54,8 +53,6 @@ class LingBot : public Model {
   std::unique_ptr<Buffers> buffers_;
   Plan plan_;
 };
-
-ModelShape shape_of(const Config& config);
 
 // The row of families.cpp.
 Family family();
