@@ -4,23 +4,14 @@
 #include <algorithm>
 
 #include "nervus/error.h"
+#include "runtime/cuda_support.h"
 #include "runtime/engine.h"
-#include "runtime/support.h"
 
 using namespace nervus;
 
 namespace {
 
-bool has_cuda() {
-  try {
-    describe_cuda();
-    return true;
-  } catch (const Error& error) {
-    MESSAGE("skipped: " << std::string(error.what()));
-    CHECK(error.kind() == ErrorKind::unsupported);
-    return false;
-  }
-}
+using test::has_cuda;
 
 void check_case(const std::string& name, const LoadOptions& options) {
   const std::string directory = test::golden(name);

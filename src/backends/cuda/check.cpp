@@ -1,9 +1,14 @@
 #include "backends/cuda/check.h"
 
+#include "backends/cuda/injected_failure.h"
 #include "core/message.h"
 
 namespace nervus::cuda {
 namespace {
+
+thread_local InjectedFailure* injected = nullptr;  // of a test; otherwise none
+
+bool is_injected(std::string_view what) { return injected != nullptr && injected->takes(what); }
 
 const char* mend_of(cudaError_t status) {
   switch (status) {
@@ -42,7 +47,17 @@ std::string version(int number) { return concat(number / 1000, ".", number % 100
 
 }  // namespace
 
+InjectedFailure::InjectedFailure(std::string_view what, std::int64_t after) : what_(what), after_(after) {
+  check(injected == nullptr, "one injected failure at a time");
+  injected = this;
+}
+
+InjectedFailure::~InjectedFailure() { injected = nullptr; }
+
 void check_cuda(cudaError_t status, std::string_view what) {
+  if (status == cudaSuccess && is_injected(what)) {
+    status = what.starts_with("allocating") ? cudaErrorMemoryAllocation : cudaErrorLaunchFailure;
+  }
   if (status == cudaSuccess) return;
   int ordinal = 0;
   cudaGetDevice(&ordinal);
@@ -55,6 +70,7 @@ void check_cuda(cudaError_t status, std::string_view what) {
 }
 
 void check_cublas(cublasStatus_t status, std::string_view what) {
+  if (status == CUBLAS_STATUS_SUCCESS && is_injected(what)) status = CUBLAS_STATUS_EXECUTION_FAILED;
   if (status == CUBLAS_STATUS_SUCCESS) return;
   check_cuda(cudaPeekAtLastError(), what);
   fail(ErrorKind::device, "cuBLASLt: ", what, ": ", cublasLtGetStatusName(status), ": ",

@@ -26,9 +26,9 @@ std::unique_ptr<Graph> capture_graph(const Stream& stream, const std::function<v
   stream.use();
   work();
   stream.synchronize();
-  check_cuda(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), "beginning to record a graph");
   GraphTemplate recorded;
   try {
+    check_cuda(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), "beginning to record a graph");
     work();
   } catch (...) {
     cudaStreamEndCapture(stream.get(), recorded.out());

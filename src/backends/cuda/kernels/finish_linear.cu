@@ -64,9 +64,14 @@ void finish_linear(const Stream& stream, const LinearCall& call, const Tensor& s
 
 bool has_kernels_for_current_device() {
   cudaFuncAttributes attributes{};
-  const bool found = cudaFuncGetAttributes(&attributes, finish_linear_kernel<1, true, float>) == cudaSuccess;
-  if (!found) cudaGetLastError();
-  return found;
+  const cudaError_t status = cudaFuncGetAttributes(&attributes, finish_linear_kernel<1, true, float>);
+  if (status == cudaErrorInvalidDeviceFunction || status == cudaErrorNoKernelImageForDevice ||
+      status == cudaErrorUnsupportedPtxVersion) {
+    cudaGetLastError();
+    return false;
+  }
+  check_cuda(status, "asking for kernels");
+  return true;
 }
 
 }  // namespace nervus::cuda
