@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "nervus/error.h"
 
@@ -20,6 +21,7 @@ namespace fs = std::filesystem;
 struct Registry {
   std::mutex mutex;
   std::set<fs::path> paths;
+  std::function<void()> handler;  // of the next signal
 };
 
 Registry& registry() {
@@ -34,7 +36,11 @@ bool ignored(int signal) {
 
 [[noreturn]] void wait_for(sigset_t signals) {
   int signal = 0;
-  while (sigwait(&signals, &signal) != 0) {
+  while (true) {
+    if (sigwait(&signals, &signal) != 0) continue;
+    const std::lock_guard lock(registry().mutex);
+    if (!registry().handler) break;
+    std::exchange(registry().handler, nullptr)();
   }
   const std::lock_guard lock(registry().mutex);
   for (const fs::path& path : registry().paths) {
@@ -56,6 +62,16 @@ void watch_interrupts() {
     if (!ignored(signal)) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread([signals] { wait_for(signals); }).detach();
+}
+
+InterruptHandler::InterruptHandler(std::function<void()> handler) {
+  const std::lock_guard lock(registry().mutex);
+  registry().handler = std::move(handler);
+}
+
+InterruptHandler::~InterruptHandler() {
+  const std::lock_guard lock(registry().mutex);
+  registry().handler = nullptr;
 }
 
 void check_directory_of(const fs::path& target) {

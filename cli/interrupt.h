@@ -3,12 +3,23 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 
 namespace nervus::cli {
 
 // From here on SIGINT and SIGTERM remove all unfinished outputs and end the program with 128 + the signal's number
 // (130, 143). Call once, before any other thread is started; signals that the parent ignores stay ignored.
 void watch_interrupts();
+
+// While it lives, the first SIGINT or SIGTERM calls `handler`, on another thread, in place of ending the program; the
+// next one ends it.
+class InterruptHandler {
+ public:
+  explicit InterruptHandler(std::function<void()> handler);
+  ~InterruptHandler();
+  InterruptHandler(const InterruptHandler&) = delete;
+  InterruptHandler& operator=(const InterruptHandler&) = delete;
+};
 
 // Throws Error(io) if the directory that `target` goes into is not there.
 void check_directory_of(const std::filesystem::path& target);

@@ -24,6 +24,7 @@ struct Verb {
 
 const std::array verbs = {
     Verb{"run", "Turn camera images, joint state and an instruction into a chunk of actions", add_run},
+    Verb{"serve", "Serve a policy to robots over a websocket, in the dialects of openpi and LingBot", add_serve},
     Verb{"verify", "Compare a checkpoint with a reference case, stage by stage", add_verify},
     Verb{"inspect", "Say what a checkpoint is, what is missing, and what one call costs", add_inspect},
     Verb{"bench", "Measure latency by stage and the linears' share of peak", add_bench},

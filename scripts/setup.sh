@@ -8,6 +8,7 @@ packages=(
   g++ cmake ninja-build                              # to build
   nlohmann-json3-dev libpcre2-dev libutf8proc-dev    # checkpoints and tokenizers
   libspng-dev libturbojpeg0-dev libdnnl-dev          # images and matrix products
+  libboost-dev                                       # the policy server
   libcli11-dev doctest-dev python3                   # the program, the tests, the checks
   "$@"
 )

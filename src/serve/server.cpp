@@ -1,0 +1,119 @@
+#include "nervus/server.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "core/message.h"
+#include "serve/guard_file.h"
+#include "serve/service.h"
+
+namespace nervus {
+namespace {
+
+using serve::ServiceOptions;
+
+// The first line of a file of at most 4 KiB.
+std::string read_key(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string key(4096, '\0');
+  file.read(key.data(), static_cast<std::streamsize>(key.size()));
+  key.resize(static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+  if (!file.is_open()) fail(ErrorKind::io, path.string(), ": cannot be read");
+  key = key.substr(0, key.find_first_of("\r\n"));
+  if (key.size() < 8)
+    fail(ErrorKind::usage, path.string(), ": expected a key of at least 8 characters in the first line, found ",
+         key.size());
+  return key;
+}
+
+bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
+
+std::uint64_t message_bytes(const ServeOptions& options, const PolicyInfo& info) {
+  constexpr std::uint64_t most = std::uint64_t{64} << 20, frame = 1920 * 1080 * 3;
+  if (options.max_message_bytes > 0) return options.max_message_bytes;
+  return std::min<std::uint64_t>(most, 2 * frame * std::max<std::size_t>(info.cameras.size(), 1));
+}
+
+void check_options(const ServeOptions& options) {
+  if (options.port < 0 || options.port > 65535)
+    fail(ErrorKind::usage, "port: expected a number from 0 to 65535, found ", options.port);
+  if (!is_loopback(options.host) && options.api_key_file.empty() && !options.insecure)
+    fail(ErrorKind::usage, "host '", options.host,
+         "' is reached from other machines: name a file with a key for the "
+         "clients (api_key_file), or say that none is wanted (insecure)");
+  if (options.prompt.size() > 4096) fail(ErrorKind::usage, "prompt: expected at most 4096 bytes");
+  if (!(options.deadline_ms > 0)) fail(ErrorKind::usage, "deadline_ms: expected a number above 0");
+  if (options.max_waiting < 1 || options.max_connections < 1 || options.max_connections_per_address < 1)
+    fail(ErrorKind::usage, "max_waiting, max_connections and max_connections_per_address: expected at least 1");
+}
+
+std::vector<std::unique_ptr<serve::Replica>> load_replicas(const std::filesystem::path& directory,
+                                                           const ServeOptions& options) {
+  std::vector<std::unique_ptr<serve::Replica>> replicas;
+  const std::vector<std::string> devices =
+      options.devices.empty() ? std::vector<std::string>{options.load.device} : options.devices;
+  for (const std::string& device : devices) {
+    LoadOptions load = options.load;
+    load.device = device;
+    replicas.push_back(serve::make_replica(Policy::load(directory, load)));
+    serve::warm(*replicas.back());
+  }
+  return replicas;
+}
+
+ServiceOptions service_options(const ServeOptions& options, const PolicyInfo& info) {
+  ServiceOptions service;
+  service.network = {.host = options.host,
+                     .port = options.port,
+                     .api_key = options.api_key_file.empty() ? "" : read_key(options.api_key_file),
+                     .origins = options.origins,
+                     .max_connections = options.max_connections,
+                     .max_connections_per_address = options.max_connections_per_address,
+                     .max_message_bytes = message_bytes(options, info)};
+  service.rules = {.dialect = options.dialect,
+                   .cameras = info.cameras,
+                   .camera_names = options.cameras,
+                   .robot = options.load.robot,
+                   .prompt = options.prompt,
+                   .seed = options.seed,
+                   .steps = info.steps};
+  for (const auto& [key, camera] : options.cameras)
+    if (std::find(info.cameras.begin(), info.cameras.end(), camera) == info.cameras.end())
+      fail(ErrorKind::usage, "cameras: '", key, "': expected a camera of ", joined(info.cameras), ", found '", camera,
+           "'");
+  if (!options.robot_file.empty())
+    service.guard =
+        serve::read_guard_limits(options.robot_file, info.joints, static_cast<std::size_t>(info.action_dimensions));
+  service.deadline_ms = options.deadline_ms;
+  service.most_waiting = static_cast<std::size_t>(options.max_waiting);
+  service.drain = std::chrono::milliseconds(static_cast<std::int64_t>(options.drain_seconds * 1000));
+  service.log = options.log;
+  return service;
+}
+
+}  // namespace
+
+struct Server::Implementation {
+  explicit Implementation(std::vector<std::unique_ptr<serve::Replica>> replicas, const ServiceOptions& options)
+      : service(std::move(replicas), options) {}
+  serve::Service service;
+};
+
+Server::Server(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
+Server::Server(Server&&) noexcept = default;
+Server& Server::operator=(Server&&) noexcept = default;
+Server::~Server() = default;
+
+Server Server::load(const std::filesystem::path& directory, const ServeOptions& options) {
+  check_options(options);
+  std::vector<std::unique_ptr<serve::Replica>> replicas = load_replicas(directory, options);
+  const ServiceOptions service = service_options(options, replicas.front()->info());
+  return Server(std::make_unique<Implementation>(std::move(replicas), service));
+}
+
+int Server::port() const { return implementation_->service.port(); }
+const PolicyInfo& Server::info() const { return implementation_->service.info(); }
+void Server::run() { implementation_->service.run(); }
+void Server::stop() { implementation_->service.stop(); }
+
+}  // namespace nervus

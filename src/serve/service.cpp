@@ -1,0 +1,336 @@
+#include "serve/service.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "core/message.h"
+
+namespace nervus::serve {
+namespace {
+
+constexpr unsigned unsupported_data = 1003, invalid_payload = 1007;
+
+Refusal ending() {
+  return {.code = "draining", .message = "the server is ending", .hint = "connect again", .retry_after_ms = 1000};
+}
+
+Clock::duration from_ms(double value) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(value));
+}
+
+}  // namespace
+
+Service::Service(std::vector<std::unique_ptr<Replica>> replicas, const ServiceOptions& options)
+    : options_(options),
+      replicas_(std::move(replicas)),
+      guard_(options.guard),
+      log_(options.log),
+      network_(options.network, *this),
+      scheduler_(replicas_.size(), options.most_waiting,
+                 [this](std::size_t replica, const Job& job) { compute(replica, job); }) {
+  metrics_.set("nervus_replicas", static_cast<double>(replicas_.size()));
+}
+
+Service::~Service() { scheduler_.stop(); }
+
+void Service::run() {
+  network_.listen();
+  log_.info("ready", {{"host", options_.network.host}, {"port", port()}, {"replicas", replicas_.size()}});
+  network_.run();
+  scheduler_.stop();
+  log_.info("ended", nlohmann::ordered_json::object());
+  if (failure_) fail(ErrorKind::device, *failure_);
+}
+
+void Service::stop() {
+  network_.post([this] {
+    if (draining_) return network_.end();
+    drain();
+  });
+}
+
+void Service::drain() {
+  draining_ = true;
+  drain_by_ = Clock::now() + options_.drain;
+  network_.stop_accepting();
+  log_.info("draining", {{"sessions", clients_.size()}});
+  set_alarm();
+  end_if_drained();
+}
+
+void Service::end_if_drained() {
+  if (!draining_) return;
+  const bool idle =
+      std::all_of(clients_.begin(), clients_.end(), [](const auto& client) { return client.second.pending.empty(); });
+  if (idle) end();
+}
+
+void Service::end() {
+  drain_by_.reset();
+  if (!std::exchange(ended_, true)) network_.end();
+}
+
+void Service::opened(std::uint64_t session, const std::string& peer) {
+  clients_[session].peer = peer;
+  log_.info("session_opened", {{"session", session}, {"peer", peer}});
+  network_.send(session, write_metadata(info(), options_.rules), true);
+}
+
+void Service::closed(std::uint64_t session, const std::string& reason) {
+  const auto client = clients_.find(session);
+  if (client == clients_.end()) return;
+  scheduler_.withdraw(session);
+  for (const Pending& pending : client->second.pending)
+    if (!pending.message) {
+      forget_deadline(pending, session);
+      metrics_.add("nervus_requests_total", "outcome=\"disconnected\"");
+    }
+  log_.info("session_closed", {{"session", session}, {"reason", reason}, {"requests", client->second.tickets}});
+  clients_.erase(client);
+  set_alarm();
+  end_if_drained();
+}
+
+void Service::written(std::uint64_t session) {
+  const auto client = clients_.find(session);
+  if (client == clients_.end() || !client->second.awaiting_write) return;
+  client->second.awaiting_write = false;
+  client->second.prev_total_ms = milliseconds(Clock::now() - client->second.last_arrival);
+}
+
+void Service::received(std::uint64_t session, Message message) {
+  const auto found = clients_.find(session);
+  if (found == clients_.end()) return;
+  Client& client = found->second;
+  if (!message.binary) {
+    log_.warning("text_frame", {{"session", session}});
+    return network_.close(session, unsupported_data, "expected binary frames of msgpack");
+  }
+  const Clock::time_point now = Clock::now();
+  client.pending.push_back(
+      {.ticket = client.tickets++, .arrived = now, .deadline = now + from_ms(options_.deadline_ms)});
+  Pending& pending = client.pending.back();
+  const std::uint64_t ticket = pending.ticket;
+  if (draining_) return refuse(session, ticket, ending());
+  try {
+    take(session, pending, message);
+  } catch (const Error& error) {
+    refuse(session, ticket, {.code = "bad_request", .message = error.what(), .hint = "mend the request"});
+  }
+}
+
+// Reads a request and hands it on. Throws Error(input).
+void Service::take(std::uint64_t session, Pending& pending, const Message& message) {
+  MsgpackDocument document;
+  try {
+    document = MsgpackDocument::read(message.bytes);
+  } catch (const Error& error) {
+    log_.warning("malformed", {{"session", session}, {"message", error.what()}});
+    return refuse(session, pending.ticket,
+                  {.code = "malformed", .message = error.what(), .hint = "send one map of msgpack a frame"}, true);
+  }
+  Request request = read_request(document, options_.rules);
+  if (request.reset) {
+    if (const auto job = scheduler_.withdraw(session))
+      refuse(session, job->ticket,
+             {.code = "superseded", .message = "the session was reset", .hint = "send the observation again"});
+    return complete(session, pending.ticket, "reset", write_reset_reply(), true);
+  }
+  if (request.deadline_ms) pending.deadline = pending.arrived + from_ms(*request.deadline_ms);
+  pending.request_id = request.request_id;
+  submit(session, pending, message, std::move(request));
+}
+
+void Service::submit(std::uint64_t session, Pending& pending, const Message& message, Request request) {
+  const std::uint64_t ticket = pending.ticket;
+  deadlines_.emplace(pending.deadline, std::pair(session, ticket));
+  const Scheduler::Submission submission = scheduler_.submit({.session = session,
+                                                              .ticket = ticket,
+                                                              .message = message.owner,
+                                                              .request = std::move(request),
+                                                              .arrived = pending.arrived,
+                                                              .deadline = pending.deadline,
+                                                              .prev_total_ms = clients_.at(session).prev_total_ms});
+  if (submission.retry_after_ms)
+    refuse(session, ticket,
+           {.code = "overloaded",
+            .message = concat("expected at most ", options_.most_waiting, " requests that wait"),
+            .hint = "try again after retry_after_ms, or add replicas",
+            .retry_after_ms = submission.retry_after_ms});
+  if (submission.superseded)
+    refuse(session, submission.superseded->ticket,
+           {.code = "superseded",
+            .message = "a newer request of this session took its place",
+            .hint = "wait for the reply before the next request"});
+  set_alarm();
+}
+
+// On the replica's thread.
+void Service::compute(std::size_t replica, const Job& job) {
+  const auto result = std::make_shared<Answer>(answer(*replicas_[replica], guard_, job, metrics_));
+  if (!result->refusal) status_.record(result->timing, result->chunk);
+  network_.post([this, result, session = job.session, ticket = job.ticket] {
+    if (!result->log.empty())
+      log_.warning("call_failed", {{"session", session}, {"code", result->refusal->code}, {"message", result->log}});
+    if (!result->refusal) return complete(session, ticket, "ok", std::move(result->reply), true);
+    refuse(session, ticket, *result->refusal);
+    if (!result->device_error || failure_) return;
+    failure_ = result->device_error;
+    draining_ = true;
+    log_.error("device_failed", {{"message", *failure_}});
+    network_.stop_accepting();
+    refuse_all(*result->refusal);
+    end();
+  });
+}
+
+void Service::refuse_all(const Refusal& refusal) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> all;
+  for (const auto& [session, client] : clients_)
+    for (const Pending& pending : client.pending)
+      if (!pending.message) all.emplace_back(session, pending.ticket);
+  for (const auto& [session, ticket] : all) {
+    scheduler_.withdraw(session, ticket);
+    refuse(session, ticket, refusal);
+  }
+}
+
+void Service::refuse(std::uint64_t session, std::uint64_t ticket, const Refusal& refusal, bool close) {
+  const auto client = clients_.find(session);
+  if (client == clients_.end()) return;
+  std::optional<std::string> id;
+  for (const Pending& pending : client->second.pending)
+    if (pending.ticket == ticket) id = pending.request_id;
+  complete(session, ticket, refusal.code, write_refusal(refusal, id), false, close);
+}
+
+// Nothing happens to a request that has its reply already.
+void Service::complete(std::uint64_t session, std::uint64_t ticket, const std::string& outcome, std::string message,
+                       bool binary, bool close) {
+  const auto client = clients_.find(session);
+  if (client == clients_.end()) return;
+  for (Pending& pending : client->second.pending) {
+    if (pending.ticket != ticket || pending.message) continue;
+    forget_deadline(pending, session);
+    pending.message = std::move(message);
+    pending.binary = binary;
+    pending.close = close;
+    metrics_.add("nervus_requests_total", "outcome=\"" + outcome + "\"");
+    if (outcome == "deadline_exceeded") metrics_.add("nervus_deadline_exceeded_total");
+    metrics_.observe("nervus_request_seconds", "", milliseconds(Clock::now() - pending.arrived) / 1e3);
+    return flush(session);
+  }
+}
+
+void Service::flush(std::uint64_t session) {
+  Client& client = clients_.at(session);
+  while (!client.pending.empty() && client.pending.front().message) {
+    Pending pending = std::move(client.pending.front());
+    client.pending.pop_front();
+    client.last_arrival = pending.arrived;
+    client.awaiting_write = true;
+    network_.send(session, std::move(*pending.message), pending.binary);
+    if (!pending.close) continue;
+    network_.close(session, invalid_payload, "not msgpack");
+    break;
+  }
+  end_if_drained();
+}
+
+void Service::forget_deadline(const Pending& pending, std::uint64_t session) {
+  const auto [first, last] = deadlines_.equal_range(pending.deadline);
+  for (auto at = first; at != last; ++at)
+    if (at->second == std::pair(session, pending.ticket)) {
+      deadlines_.erase(at);
+      return;
+    }
+}
+
+void Service::set_alarm() {
+  std::optional<Clock::time_point> next = drain_by_;
+  if (!deadlines_.empty()) next = std::min(next.value_or(Clock::time_point::max()), deadlines_.begin()->first);
+  network_.set_alarm(next);
+}
+
+void Service::alarm() {
+  const Clock::time_point now = Clock::now();
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const auto [session, ticket] = deadlines_.begin()->second;
+    deadlines_.erase(deadlines_.begin());
+    scheduler_.withdraw(session, ticket);
+    refuse(session, ticket,
+           {.code = "deadline_exceeded",
+            .message = "there was no result by the request's deadline",
+            .hint = "send fewer requests, or allow more deadline_ms"});
+  }
+  if (drain_by_ && *drain_by_ <= now) {
+    refuse_all(ending());
+    end();
+  }
+  set_alarm();
+}
+
+void Service::connection(const char* outcome) {
+  metrics_.add("nervus_connections_total", concat("outcome=\"", outcome, "\""));
+}
+
+void Service::update_gauges() {
+  metrics_.set("nervus_connections", network_.connections());
+  metrics_.set("nervus_sessions", static_cast<double>(clients_.size()));
+  metrics_.set("nervus_waiting", static_cast<double>(scheduler_.waiting()));
+  metrics_.set("nervus_running", static_cast<double>(scheduler_.running()));
+  metrics_.set("nervus_ready", ready() ? 1 : 0);
+  std::ifstream memory("/proc/self/statm");
+  double total = 0, resident = 0;
+  if (memory >> total >> resident)
+    metrics_.set("process_resident_memory_bytes", resident * static_cast<double>(sysconf(_SC_PAGESIZE)));
+  std::error_code error;
+  const std::filesystem::directory_iterator descriptors("/proc/self/fd", error);
+  if (!error)
+    metrics_.set("process_open_fds",
+                 static_cast<double>(std::distance(begin(descriptors), std::filesystem::directory_iterator())));
+}
+
+bool Service::is_public(std::string_view path) const {
+  return path == "/healthz" || path == "/livez" || path == "/readyz";
+}
+
+HttpReply Service::get(std::string_view path) {
+  if (path == "/healthz") return {.body = "OK\n"};
+  if (path == "/livez") return {.body = "live\n"};
+  if (path == "/readyz") {
+    if (ready()) return {.body = "ready\n"};
+    return {.status = 503, .body = failure_ ? "a device failed\n" : "draining\n"};
+  }
+  if (path == "/") return {.type = "text/html; charset=utf-8", .body = std::string(page_html)};
+  if (path == "/metrics") {
+    update_gauges();
+    return {.type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.text()};
+  }
+  if (path != "/status")
+    return {.status = 404, .body = "there are /healthz, /livez, /readyz, /metrics, /status and / here\n"};
+  nlohmann::ordered_json document = status_.document();
+  const PolicyInfo& policy = info();
+  document["ready"] = ready();
+  document["policy"] = {
+      {"family", policy.family},       {"device", policy.device}, {"precision", name_of(policy.precision)},
+      {"robot", options_.rules.robot}, {"steps", policy.steps},   {"chunk_steps", policy.chunk_steps},
+      {"replicas", replicas_.size()},  {"version", version()}};
+  document["waiting"] = scheduler_.waiting();
+  document["running"] = scheduler_.running();
+  document["sessions"] = nlohmann::ordered_json::array();
+  for (const auto& [session, client] : clients_)
+    document["sessions"].push_back({{"session", session},
+                                    {"peer", client.peer},
+                                    {"requests", client.tickets},
+                                    {"pending", client.pending.size()},
+                                    {"prev_total_ms", client.prev_total_ms.value_or(0)}});
+  return {.type = "application/json", .body = document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
+}
+
+}  // namespace nervus::serve

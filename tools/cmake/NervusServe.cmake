@@ -1,0 +1,22 @@
+# Whether the policy server is in this build: NERVUS_WITH_SERVE, from what was asked for and what is here.
+set(NERVUS_SERVE AUTO CACHE STRING "The policy server: ON, OFF, or AUTO (if Boost's headers are found)")
+set_property(CACHE NERVUS_SERVE PROPERTY STRINGS AUTO ON OFF)
+
+set(NERVUS_WITH_SERVE OFF)
+if(NERVUS_SERVE MATCHES "^(OFF|FALSE|NO|0)$" OR (NERVUS_SERVE STREQUAL "AUTO" AND NERVUS_ENGINE_ONLY))
+  return()
+endif()
+find_path(NERVUS_BOOST_INCLUDE boost/beast/websocket.hpp DOC "Boost's headers (Debian: libboost-dev)")
+find_package(Threads)
+if(NERVUS_BOOST_INCLUDE AND Threads_FOUND)
+  file(STRINGS ${NERVUS_BOOST_INCLUDE}/boost/version.hpp boost_version REGEX "define BOOST_VERSION [0-9]+")
+  string(REGEX MATCH "[0-9]+$" boost_version "${boost_version}")
+  if(boost_version GREATER_EQUAL 107400)
+    set(NERVUS_WITH_SERVE ON)
+  endif()
+endif()
+if(NOT NERVUS_WITH_SERVE AND NOT NERVUS_SERVE STREQUAL "AUTO")
+  message(FATAL_ERROR "NERVUS_SERVE=ON: Boost's headers from 1.74 are needed (Debian: libboost-dev); "
+    "set NERVUS_BOOST_INCLUDE, or NERVUS_SERVE=OFF")
+endif()
+message(STATUS "nervus: policy server ${NERVUS_WITH_SERVE} ${NERVUS_BOOST_INCLUDE}")
