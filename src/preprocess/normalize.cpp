@@ -69,7 +69,9 @@ FeatureStatistics read_feature(const Fields& fields) {
   return result;
 }
 
-NormStats read_features(const Fields& document) {
+}  // namespace
+
+NormStats read_norm_stats(const Fields& document) {
   NormStats statistics{document.file(), {}};
   const Fields features = document.object("norm_stats");
   for (const std::string& name : features.names()) {
@@ -79,14 +81,6 @@ NormStats read_features(const Fields& document) {
   return statistics;
 }
 
-}  // namespace
-
-NormStats read_norm_stats(const std::filesystem::path& path) { return read_features(Fields::read(path)); }
-
-NormStats parse_norm_stats(std::string_view text, const std::string& source) {
-  return read_features(Fields::parse(text, source));
-}
-
 Normalization normalization_from_name(std::string_view name) {
   for (std::size_t i = 0; i < formulas.size(); ++i) {
     if (name == formulas[i].name) return static_cast<Normalization>(i);
@@ -94,8 +88,6 @@ Normalization normalization_from_name(std::string_view name) {
   fail(ErrorKind::usage, "normalisation: expected one of ", joined(formulas, [](const auto& f) { return f.name; }),
        "; found '", name, "'");
 }
-
-const char* name_of(Normalization type) noexcept { return formulas[static_cast<std::size_t>(type)].name; }
 
 Normalizer::Normalizer(std::size_t dimensions) : offset_(dimensions, 0.0), scale_(dimensions, 1.0) {}
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 #include <map>
 #include <span>
 #include <string>
@@ -10,6 +9,8 @@
 #include <vector>
 
 namespace nervus {
+
+class Fields;
 
 // How a value x becomes the model's y; e = 1e-6.
 //   identity                      y = x
@@ -24,7 +25,6 @@ enum class Normalization { identity, meanstd, std, bounds_99, bounds_99_woclip, 
 
 // Throws Error(usage) for an unknown name, listing the known ones.
 Normalization normalization_from_name(std::string_view name);
-const char* name_of(Normalization type) noexcept;
 
 // Statistic ("mean", "q01", ...) -> one number a dimension.
 using FeatureStatistics = std::map<std::string, std::vector<double>>;
@@ -38,8 +38,7 @@ struct NormStats {
 // Reads {"norm_stats": {feature: {statistic: [number, ...]}}}. Of a feature the statistics mean, std, q01, q99, q02,
 // q98, min and max are taken, each a list of finite numbers and all of one length; other keys are left alone.
 // Throws Error(io) or Error(checkpoint).
-NormStats read_norm_stats(const std::filesystem::path& path);
-NormStats parse_norm_stats(std::string_view text, const std::string& source);
+NormStats read_norm_stats(const Fields& document);
 
 // One dimension of a feature in the statistics.
 struct StatisticsColumn {

@@ -28,7 +28,8 @@ std::optional<JointTransform> joint_transform(const Checkpoint& checkpoint, cons
     fail(ErrorKind::usage, "robot '", options.robot, "': expected normalisation statistics, found no ", beside.string(),
          ": name the file, or choose the normalisation 'identity'");
   }
-  return JointTransform(robot, read_norm_stats(options.norm_stats.empty() ? beside : options.norm_stats), type);
+  return JointTransform(robot, read_norm_stats(Fields::read(options.norm_stats.empty() ? beside : options.norm_stats)),
+                        type);
 }
 
 std::optional<Tokenizer> find_tokenizer(const std::filesystem::path& directory, std::int64_t vocabulary) {

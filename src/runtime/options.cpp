@@ -1,31 +1,34 @@
 #include "nervus/options.h"
 
+#include <algorithm>
+#include <array>
+
 #include "core/message.h"
 #include "nervus/policy.h"
 
 namespace nervus {
 
-Precision precision_from(const std::string& name) {
-  if (name == "f32") return Precision::f32;
-  if (name == "bf16") return Precision::bf16;
-  if (name == "fp8") return Precision::fp8;
-  fail(ErrorKind::usage, "precision: expected f32, bf16 or fp8, found '", name, "'");
+namespace {
+
+// In the order of their enumerations.
+constexpr std::array precisions = {"f32", "bf16", "fp8"}, attentions = {"auto", "fast", "plain"};
+
+template <typename Value>
+Value value_named(const char* what, const std::array<const char*, 3>& words, const std::string& name) {
+  const auto word = std::ranges::find(words, name);
+  if (word != words.end()) return static_cast<Value>(word - words.begin());
+  fail(ErrorKind::usage, what, ": expected ", words[0], ", ", words[1], " or ", words[2], ", found '", name, "'");
 }
 
-const char* name_of(Precision precision) noexcept {
-  return precision == Precision::f32 ? "f32" : precision == Precision::bf16 ? "bf16" : "fp8";
-}
+}  // namespace
 
-Attention attention_from(const std::string& name) {
-  for (const Attention attention : {Attention::automatic, Attention::fast, Attention::plain}) {
-    if (name == name_of(attention)) return attention;
-  }
-  fail(ErrorKind::usage, "attention: expected auto, fast or plain, found '", name, "'");
-}
+Precision precision_from(const std::string& name) { return value_named<Precision>("precision", precisions, name); }
 
-const char* name_of(Attention attention) noexcept {
-  return attention == Attention::fast ? "fast" : attention == Attention::plain ? "plain" : "auto";
-}
+const char* name_of(Precision precision) noexcept { return precisions[static_cast<std::size_t>(precision)]; }
+
+Attention attention_from(const std::string& name) { return value_named<Attention>("attention", attentions, name); }
+
+const char* name_of(Attention attention) noexcept { return attentions[static_cast<std::size_t>(attention)]; }
 
 const char* version() noexcept { return NERVUS_VERSION; }
 

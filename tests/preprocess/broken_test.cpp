@@ -15,6 +15,7 @@
 #include "preprocess/image.h"
 #include "preprocess/image_file.h"
 #include "preprocess/robots/robot.h"
+#include "preprocess/support.h"
 
 using namespace nervus;
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "preprocess/support.h"
+
 using namespace nervus;
 
 namespace {
@@ -91,7 +93,7 @@ TEST_CASE("without statistics values pass unchanged") {
 }
 
 TEST_CASE("the example's statistics fit its robot") {
-  const NormStats statistics = read_norm_stats(NERVUS_SOURCE_DIR "/examples/aloha/norm_stats.json");
+  const NormStats statistics = read_norm_stats(Fields::read(NERVUS_SOURCE_DIR "/examples/aloha/norm_stats.json"));
   const JointTransform transform(find_robot("aloha"), statistics);
   const std::vector<float> model = transform.state_to_model(std::vector<float>(14, 0.0f), 75);
   const std::vector<float> back = transform.actions_to_robot(model.data(), 1, 75);

@@ -108,18 +108,28 @@ class Rooms(unittest.TestCase):
                 errors, warnings = findings({file: "\n" * lines})
                 self.assertEqual((len(errors), len(warnings)), (0, 1))
 
-    def test_total_budget(self):
+    def test_part_budgets(self):
         code = "int x;\n" * 390 + "\n" + "  // only lines of code count\n" * 9
-        fitting = check_rooms.TOTAL_LINES // 390 - 1
-        files = {f"cli/part{i}.cpp": code for i in range(fitting)}
-        self.assertEqual(findings(files)[0], [])
-        over = check_rooms.TOTAL_LINES + 1 - 390 * fitting
-        more = {f"cli/more{i}.cpp": "int x;\n" * (over // 2 + 1) for i in range(2)}
-        for room in ("src/backends/cuda", "src/quant", "src/capi", "src/serve", "python"):
-            uncounted = {f"{room}/{name[4:]}": text for name, text in more.items()}
-            self.assertEqual(findings(files | uncounted)[0], [])
-        errors, _ = findings(files | more)
-        self.assertIn(f"lines of code; at most {check_rooms.TOTAL_LINES}", errors[0])
+        budgets = {part: most for part, _, most in check_rooms.PARTS}
+        for part, place in (("core", "src/core/"), ("core", "include/nervus/"),
+                            ("bench", "cli/bench_"), ("cli", "cli/")):
+            with self.subTest(part=part, place=place):
+                most = budgets[part]
+                fitting = most // 390 - 1  # and the house's own lines
+                files = {f"{place}part{i}.cpp": code for i in range(fitting)}
+                self.assertEqual(findings(files)[0], [])
+                over = most + 1 - 390 * fitting
+                more = {f"{place}more{i}.cpp": "int x;\n" * (over // 2 + 1) for i in range(2)}
+                errors, _ = findings(files | more)
+                self.assertEqual(len(errors), 1, errors)
+                self.assertTrue(errors[0].startswith(f"{part} ("), errors)
+                self.assertIn(f"lines of code; at most {most}", errors[0])
+
+    def test_parts_without_budget(self):
+        code = "int x;\n" * 400
+        for place in ("src/backends/cuda/", "src/quant/", "src/capi/", "src/serve/", "cli/serve_", "python/"):
+            with self.subTest(place=place):
+                self.assertEqual(findings({f"{place}part{i}.cpp": code for i in range(25)})[0], [])
 
     def test_forbidden_text(self):
         for file, text, message in (
