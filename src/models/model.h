@@ -59,11 +59,13 @@ class Model {
   virtual void attach(Ops& ops) = 0;
   // Makes the stages launch work of these extents, as a call of them does.
   virtual void lay_out(const CallShape& shape) = 0;
-  // Plans the next call, lays it out and copies its tensors to the device; `noise` [B, n, A]. Throws Error(input) where
-  // a token is not in the vocabulary or a value not finite, and then leaves the call before as it was.
+  // Plans the next call, lays it out and copies its tensors to the device; `noise` [B, n, A], or empty if it follows.
+  // Throws Error(input) where a token is not in the vocabulary or a value not finite, and then leaves the call before
+  // as it was.
   virtual CallShape upload(Device& device, const Presence& presence, const Inputs& inputs, const Array& noise) = 0;
   // The same for the state and noise alone, of the call uploaded last.
   virtual void upload_state(Device& device, const Array& state, const Array& noise) = 0;
+  virtual void upload_noise(Device& device, const Array& noise) = 0;
 
   // The stages, in this order; each may be run again without those before it.
   virtual void vision() = 0;

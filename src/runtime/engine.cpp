@@ -137,7 +137,7 @@ std::size_t Engine::schedule_of(int steps) const {
        steps, ": add it to LoadOptions::steps");
 }
 
-void Engine::upload(const Inputs& inputs, const InferOptions& options) {
+void Engine::begin(const Inputs& inputs, const InferOptions& options) {
   const ModelShape& shape = model_->shape();
   const Array& given = options.noise.bytes.empty() ? inputs.noise : options.noise;
   Presence presence{.batch = batch_};
@@ -148,19 +148,33 @@ void Engine::upload(const Inputs& inputs, const InferOptions& options) {
   } else {
     fail(ErrorKind::usage, "keep_prefix: expected a call before this one whose images and text are kept, found none");
   }
-  Array drawn;
-  if (given.bytes.empty()) {
-    drawn = Array(DType::f32, {presence.batch, shape.chunk, shape.action});
-    const auto values = static_cast<std::size_t>(shape.chunk * shape.action);
-    for (std::int64_t b = 0; b < presence.batch; ++b) {
-      fill_normal(options.seed, static_cast<std::uint64_t>(b), drawn.data<float>() + b * values, values);
-    }
+  if (options.keep_prefix) {
+    model_->upload_state(*device_, inputs.state, given);
+  } else {
+    call_ = model_->upload(*device_, presence, inputs, given);
+    batch_ = presence.batch;
+    prefix_is_kept_ = false;
   }
-  const Array& noise = given.bytes.empty() ? drawn : given;
-  if (options.keep_prefix) return model_->upload_state(*device_, inputs.state, noise);
-  call_ = model_->upload(*device_, presence, inputs, noise);
-  batch_ = presence.batch;
-  prefix_is_kept_ = false;
+  if (given.bytes.empty()) seed_ = options.seed;
+  else seed_.reset();
+}
+
+void Engine::upload(const Inputs& inputs, const InferOptions& options) {
+  begin(inputs, options);
+  draw_noise();
+}
+
+void Engine::draw_noise() {
+  if (!seed_) return;
+  const ModelShape& shape = model_->shape();
+  Array noise(DType::f32, {batch_, shape.chunk, shape.action});
+  const std::int64_t values = shape.chunk * shape.action;
+  for (std::int64_t b = 0; b < batch_; ++b) {
+    fill_normal(*seed_, static_cast<std::uint64_t>(b), noise.data<float>() + b * values,
+                static_cast<std::size_t>(values));
+  }
+  model_->upload_noise(*device_, noise);
+  seed_.reset();
 }
 
 void Engine::run(std::size_t schedule, bool keep_prefix) {
@@ -171,6 +185,7 @@ void Engine::run(std::size_t schedule, bool keep_prefix) {
     graphs_->prefix(call_);
     prefix_is_kept_ = true;
   }
+  draw_noise();
   device_->note(2);
   graphs_->denoise(call_, schedule);
   device_->note(3);

@@ -53,9 +53,12 @@ class Engine {
   // Index of a step count (0: the first). Throws Error(usage) naming those that were loaded.
   std::size_t schedule_of(int steps) const;
 
-  // Copies a call's tensors to the device; noise from the seed where neither the options nor the inputs carry any.
+  // Copies a call's tensors to the device, but for noise that is to be drawn from the seed, since neither the options
+  // nor the inputs carry any: run() draws it while the stages before denoise compute.
+  void begin(const Inputs& inputs, const InferOptions& options);
+  // The same with all noise, for whoever runs the stages otherwise.
   void upload(const Inputs& inputs, const InferOptions& options);
-  // Starts the stages of the call uploaded; with a kept prefix, only the last.
+  // Starts the stages of the call begun; with a kept prefix, only the last.
   void run(std::size_t schedule, bool keep_prefix);
   // Their end: [B, n, A]. Throws Error(numeric) if a value is not finite.
   Array actions();
@@ -67,6 +70,8 @@ class Engine {
   std::vector<OpRecord> profile(std::size_t schedule);
 
  private:
+  void draw_noise();
+
   Checkpoint checkpoint_;
   std::string family_;
   std::unique_ptr<Device> device_;
@@ -76,9 +81,10 @@ class Engine {
   std::unique_ptr<Workspace> workspace_;
   std::unique_ptr<Ops> ops_;
   std::unique_ptr<Graphs> graphs_;
-  CallShape call_;               // extents of the call uploaded
-  std::int64_t batch_ = 0;       // its samples
-  bool prefix_is_kept_ = false;  // the cache holds the prefix of the call uploaded
+  CallShape call_;                     // extents of the call uploaded
+  std::int64_t batch_ = 0;             // its samples
+  bool prefix_is_kept_ = false;        // the cache holds the prefix of the call uploaded
+  std::optional<std::uint64_t> seed_;  // of noise that is yet to be drawn
 };
 
 }  // namespace nervus

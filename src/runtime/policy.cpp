@@ -35,7 +35,7 @@ struct Policy::Implementation {
   ActionChunk infer(const Inputs& inputs, const InferOptions& options, bool robot_units, StageTimes times) {
     const std::size_t schedule = engine.schedule_of(options.steps);
     timed(times, "total", [&] {
-      timed(times, "preprocess", [&] { engine.upload(inputs, options); });
+      timed(times, "preprocess", [&] { engine.begin(inputs, options); });
       engine.run(schedule, options.keep_prefix);
     });
     Array actions = timed(times, "total", [&] { return engine.actions(); });

@@ -83,9 +83,12 @@ void Buffers::upload_images(Device& device, const Array& values) const {
   upload_finite(device, images, "images", values);
 }
 
-void Buffers::upload_state(Device& device, const Array& state_values, const Array& noise_values) const {
-  upload_finite(device, all_state_, "state", state_values);
-  upload_finite(device, all_noise_, "noise", noise_values);
+void Buffers::upload_state(Device& device, const Array& values) const {
+  upload_finite(device, all_state_, "state", values);
+}
+
+void Buffers::upload_noise(Device& device, const Array& values) const {
+  upload_finite(device, all_noise_, "noise", values);
 }
 
 void Buffers::upload(Device& device, const Plan& p) const {

@@ -36,7 +36,8 @@ class Buffers {
   void lay_out(const CallShape& shape);
   // Copy a call's tensors to the first rows of their buffers. Throw Error(input) where a value is not finite.
   void upload_images(Device& device, const Array& values) const;
-  void upload_state(Device& device, const Array& state_values, const Array& noise_values) const;
+  void upload_state(Device& device, const Array& values) const;
+  void upload_noise(Device& device, const Array& values) const;
   // Copies the plan of the call laid out.
   void upload(Device& device, const Plan& plan) const;
 

@@ -56,7 +56,7 @@ void LingBot::attach(Ops& ops) {
 CallShape LingBot::upload(Device& device, const Presence& presence, const Inputs& inputs, const Array& noise) {
   Plan plan = make_plan(config_, geometry_, layout_, shapes_, presence);
   buffers_->upload_images(device, inputs.images);
-  buffers_->upload_state(device, inputs.state, noise);
+  upload_state(device, inputs.state, noise);
   plan_ = std::move(plan);
   lay_out(plan_.shape);
   buffers_->upload(device, plan_);
@@ -64,7 +64,8 @@ CallShape LingBot::upload(Device& device, const Presence& presence, const Inputs
 }
 
 void LingBot::upload_state(Device& device, const Array& state, const Array& noise) {
-  buffers_->upload_state(device, state, noise);
+  buffers_->upload_state(device, state);
+  if (!noise.bytes.empty()) buffers_->upload_noise(device, noise);
 }
 
 void LingBot::vision() { vision_->run(*ops_, *buffers_); }

@@ -28,6 +28,7 @@ class LingBot : public Model {
   void lay_out(const CallShape& shape) override { buffers_->lay_out(shape); }
   CallShape upload(Device& device, const Presence& presence, const Inputs& inputs, const Array& noise) override;
   void upload_state(Device& device, const Array& state, const Array& noise) override;
+  void upload_noise(Device& device, const Array& noise) override { buffers_->upload_noise(device, noise); }
   void vision() override;
   void prefix() override;
   void denoise(std::size_t schedule) override;
