@@ -37,7 +37,7 @@ PARTS = (
     ("capi", ("src/capi/", "include/nervus/nervus.h"), None),
     ("serve", ("src/serve/", "include/nervus/server.h", "cli/serve"), None),
     ("python", ("python/",), None),
-    ("core", ("src/", "include/"), 8250),
+    ("core", ("src/", "include/"), 8450),
     ("bench", ("cli/bench",), 620),
     ("cli", ("cli/",), 2150),
 )
