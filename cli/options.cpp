@@ -46,14 +46,15 @@ namespace {
 template <typename Value>
 void add_device_options(CLI::App& verb, PolicyOptions& options, Value& precision, Value& attention) {
   add_option(verb, "--device", options.device, "NAME", "Where to compute");
-  add_option(verb, "--precision", precision, "f32|bf16|fp8",
+  add_option(verb, "--precision", precision, "f32|bf16|fp8|int8",
              "How weights and activations are held: f32 is exact to float32 rounding, bf16 takes half the memory and "
-             "time, fp8 is bf16 with 8-bit weights and inputs for the linears that a recipe names");
-  add_option(verb, "--recipe", options.recipe, "FILE",
-             "Of fp8: fp8 (the default: vision and language model), fp8-all (the action expert too) or a .json with "
-             "rules");
+             "time, fp8 and int8 are bf16 with 8-bit weights and inputs for the linears that a recipe names");
+  add_option(
+      verb, "--recipe", options.recipe, "FILE",
+      "Of fp8 and int8: fp8, int8 (the defaults: where 8 bits cost the least accuracy), fp8-all, int8-all (every "
+      "block) or a .json with rules");
   add_option(verb, "--calibration", options.calibration, "FILE",
-             "Of fp8: the ranges of what enters each linear, as 'nervus calibrate' writes them");
+             "Of linears in f8_e4m3: the ranges of what enters each linear, as 'nervus calibrate' writes them");
   add_option(verb, "--attention", attention, "auto|fast|plain",
              "Which attention kernels: auto takes the fast ones where they have the shape, fast refuses what they "
              "lack, plain takes the one for any shape; a CPU has one alone");

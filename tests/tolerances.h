@@ -10,7 +10,7 @@ namespace nervus {
 enum class Metric {
   element,  // largest |y - r| / |r| (both below `floor` in size: equal enough)
   tensor,   // largest |y - r| / largest |r|
-  code,     // of e4m3: the share of elements that differ, none by more than one code
+  code,     // of 8 bits: the share of elements that differ, none by more than one code
 };
 
 struct Tolerance {
@@ -30,6 +30,12 @@ constexpr Tolerance tolerances[] = {
     {"linear_add", DType::f32, Metric::tensor, 3e-6, "as linear"},
     {"linear_e4m3", DType::f32, Metric::tensor, 5e-3, "sums of 14 bits in a matrix unit, biases in bf16"},
     {"linear_e4m3", DType::bf16, Metric::tensor, 1.2e-2, "the same, and an ulp of bf16"},
+    {"linear_int8", DType::f32, Metric::tensor, 1e-6, "sums are exact; a scale an output and one a row"},
+    {"linear_int8", DType::bf16, Metric::tensor, 8e-3, "an ulp of bf16: a value between two may round either way"},
+    {"linear_add_int8", DType::f32, Metric::tensor, 1e-6, "as linear_int8"},
+    {"rms_norm", DType::i8, Metric::code, 2e-3, "a float32 error crosses the middle between two codes"},
+    {"gather_rows", DType::i8, Metric::code, 1e-3, "times 1 / scale in place of over scale"},
+    {"row_scales", DType::f32, Metric::element, 2e-6, "the largest of a row, of values within rms_norm's tolerance"},
     {"linear_add_e4m3", DType::f32, Metric::tensor, 5e-3, "as linear_e4m3"},
     {"rms_norm", DType::f32, Metric::element, 1e-6, "a float32 sum of squares, all positive"},
     {"rms_norm", DType::bf16, Metric::element, 8e-3, "an ulp of bf16: a value between two may round either way"},

@@ -52,9 +52,9 @@ typedef void (*nervus_progress)(int64_t done, int64_t total, const char* what, v
 typedef struct nervus_load_options {
   size_t size;
   const char* device;        /* "cpu" (default), "cuda:0" */
-  const char* precision;     /* "bf16" (default), "f32", "fp8" */
-  const char* recipe;        /* of fp8: "fp8" (default), "fp8-all" or a .json */
-  const char* calibration;   /* of fp8: the file that `nervus calibrate` writes */
+  const char* precision;     /* "bf16" (default), "f32", "fp8", "int8" */
+  const char* recipe;        /* of fp8, int8: "fp8", "fp8-all", "int8", "int8-all" or a .json */
+  const char* calibration;   /* of linears in e4m3: what `nervus calibrate` writes */
   const char* attention;     /* "auto" (default), "fast", "plain" */
   const char* robot;         /* whose joints: "aloha", "robotwin"; default: the model's own order and units */
   const char* norm_stats;    /* default: norm_stats.json beside the checkpoint, if a robot is named */

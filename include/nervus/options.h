@@ -12,11 +12,15 @@
 namespace nervus {
 
 // How weights and activations are held. f32 agrees with the reference to float32 rounding; bf16 halves
-// memory and time (residual streams, norms, softmax and results stay in float32); fp8 is bf16 but for the linears that
-// a recipe names, whose weights and inputs are 8-bit floats (e4m3).
-enum class Precision { f32, bf16, fp8 };
+// memory and time (residual streams, norms, softmax and results stay in float32). fp8 and int8 are bf16 but for the
+// linears that a recipe names, whose weights and inputs have 8 bits: floats (e4m3), whose inputs have the range that a
+// calibration found, or integers, of which every row of the inputs has its own. They differ in the default recipe.
+enum class Precision { f32, bf16, fp8, int8 };
 
-// "f32", "bf16" or "fp8". Throws Error(usage) naming the known ones.
+// Whether recipes go with it.
+constexpr bool has_recipe(Precision precision) { return precision == Precision::fp8 || precision == Precision::int8; }
+
+// "f32", "bf16", "fp8" or "int8". Throws Error(usage) naming the known ones.
 Precision precision_from(const std::string& name);
 const char* name_of(Precision precision) noexcept;
 
@@ -52,8 +56,8 @@ using ProgressFunction = std::function<void(std::int64_t done, std::int64_t tota
 struct LoadOptions {
   std::string device = "cpu";
   Precision precision = Precision::bf16;
-  std::string recipe;                 // of fp8: "fp8", "fp8-all" or the path of a .json; empty: "fp8"
-  std::filesystem::path calibration;  // of fp8: the ranges of inputs, as calibrate() writes them
+  std::string recipe;  // of fp8 and int8: "fp8", "fp8-all", "int8", "int8-all" or a .json; empty: as the precision
+  std::filesystem::path calibration;  // of linears in e4m3: the ranges of inputs, as calibrate() writes them
   Attention attention = Attention::automatic;
   int threads = 0;         // CPU threads; 0: all cores this process may use
   std::vector<int> steps;  // every step count that will be asked for, 1 to 1000; empty: the checkpoint's num_steps

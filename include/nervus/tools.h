@@ -60,7 +60,7 @@ struct StageError {
   std::string stage;     // "prefix.embeddings", "prefix.3.key", "velocity.t0.3", "actions.10"
   double error = 0;      // largest |found - expected| / largest |expected|; 0 if both are zero
   double cosine = 1;     // smallest over the batch
-  double tolerance = 0;  // on `error` in f32; on 1 - cosine in bf16 and fp8
+  double tolerance = 0;  // on `error` in f32; otherwise on 1 - cosine
   bool passed = false;
 };
 
@@ -74,7 +74,7 @@ struct VerifyReport {
 VerifyReport verify(const std::filesystem::path& directory, const std::filesystem::path& case_directory,
                     const LoadOptions& options = {});
 
-// ---- calibrate: how large the inputs of each linear are, which is what fp8 scales them by
+// ---- calibrate: how large the inputs of each linear are, which is what linears in e4m3 scale them by
 using Sample = std::variant<Inputs, Observation>;
 
 struct CalibrateOptions {
@@ -89,10 +89,10 @@ struct CalibrateOptions {
 // What entered one linear.
 struct LinearRange {
   std::string linear;       // its (first) tensor in the checkpoint
-  double range = 0;         // fp8's scale is range / 448
+  double range = 0;         // e4m3's scale is range / 448
   double largest = 0;       // |x| seen
   std::int64_t values = 0;  // seen
-  std::int64_t beyond = 0;  // of them, with |x| > range: fp8 stores them as the range
+  std::int64_t beyond = 0;  // of them, with |x| > range: e4m3 stores them as the range
 };
 
 struct CalibrationReport {

@@ -74,8 +74,8 @@ class Kernels {
   // y [T, D] = x * Phi(x), the exact (erf) GELU
   virtual void gelu(const Tensor& y, const Tensor& x) = 0;
 
-  // y [T, D] = x[index[r]], converted to y's type; index i32 [1, T], or empty for r itself. A row whose index is
-  // negative stays as it is.
+  // y [T, D] = x[index[r]], converted to y's type (in i8 with the scale of each row); index i32 [1, T], or empty for r
+  // itself. A row whose index is negative stays as it is.
   virtual void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) = 0;
 
   // x [T, D] f32 -= dt * v [T, D] f32

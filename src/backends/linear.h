@@ -13,7 +13,8 @@
 
 namespace nervus {
 
-// How the rows entering a linear are written: x is stored as x / scale, rounded to nearest even and saturated.
+// How the rows entering a linear are written: x is stored as x / scale, rounded to nearest even and saturated. In i8
+// each row has a scale of its own instead (core/int8.h).
 struct Encoding {
   DType dtype = DType::f32;
   float scale = 1;
@@ -25,7 +26,8 @@ struct Encoding {
 inline Encoding encoding_of(const Tensor& x) { return {x.dtype, x.scale, x.tiled}; }
 
 // Linears, by name, that are held in another format than the activation type. Of one in e4m3 the input has the scale
-// given here; the weight is stored in e4m3 too, each output's row over a scale of its own: its largest |w| / 448.
+// given here; the weight is stored in e4m3 too, each output's row over a scale of its own: its largest |w| / 448. Of
+// one in i8 every row of the input, and every output's of the weight, has its own: its largest |x| / 127.
 using Formats = std::map<std::string, Encoding>;
 
 struct Heads {

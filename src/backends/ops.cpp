@@ -118,9 +118,9 @@ Tensor Ops::attention(const Tensor& q, const KeyValues& cache, const Tensor& ran
   check_shape(q, q.rows, heads.query * heads.size, "q");
   check(q.dtype == activation_, "attention: q has the activation type");
   check_shape(ranges, q.rows, 4, "ranges");
-  const Tensor y = allocate(encoding, q.rows, q.columns);
+  const Tensor y = allocate(written(encoding), q.rows, q.columns);
   if (q.rows > 0) kernels_->attention(y, q, cache, ranges, heads);
-  return y;
+  return encode(y, encoding);
 }
 
 Tensor Ops::swiglu(const Tensor& x, const Encoding& encoding) {
@@ -130,9 +130,9 @@ Tensor Ops::swiglu(const Tensor& x, const Encoding& encoding) {
 
 Tensor Ops::map(void (Kernels::*kernel)(const Tensor&, const Tensor&), const Tensor& x, std::int64_t columns,
                 const Encoding& encoding) {
-  const Tensor y = allocate(encoding, x.rows, columns);
+  const Tensor y = allocate(written(encoding), x.rows, columns);
   if (x.rows > 0) (kernels_->*kernel)(y, x);
-  return y;
+  return encode(y, encoding);
 }
 
 Tensor Ops::gather_rows(const Tensor& x, const Tensor& index, const Encoding& encoding) {

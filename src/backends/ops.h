@@ -27,6 +27,7 @@ class Ops {
     x.rows = rows;
     x.scale = encoding.scale;
     x.tiled = encoding.tiled;
+    if (encoding.dtype == DType::i8) x.row_scales = static_cast<float*>(allocate(DType::f32, 1, rows).data);
     return x;
   }
 
@@ -59,6 +60,11 @@ class Ops {
   void euler_step(const Tensor& x, const Tensor& v, float dt);
 
  private:
+  // How a kernel writes what is to have `encoding`: an i8 row needs its largest |x| first, which only the kernels of
+  // rms_norm and gather_rows know before they write.
+  Encoding written(const Encoding& encoding) const {
+    return encoding.dtype == DType::i8 ? Encoding{activation_} : encoding;
+  }
   // What an elementwise kernel makes of x: [x.rows, columns].
   Tensor map(void (Kernels::*kernel)(const Tensor&, const Tensor&), const Tensor& x, std::int64_t columns,
              const Encoding& encoding);

@@ -12,7 +12,7 @@ Linear PlanningDevice::make_linear(const LinearSource& source) {
   if (source.read_bias) shapes.read_bias = [](float*) {};
   const Linear w = begin_linear(shapes);
   memory_ += w.inputs * w.outputs * static_cast<std::int64_t>(size_of(w.input.dtype));
-  if (w.input.dtype == DType::e4m3) memory_ += w.outputs * static_cast<std::int64_t>(sizeof(float));
+  if (size_of(w.input.dtype) == 1) memory_ += w.outputs * static_cast<std::int64_t>(sizeof(float));
   linears_.push_back({w.name, w.input.dtype});
   return w;
 }

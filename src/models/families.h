@@ -42,7 +42,8 @@ struct Family {
   // config.json of a preset for synthetic checkpoints; empty if the family has no preset of that name.
   std::string (*preset)(const std::string& name);
   std::vector<std::string> presets;
-  // A recipe of formats (quant/recipe.h) as JSON; empty if the family has none of that name. The first is the default.
+  // A recipe of formats (quant/recipe.h) as JSON; empty if the family has none of that name. Each precision that has
+  // recipes has one of its own name, the default.
   std::string (*recipe)(const std::string& name);
   std::vector<std::string> recipes;
 };

@@ -38,8 +38,12 @@ Recipe::Rule read_rule(const Json& value, const std::string& where) {
     fail(ErrorKind::checkpoint, where, ": expected only linears and format, found ", in_quotes(name));
   }
   const std::string format = fields.text("format");
-  if (format != "bf16" && format != name_of(DType::e4m3)) fields.refuse("format", "\"bf16\" or \"f8_e4m3\"");
-  return {fields.text("linears"), format != "bf16"};
+  Recipe::Rule rule{fields.text("linears"), std::nullopt};
+  for (const DType dtype : {DType::e4m3, DType::i8}) {
+    if (format == name_of(dtype)) rule.format = dtype;
+  }
+  if (!rule.format && format != "bf16") fields.refuse("format", R"("bf16", "f8_e4m3" or "i8")");
+  return rule;
 }
 
 }  // namespace
@@ -55,16 +59,16 @@ Recipe parse_recipe(std::string_view text, const std::string& file) {
 }
 
 Formats formats_of(const Recipe& recipe, const std::vector<std::string>& linears, const Calibration* calibration) {
-  std::vector<std::string> chosen;
+  std::map<std::string, DType> chosen;
   std::vector<bool> used(recipe.rules.size());
   for (const std::string& linear : linears) {
-    bool e4m3 = false;
+    std::optional<DType> format;
     for (std::size_t i = 0; i < recipe.rules.size(); ++i) {
       if (!matches(recipe.rules[i].linears, linear)) continue;
       used[i] = true;
-      e4m3 = recipe.rules[i].e4m3;
+      format = recipe.rules[i].format;
     }
-    if (e4m3) chosen.push_back(linear);
+    if (format) chosen[linear] = *format;
   }
   if (const auto idle = std::ranges::find(used, false); idle != used.end()) {
     const auto rule = static_cast<std::size_t>(idle - used.begin());
@@ -73,8 +77,9 @@ Formats formats_of(const Recipe& recipe, const std::vector<std::string>& linears
          in_quotes(linears.empty() ? "" : linears.front()));
   }
   Formats formats;
-  for (const std::string& linear : chosen) {
-    formats[linear] = {DType::e4m3, calibration ? calibration->range_of(linear) / Float8::largest : 1.0f};
+  for (const auto& [linear, format] : chosen) {
+    const bool calibrated = format == DType::e4m3 && calibration != nullptr;
+    formats[linear] = {format, calibrated ? calibration->range_of(linear) / Float8::largest : 1.0f};
   }
   return formats;
 }

@@ -1,6 +1,7 @@
 // Recipe: which linears are held in which format, as data.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,14 +15,15 @@ namespace nervus {
 // activation type.
 struct Recipe {
   struct Rule {
-    std::string linears;  // a name in which '*' stands for any characters
-    bool e4m3 = false;    // or else the activation type
+    std::string linears;          // a name in which '*' stands for any characters
+    std::optional<DType> format;  // e4m3 or i8; none: the activation type
   };
   std::string file;  // named in errors
   std::vector<Rule> rules;
 };
 
-// {"version": 1, "rules": [{"linears": "*.mlp.*", "format": "f8_e4m3"}]}, where a format is "f8_e4m3" or "bf16".
+// {"version": 1, "rules": [{"linears": "*.mlp.*", "format": "f8_e4m3"}]}, where a format is "f8_e4m3", "i8" or
+// "bf16".
 // Throws Error(checkpoint) that names `file` and rule.
 Recipe parse_recipe(std::string_view text, const std::string& file);
 

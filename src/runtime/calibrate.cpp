@@ -12,8 +12,9 @@ namespace nervus {
 namespace {
 
 void check_options(const CalibrateOptions& options, std::size_t count) {
-  if (options.load.precision == Precision::fp8) {
-    fail(ErrorKind::usage, "calibrate: expected the precision f32 or bf16, found fp8, which a calibration is for");
+  if (has_recipe(options.load.precision)) {
+    fail(ErrorKind::usage, "calibrate: expected the precision f32 or bf16, found ", name_of(options.load.precision),
+         ", which a calibration is for");
   }
   if (!(options.percentile >= 50 && options.percentile <= 100)) {
     fail(ErrorKind::usage, "percentile: expected 50 to 100, found ", options.percentile);

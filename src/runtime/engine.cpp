@@ -50,8 +50,8 @@ std::unique_ptr<Device> open_device(const LoadOptions& options, bool fuse) {
   if (options.threads < 0 || options.threads > 1024) {
     fail(ErrorKind::usage, "threads: expected 0 (all cores) to 1024, found ", options.threads);
   }
-  // Of fp8 a device is told by use_formats; its activations are bf16.
-  const Precision precision = options.precision == Precision::fp8 ? Precision::bf16 : options.precision;
+  // Of 8 bits a device is told by use_formats; its activations are bf16.
+  const Precision precision = has_recipe(options.precision) ? Precision::bf16 : options.precision;
   if (const auto ordinal = cuda_ordinal(options.device)) {
     return make_cuda_device(precision, *ordinal, fuse, options.attention);
   }
@@ -106,9 +106,11 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   const ModelShape& shape = description.shape;
   steps_ = complete_steps(options.steps, shape);
   if (!device_) device_ = open_device(options);
-  if (options.precision == Precision::fp8 && !device_->multiplies(DType::e4m3)) {
-    fail(ErrorKind::unsupported, "precision 'fp8': device '", options.device,
-         "' has no 8-bit products; use --precision bf16, or a device that has");
+  for (const auto& [linear, encoding] : formats_for(checkpoint_, family, description, options, false)) {
+    if (device_->multiplies(encoding.dtype)) continue;
+    fail(ErrorKind::unsupported, "precision '", name_of(options.precision), "': device '", options.device,
+         "' has no products of ", name_of(encoding.dtype), ", in which ", linear,
+         " is to be; use --precision bf16, or a device that has");
   }
   device_->use_formats(formats_for(checkpoint_, family, description, options, !dry));
   model_ = family.load(checkpoint_, *device_,

@@ -1,5 +1,7 @@
 #include "runtime/formats.h"
 
+#include <algorithm>
+
 #include "backends/planning_device.h"
 #include "checkpoint/file.h"
 #include "core/message.h"
@@ -11,8 +13,8 @@ namespace {
 
 constexpr std::uint64_t longest_recipe = std::uint64_t{1} << 20;
 
-Recipe find_recipe(const Family& family, std::string name) {
-  if (name.empty()) name = family.recipes.front();
+Recipe find_recipe(const Family& family, const LoadOptions& options) {
+  const std::string name = options.recipe.empty() ? name_of(options.precision) : options.recipe;
   if (name.ends_with(".json")) return parse_recipe(read_text(name, longest_recipe), name);
   const std::string text = family.recipe(name);
   if (!text.empty()) return parse_recipe(text, "recipe '" + name + "'");
@@ -32,20 +34,23 @@ CalibrationSubject calibration_subject(const Checkpoint& checkpoint, const Famil
 
 Formats formats_for(const Checkpoint& checkpoint, const Family& family, const ModelDescription& description,
                     const LoadOptions& options, bool scaled) {
-  if (options.precision != Precision::fp8) {
+  if (!has_recipe(options.precision)) {
     if (options.recipe.empty() && options.calibration.empty()) return {};
-    fail(ErrorKind::usage, "a recipe and a calibration go with the precision fp8, found ", name_of(options.precision));
+    fail(ErrorKind::usage, "a recipe and a calibration go with the precisions fp8 and int8, found ",
+         name_of(options.precision));
   }
-  const Recipe recipe = find_recipe(family, options.recipe);
+  const Recipe recipe = find_recipe(family, options);
   const CalibrationSubject subject = calibration_subject(checkpoint, family, description);
   if (!options.calibration.empty()) {
     const Calibration calibration = read_calibration(options.calibration, subject);
     return formats_of(recipe, subject.linears, &calibration);
   }
   Formats formats = formats_of(recipe, subject.linears, nullptr);
-  if (!scaled || formats.empty()) return formats;
+  const bool calibrated = std::ranges::any_of(formats, [](const auto& f) { return f.second.dtype == DType::e4m3; });
+  if (!scaled || !calibrated) return formats;
   const std::string directory = checkpoint.directory().string(), file = directory + "/calibration.json";
-  fail(ErrorKind::usage, "precision 'fp8': expected a calibration, the ranges of what enters each linear, found none: ",
+  fail(ErrorKind::usage, "precision '", name_of(options.precision),
+       "': expected a calibration, the ranges of what enters each linear, found none: ",
        "run `nervus calibrate --checkpoint ", directory, " --inputs SAMPLE... --device ", options.device, " --out ",
        file, "`, then add --calibration ", file);
 }

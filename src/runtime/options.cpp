@@ -11,13 +11,15 @@ namespace nervus {
 namespace {
 
 // In the order of their enumerations.
-constexpr std::array precisions = {"f32", "bf16", "fp8"}, attentions = {"auto", "fast", "plain"};
+constexpr std::array precisions = {"f32", "bf16", "fp8", "int8"};
+constexpr std::array attentions = {"auto", "fast", "plain"};
 
-template <typename Value>
-Value value_named(const char* what, const std::array<const char*, 3>& words, const std::string& name) {
+template <typename Value, std::size_t N>
+Value value_named(const char* what, const std::array<const char*, N>& words, const std::string& name) {
   const auto word = std::ranges::find(words, name);
   if (word != words.end()) return static_cast<Value>(word - words.begin());
-  fail(ErrorKind::usage, what, ": expected ", words[0], ", ", words[1], " or ", words[2], ", found '", name, "'");
+  const std::vector<std::string> all(words.begin(), words.end() - 1);
+  fail(ErrorKind::usage, what, ": expected ", joined(all), " or ", words.back(), ", found '", name, "'");
 }
 
 }  // namespace

@@ -49,9 +49,8 @@ double time_product(const LoadOptions& options, const Product& product) {
     const std::int64_t count = product.inputs * product.outputs;
     convert(DType::f32, random_values(0, count, 0.02f).data(), to, target, count);
   };
-  if (options.precision == Precision::fp8 && device->multiplies(DType::e4m3)) {
-    device->use_formats({{source.name, {.dtype = DType::e4m3, .scale = 0.02f}}});
-  }
+  const Encoding format = options.precision == Precision::int8 ? Encoding{DType::i8} : Encoding{DType::e4m3, 0.02f};
+  if (has_recipe(options.precision) && device->multiplies(format.dtype)) device->use_formats({{source.name, format}});
   const Linear linear = device->make_linear(source);
   const Tensor host =
       device->constant(product.rows, product.inputs, random_values(1, product.rows * product.inputs, 1.0f));

@@ -20,24 +20,26 @@ const Tolerance& tolerance_of(const std::string& op, DType output) {
   throw std::out_of_range("tolerances.h has no row for " + op);
 }
 
-// The place of a value of e4m3 among all of them.
-int code_of(float value) {
+// The place of a stored value of an 8-bit format among all of them.
+int code_of(DType dtype, float value) {
+  if (dtype == DType::i8) return static_cast<int>(value);
   const Float8 code = to_float8(value);
   return code.bits & 0x80 ? -(code.bits & 0x7f) : code.bits;
 }
 
-double code_difference(const std::vector<float>& found, const std::vector<float>& expected) {
+double code_difference(DType dtype, const std::vector<float>& found, const std::vector<float>& expected) {
   std::int64_t differ = 0;
   for (std::size_t i = 0; i < found.size(); ++i) {
-    const int distance = std::abs(code_of(found[i]) - code_of(expected[i]));
+    const int distance = std::abs(code_of(dtype, found[i]) - code_of(dtype, expected[i]));
     if (distance > 1) return std::numeric_limits<double>::infinity();
     differ += distance;
   }
   return static_cast<double>(differ) / static_cast<double>(found.size());
 }
 
-double difference(const std::vector<float>& found, const std::vector<float>& expected, Metric metric) {
-  if (metric == Metric::code) return code_difference(found, expected);
+double difference(const std::vector<float>& found, const std::vector<float>& expected, const Tolerance& tolerance) {
+  const Metric metric = tolerance.metric;
+  if (metric == Metric::code) return code_difference(tolerance.output, found, expected);
   double largest = 0.0;
   for (const float value : expected) largest = std::max(largest, std::abs(static_cast<double>(value)));
   double worst = 0.0;
@@ -142,7 +144,7 @@ void check_close(const std::string& op, DType output, const std::vector<float>& 
   const Tolerance& tolerance = tolerance_of(op, output);
   INFO(op);
   REQUIRE(found.size() == expected.size());
-  CHECK(difference(found, expected, tolerance.metric) <= tolerance.bound);
+  CHECK(difference(found, expected, tolerance) <= tolerance.bound);
 }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
@@ -154,6 +156,16 @@ Tensor Lab::e4m3_output(std::int64_t rows, std::int64_t columns) {
   y.scale = test_scale;
   return y;
 }
+
+Tensor Lab::int8_output(std::int64_t rows, std::int64_t columns) {
+  Tensor y{device_.allocate(rows * columns), DType::i8, rows, columns};
+  const std::vector<std::int8_t> poison(static_cast<std::size_t>(y.count()), std::int8_t{-128});
+  device_.upload(y, poison.data());
+  y.row_scales = static_cast<float*>(output(DType::f32, 1, rows).data);
+  return y;
+}
+
+std::vector<float> Lab::row_scales(const Tensor& x) { return values({x.row_scales, DType::f32, 1, x.rows}); }
 
 namespace {
 
@@ -167,7 +179,7 @@ void compare(const std::string& op, std::optional<DType> output, const Formats& 
     CHECK_FALSE(expected.empty());
     for (const Candidate& candidate : candidates(precision)) {
       const auto device = candidate.make(2);
-      if (!formats.empty() && !device->multiplies(DType::e4m3)) continue;
+      if (!formats.empty() && !device->multiplies(formats.begin()->second.dtype)) continue;
       device->use_formats(formats);
       Lab lab(*device, seed);
       const std::vector<float> found = body(lab);
@@ -186,6 +198,10 @@ void check_against_reference(const std::string& op, bool f32_output, const Body&
 
 void check_e4m3(const std::string& op, std::optional<DType> output, const Body& body) {
   compare(op, output, {{"weight", {DType::e4m3, test_scale}}}, body);
+}
+
+void check_int8(const std::string& op, std::optional<DType> output, const Body& body) {
+  compare(op, output, {{"weight", {DType::i8}}}, body);
 }
 
 }  // namespace nervus

@@ -32,10 +32,13 @@ class Lab {
   // Filled with NaN.
   Tensor output(DType dtype, std::int64_t rows, std::int64_t columns);
   Tensor e4m3_output(std::int64_t rows, std::int64_t columns);  // over test_scale
+  // Filled with a code that no kernel writes, its rows' scales with NaN.
+  Tensor int8_output(std::int64_t rows, std::int64_t columns);
   // A weight of deviation 1 / sqrt(inputs), so that outputs are near 1.
   Linear linear(std::int64_t inputs, std::int64_t outputs, bool bias, bool full_output = false);
 
   std::vector<float> values(const Tensor& x);  // as stored, not times the scale
+  std::vector<float> row_scales(const Tensor& x);
   std::vector<float> random_values(std::int64_t count, float deviation, float mean = 0.0f);
 
  private:
@@ -72,5 +75,7 @@ void check_against_reference(const std::string& op, bool f32_output, const Body&
 // `output` is that of what the body returns, or empty for the activation type.
 constexpr float test_scale = 0.0117f;
 void check_e4m3(const std::string& op, std::optional<DType> output, const Body& body);
+// The same in int8.
+void check_int8(const std::string& op, std::optional<DType> output, const Body& body);
 
 }  // namespace nervus

@@ -5,18 +5,22 @@
 #include <cstddef>
 #include <cstring>
 
+#include "core/int8.h"
 #include "core/workspace.h"
 #include "reference/kernels.h"
 
 namespace nervus {
 namespace {
 
-// Rounds a row to e4m3 over the scale that takes its largest |w| to 448.
-void quantise(float* row, std::int64_t count) {
+// Rounds a row to an 8-bit format over the scale that takes its largest |w| to the format's.
+void quantise(DType format, float* row, std::int64_t count) {
   float largest = 0;
   for (std::int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(row[i]));
-  const float scale = largest > 0 ? largest / Float8::largest : 1.0f;
-  for (std::int64_t i = 0; i < count; ++i) row[i] = scale * to_float(to_float8(row[i] / scale));
+  const bool integer = format == DType::i8;
+  const float scale = integer ? int8_scale(largest) : largest > 0 ? largest / Float8::largest : 1.0f;
+  for (std::int64_t i = 0; i < count; ++i) {
+    row[i] = scale * (integer ? to_int8(row[i], scale) : to_float(to_float8(row[i] / scale)));
+  }
 }
 
 class ReferenceDevice final : public Device {
@@ -27,17 +31,19 @@ class ReferenceDevice final : public Device {
   std::string description() const override { return "reference"; }
   Kernels& kernels() override { return kernels_; }
   DType activation() const override { return activation_; }
-  bool multiplies(DType dtype) const override { return dtype == activation_ || dtype == DType::e4m3; }
+  bool multiplies(DType dtype) const override { return dtype == activation_ || size_of(dtype) == 1; }
 
   Linear make_linear(const LinearSource& source) override {
     Linear w = begin_linear(source);
     auto weight = std::make_shared<ReferenceWeight>(static_cast<std::size_t>(w.inputs * w.outputs));
-    const bool quantised = w.input.dtype == DType::e4m3;
+    const bool quantised = size_of(w.input.dtype) == 1;
     const DType read = quantised ? DType::bf16 : activation_;
     std::vector<std::byte> bytes(weight->size() * size_of(read));
     source.read_weight(read, bytes.data());
     convert_to_float(read, bytes.data(), weight->data(), w.inputs * w.outputs);
-    for (std::int64_t n = 0; quantised && n < w.outputs; ++n) quantise(weight->data() + n * w.inputs, w.inputs);
+    for (std::int64_t n = 0; quantised && n < w.outputs; ++n) {
+      quantise(w.input.dtype, weight->data() + n * w.inputs, w.inputs);
+    }
     w.weight = weight;
     return w;
   }

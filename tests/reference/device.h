@@ -9,7 +9,7 @@
 namespace nervus {
 
 // Weights and activations are rounded to `precision` where a backend rounds them; all arithmetic is float64. Linears in
-// e4m3 have inputs and weights rounded to it.
+// e4m3 or i8 have inputs and weights rounded to it.
 std::unique_ptr<Device> make_reference_device(Precision precision);
 
 }  // namespace nervus

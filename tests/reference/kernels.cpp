@@ -1,13 +1,17 @@
 #include "reference/kernels.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include "core/int8.h"
 
 namespace nervus {
 namespace {
 
 double get(const Tensor& x, std::int64_t row, std::int64_t column) {
   const std::int64_t i = row * x.columns + column;
+  if (x.dtype == DType::i8) return static_cast<double>(x.row_scales[row]) * x.as<std::int8_t>()[i];
   if (x.dtype == DType::e4m3) return static_cast<double>(x.scale) * to_float(x.as<Float8>()[i]);
   return x.dtype == DType::bf16 ? to_float(x.as<BFloat16>()[i]) : x.as<float>()[i];
 }
@@ -23,11 +27,28 @@ std::int32_t index_at(const Tensor& x, std::int64_t row, std::int64_t column) {
   return x.as<std::int32_t>()[row * x.columns + column];
 }
 
+// Row r of y becomes value(c).
+template <typename Value>
+void set_row(const Tensor& y, std::int64_t r, const Value& value) {
+  if (y.dtype != DType::i8) {
+    for (std::int64_t c = 0; c < y.columns; ++c) set(y, r, c, value(c));
+    return;
+  }
+  std::vector<float> row;
+  float largest = 0;
+  for (std::int64_t c = 0; c < y.columns; ++c) {
+    row.push_back(static_cast<float>(value(c)));
+    largest = std::max(largest, std::abs(row.back()));
+  }
+  y.row_scales[r] = int8_scale(largest);
+  for (std::int64_t c = 0; c < y.columns; ++c) {
+    y.as<std::int8_t>()[r * y.columns + c] = to_int8(row[static_cast<std::size_t>(c)], y.row_scales[r]);
+  }
+}
+
 template <typename Function>
 void for_elements(const Tensor& y, const Function& function) {
-  for (std::int64_t r = 0; r < y.rows; ++r) {
-    for (std::int64_t c = 0; c < y.columns; ++c) set(y, r, c, function(r, c));
-  }
+  for (std::int64_t r = 0; r < y.rows; ++r) set_row(y, r, [&](std::int64_t c) { return function(r, c); });
 }
 
 double product(const Tensor& x, const Linear& w, std::int64_t row, std::int64_t output) {
@@ -62,9 +83,9 @@ void ReferenceKernels::rms_norm(const Tensor& y, const Tensor& h, const Norm& no
     double squares = 0.0;
     for (std::int64_t c = 0; c < h.columns; ++c) squares += get(h, r, c) * get(h, r, c);
     const double root = std::sqrt(squares / static_cast<double>(h.columns) + 1e-6);
-    for (std::int64_t c = 0; c < h.columns; ++c) {
-      set(y, r, c, get(norm.scale, 0, c) * get(h, r, c) / root + (norm.shift ? get(norm.shift, 0, c) : 0.0));
-    }
+    set_row(y, r, [&](std::int64_t c) {
+      return get(norm.scale, 0, c) * get(h, r, c) / root + (norm.shift ? get(norm.shift, 0, c) : 0.0);
+    });
   }
 }
 
@@ -141,10 +162,10 @@ void ReferenceKernels::gelu(const Tensor& y, const Tensor& x) {
 }
 
 void ReferenceKernels::gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) {
-  for_elements(y, [&](std::int64_t r, std::int64_t c) {
+  for (std::int64_t r = 0; r < y.rows; ++r) {
     const std::int64_t row = index ? index_at(index, 0, r) : r;
-    return row < 0 ? get(y, r, c) : get(x, row, c);
-  });
+    if (row >= 0) set_row(y, r, [&](std::int64_t c) { return get(x, row, c); });
+  }
 }
 
 void ReferenceKernels::euler_step(const Tensor& x, const Tensor& v, float dt) {

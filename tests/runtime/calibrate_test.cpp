@@ -87,18 +87,24 @@ TEST_CASE("wrong options of a calibration are refused in words") {
 
 TEST_CASE("fp8 is refused without products, without a calibration, and by a recipe that is none") {
   CHECK(test::error_of([] { Policy::load(test::golden("base"), {.precision = Precision::fp8}); }).second ==
-        "precision 'fp8': device 'cpu' has no 8-bit products; use --precision bf16, or a device that has");
+        "precision 'fp8': device 'cpu' has no products of f8_e4m3, in which "
+        "model.qwenvl_with_expert.qwenvl.model.layers.0.mlp.down_proj is to be; use --precision bf16, or a device that "
+        "has");
   CHECK(refusal({.precision = Precision::fp8}) ==
         "precision 'fp8': expected a calibration, the ranges of what enters each linear, found none: run `nervus "
         "calibrate --checkpoint DIRECTORY --inputs SAMPLE... --device cpu --out calibration.json`, then add "
         "--calibration calibration.json");
   CHECK(refusal({.precision = Precision::fp8, .recipe = "fp4"}) ==
-        "recipe: expected fp8, fp8-all or a file ending in .json, found 'fp4'");
+        "recipe: expected fp8, fp8-all, int8, int8-all or a file ending in .json, found 'fp4'");
   CHECK(refusal({.precision = Precision::bf16, .recipe = "fp8"}) ==
-        "a recipe and a calibration go with the precision fp8, found bf16");
+        "a recipe and a calibration go with the precisions fp8 and int8, found bf16");
   const test::TemporaryDirectory directory;
   const auto plain = directory.write("plain.json", R"({"version": 1, "rules": [{"linears": "*", "format": "bf16"}]})");
   CHECK(refusal({.precision = Precision::fp8, .recipe = plain}) == "no error");  // needs no ranges
+  CHECK(refusal({.precision = Precision::int8}) == "no error");
+  CHECK(refusal({.precision = Precision::fp8, .recipe = "int8-all"}) == "no error");
+  CHECK(
+      refusal({.precision = Precision::int8, .recipe = "fp8"}).starts_with("precision 'int8': expected a calibration"));
 }
 
 TEST_CASE("a calibration by sites covers every linear but the patch embedding") {

@@ -61,7 +61,7 @@ Family family() {
           .preset = preset_config,
           .presets = {"tiny", "lingbot-vla-4b"},
           .recipe = recipe,
-          .recipes = {"fp8", "fp8-all"}};
+          .recipes = recipe_names()};
 }
 
 }  // namespace nervus::lingbot

@@ -31,17 +31,47 @@ void add_layer(Sites& sites, const std::string& site, const std::string& name, b
   sites[site + "mlp.down_proj"] = last ? "" : mlp + "down_proj";
 }
 
+struct Rule {
+  std::string linears;
+  DType format;
+};
+
+// Name and rules of each. What the narrow ones leave out costs more accuracy in 8 bits than it saves time
+// (docs/performance.md).
+std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
+  const std::string vision = vision_root + "blocks.*", language = language_root + "layers.*", expert = expert_root;
+  const std::string merger = vision_root + "merger.mlp.0";
+  return {
+      {"fp8", {{language + ".mlp.*", DType::e4m3}}},
+      {"fp8-all",
+       {{vision, DType::e4m3}, {merger, DType::e4m3}, {language, DType::e4m3}, {expert + "layers.*", DType::e4m3}}},
+      {"int8",
+       {{vision + ".attn.qkv", DType::i8},
+        {vision + ".mlp.gate_proj", DType::i8},
+        {language + ".self_attn.q_proj", DType::i8},
+        {language + ".mlp.*", DType::i8}}},
+      {"int8-all", {{vision, DType::i8}, {merger, DType::i8}, {language, DType::i8}, {expert + "layers.*", DType::i8}}},
+  };
+}
+
 }  // namespace
 
+std::vector<std::string> recipe_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, rules] : recipes()) names.push_back(name);
+  return names;
+}
+
 std::string recipe(const std::string& name) {
-  if (name != "fp8" && name != "fp8-all") return {};
-  const auto rule = [](const std::string& linears) {
-    return concat(R"({"linears": ")", linears, R"(", "format": "f8_e4m3"})");
-  };
-  std::string rules = concat(rule(vision_root + "blocks.*"), ", ", rule(vision_root + "merger.mlp.0"), ", ",
-                             rule(language_root + "layers.*"));
-  if (name == "fp8-all") rules += ", " + rule(expert_root + "layers.*");
-  return concat(R"({"version": 1, "rules": [)", rules, "]}");
+  for (const auto& [known, rules] : recipes()) {
+    if (known != name) continue;
+    std::vector<std::string> texts;
+    for (const auto& [linears, format] : rules) {
+      texts.push_back(concat(R"({"linears": ")", linears, R"(", "format": ")", name_of(format), R"("})"));
+    }
+    return concat(R"({"version": 1, "rules": [)", joined(texts), "]}");
+  }
+  return {};
 }
 
 Sites calibration_sites(const Config& config) {

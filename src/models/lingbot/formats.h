@@ -3,14 +3,18 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "models/lingbot/config.h"
 
 namespace nervus::lingbot {
 
-// A recipe (quant/recipe.h): "fp8" holds the linears of the vision blocks, the merger's first and the language model's
-// in e4m3, "fp8-all" those of the expert's layers too. What reads pixels, states, actions and time, and what writes
-// image tokens and velocities, stays in bf16. Empty if there is none of that name.
+// The recipes (quant/recipe.h). "fp8" holds the language model's MLPs in e4m3; "int8" those, its queries, keys and
+// values, and what a norm feeds in the vision blocks, in int8; "fp8-all" and "int8-all" every linear of blocks and
+// layers, the expert's too, and the merger's first. What reads pixels, states, actions and time, and what writes image
+// tokens and velocities, stays in bf16.
+std::vector<std::string> recipe_names();
+// As JSON; empty if there is none of that name.
 std::string recipe(const std::string& name);
 
 // Sites of the format "max_abs_per_site", and the linear that each enters: "" for what is folded into constants or

@@ -86,8 +86,8 @@ void Vision::run(Ops& ops, const Buffers& buffers) const {
     x = ops.gate_up(h, w.mlp_norm, w.gate_up, w.down.input);  // [N, F]
     ops.linear_add(h, x, w.down, {}, next);
   }
-  Tensor x = ops.rms_norm(h.h, merger_norm_, merger_in_.input);
-  x = x.reshaped(rows / config_.unit(), config_.width * config_.unit());  // [N / 4, 4 D]
+  Tensor x = ops.rms_norm(h.h, merger_norm_, {ops.activation()});
+  x = ops.encode(x.reshaped(rows / config_.unit(), config_.width * config_.unit()), merger_in_.input);  // [N / 4, 4 D]
   x = ops.gelu(ops.linear(x, merger_in_), merger_out_.input);
   ops.linear_into(buffers.tokens, x, merger_out_);  // [N / 4, L]
 }
