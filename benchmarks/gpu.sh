@@ -8,6 +8,7 @@
 #   sanitize   compute-sanitizer on the kernels' tests: memcheck, racecheck, initcheck, synccheck
 #   goldens    nervus verify on every reference case, in every precision, by both attentions
 #   synth      the 4B checkpoint with outlier channels, if it is not there
+#   calibrate  the ranges of its linears' inputs over four random samples, where a precision needs them
 #   inspect    how the device computes that checkpoint
 #   bench      every precision and step count in turns, with a kept prefix, against float32
 #   attention  the fast attention kernels and the plain one in turns
@@ -19,7 +20,7 @@
 #   --build-dir DIR      (default: build-gpu)
 #   --checkpoint DIR     of LingBot-VLA-4B, made by synth (default: build-gpu/lingbot-vla-4b)
 #   --dtype f32|bf16     in which synth writes it (default: f32, 16.7 GB)
-#   --precisions "P..."  (default: "bf16")
+#   --precisions "P..."  (default: "bf16 fp8 int8"); of fp8, goldens are checked without
 #   --options "..."      more options of verify and bench, such as --recipe and --calibration
 #   --runs N             measured rounds (default: bench's own, 500)
 #   --device NAME        (default: cuda:0)
@@ -27,7 +28,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,29s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,30s/^# \{0,1\}//p' "$0"; }
 
 build="build-gpu"
 folder=
@@ -35,7 +36,7 @@ checkpoint=
 dtype=f32
 device=cuda:0
 results=benchmarks/results/gpu.json
-read -ra precisions <<<"bf16"
+read -ra precisions <<<"bf16 fp8 int8"
 options=()
 runs=()
 steps=()
@@ -63,6 +64,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 checkpoint=${checkpoint:-$build/lingbot-vla-4b}
+calibration=$checkpoint/calibration.json
+if [[ " ${precisions[*]} " = *" fp8 "* ]]; then options+=(--calibration "$calibration"); fi
 if [ -n "$folder" ]; then
   nervus=$folder/bin/nervus goldens=$folder/tests/goldens
 else
@@ -123,10 +126,9 @@ step_goldens() {
     case=$(dirname "$case")
     for precision in f32 "${precisions[@]}"; do
       for attention in auto plain; do
-        local more=()
-        if [ "$precision" != f32 ] && [ "$precision" != bf16 ]; then more=("${options[@]}"); fi
+        [ "$precision" != fp8 ] || continue  # which needs a calibration of each
         if ! "$nervus" verify --checkpoint "$case" --case "$case" --device "$device" --precision "$precision" \
-          --attention "$attention" "${more[@]}" >"$parts/verify.log" 2>&1; then
+          --attention "$attention" >"$parts/verify.log" 2>&1; then
           echo "$(basename "$case"), $precision, $attention attention: FAILED"
           cat "$parts/verify.log"
           failed=1
@@ -146,6 +148,18 @@ step_synth() {
   "$nervus" synth --preset lingbot-vla-4b --seed 1 --outliers --dtype "$dtype" --out "$checkpoint"
   # Calls are of tensors; a build of the engine alone has no tokenizer, and would refuse the file.
   rm -f "$checkpoint/tokenizer.json"
+}
+
+step_calibrate() {
+  if [ -f "$calibration" ]; then
+    echo "$calibration is there"
+    return
+  fi
+  python3 benchmarks/random_inputs.py --checkpoint "$checkpoint" --out "$parts/samples"
+  local samples=()
+  for sample in "$parts"/samples/*; do samples+=(--inputs "$sample"); done
+  "$nervus" calibrate --checkpoint "$checkpoint" "${samples[@]}" --device "$device" --precision bf16 --steps 10 \
+    --out "$calibration"
 }
 
 step_inspect() { measured inspect inspect "$checkpoint" --precision bf16 --steps 10; }
@@ -172,7 +186,7 @@ step_load() {
 
 step_peer() { python3 benchmarks/gpu_peer.py --steps 10 --json "$parts/peer.json"; }
 
-all=(build tests sanitize goldens synth inspect bench attention batch load peer)
+all=(build tests sanitize goldens synth calibrate inspect bench attention batch load peer)
 [ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")
 for step in "${steps[@]}"; do
   declare -F "step_$step" >/dev/null || { echo "gpu: no step '$step'; the steps are: ${all[*]}" >&2; exit 2; }

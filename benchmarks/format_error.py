@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""What number formats cost in accuracy, by part of the model and kind of linear, simulated on a GPU in PyTorch.
+
+    python3 benchmarks/format_error.py --checkpoint DIR [--seeds 3] [--steps 10 25 50] [--json FILE]
+
+The model is tests/reference/lingbot_reference.py in float32; linears round their inputs and weights to a format and
+multiply in float32. Needs PyTorch, safetensors and a GPU that holds the weights in float32 (17 GB for LingBot-VLA-4B).
+
+Formats: bf16; e4m3 with one scale an output of the weight, and one for the inputs that is static (the largest |x| of
+calibration samples of other seeds) or one a row (dynamic); int8 with one scale an output and one a row, plain, or
+smoothed (channels of the input divided by the square root of what they exceed the weight's by, folded into the weight).
+
+Prints, for each, the least cosine over the seeds of the prefix's keys and values and of the actions against float32.
+"""
+import argparse
+import json
+import pathlib
+import sys
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+repository = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(repository / "tests" / "reference"))
+import lingbot_reference as reference  # noqa: E402
+
+E4M3_LARGEST = 448.0
+PARTS = {"vision": "qwenvl_with_expert.qwenvl.visual.", "language": "qwenvl_with_expert.qwenvl.model.layers.",
+         "expert": "qwenvl_with_expert.qwen_expert.model.layers."}
+KINDS = {"qkv": ("attn.qkv", "q_proj", "k_proj", "v_proj"), "out": ("attn.proj", "o_proj"),
+         "gate_up": ("gate_proj", "up_proj"), "down": ("down_proj",), "merger": ("merger.mlp.0", "merger.mlp.2")}
+
+
+def round_e4m3(x, scale):
+    return (x / scale).clamp(-E4M3_LARGEST, E4M3_LARGEST).to(torch.float8_e4m3fn).float() * scale
+
+
+def round_int8(x, scale):
+    return (x / scale).round().clamp(-127, 127) * scale
+
+
+def largest(x, axis=None):
+    found = x.abs().amax() if axis is None else x.abs().amax(axis, keepdim=True)
+    return found.clamp_min(1e-20)
+
+
+class Linears:
+    """Stands in for the reference's linear: `rules` maps (part, kind) to a format; others stay float32."""
+
+    def __init__(self, weights):
+        self.weights, self.rules, self.ranges, self.observing = weights, {}, {}, False
+
+    @staticmethod
+    def place(name):
+        part = next((p for p, beginning in PARTS.items() if name.startswith(beginning)), None)
+        kind = next((k for k, ends in KINDS.items() if name.endswith(ends)), None)
+        return part, kind
+
+    def __call__(self, w, name, x):
+        weight, bias = w[name + ".weight"], w.get(name + ".bias")
+        if self.observing:
+            rows = x.flatten(0, -2)
+            seen = self.ranges.get(name)
+            now = (largest(x), largest(rows, 0)[0])
+            self.ranges[name] = now if seen is None else tuple(torch.maximum(a, b) for a, b in zip(seen, now))
+        rule = self.rules.get(self.place(name))
+        if rule is not None:
+            x, weight = getattr(self, rule)(name, x, weight)
+        return F.linear(x, weight, bias)
+
+    def bf16(self, name, x, weight):
+        return x.bfloat16().float(), weight.bfloat16().float()
+
+    def e4m3_static(self, name, x, weight):
+        scale = self.ranges[name][0] / E4M3_LARGEST
+        return round_e4m3(x, scale), round_e4m3(weight, largest(weight, 1) / E4M3_LARGEST)
+
+    def e4m3_dynamic(self, name, x, weight):
+        return round_e4m3(x, largest(x, -1) / E4M3_LARGEST), round_e4m3(weight, largest(weight, 1) / E4M3_LARGEST)
+
+    def e4m3_weights(self, name, x, weight):
+        return x.bfloat16().float(), round_e4m3(weight, largest(weight, 1) / E4M3_LARGEST)
+
+    def int8(self, name, x, weight):
+        return round_int8(x, largest(x, -1) / 127), round_int8(weight, largest(weight, 1) / 127)
+
+    def int8_smooth(self, name, x, weight):
+        channels = (self.ranges[name][1] / largest(weight, 0)[0]).sqrt()
+        channels = channels / channels.median()
+        return self.int8(name, x / channels, weight * channels)
+
+
+def recipes():
+    """Name -> rules."""
+    every = [(part, kind) for part in PARTS for kind in KINDS]
+    prefix = [place for place in every if place[0] != "expert"]
+    made = {}
+    for rule in ("e4m3_static", "bf16", "int8_smooth", "int8", "e4m3_dynamic", "e4m3_weights"):
+        made[f"vision+language {rule}"] = {p: rule for p in prefix}
+        for part in PARTS:
+            made[f"{part} {rule}"] = {p: rule for p in every if p[0] == part}
+        made[f"all {rule}"] = {p: rule for p in every}
+    for kept in KINDS:
+        made[f"vision+language but {kept} e4m3_static"] = {p: "e4m3_static" for p in prefix if p[1] != kept}
+    for part in PARTS:
+        for kind in KINDS:
+            if kind != "merger" or part == "vision":
+                made[f"{part} {kind} e4m3_static"] = {(part, kind): "e4m3_static"}
+    return made
+
+
+def make_inputs(config, seed, device):
+    """As `nervus bench` draws them: three views, 72 text tokens of which 50 count."""
+    generator = torch.Generator().manual_seed(seed)
+    side = config["resize_imgs_with_padding"][0] // config["vision_config"]["patch_size"]
+    text = config["tokenizer_max_length"]
+    random = lambda *shape: torch.randn(*shape, generator=generator)
+    inputs = (random(1, 3, side * side, 1176), torch.ones(1, 3, dtype=torch.bool),
+              torch.randint(0, 100, (1, text), generator=generator), (torch.arange(text) < 50)[None],
+              random(1, config["max_state_dim"]), random(1, config["n_action_steps"], config["max_action_dim"]))
+    return [x.to(device) for x in inputs]
+
+
+@torch.no_grad()
+def run(weights, config, inputs, steps):
+    """-> actions by step count, keys and values of the valid prefix."""
+    images, image_mask, tokens, token_mask, state, noise = inputs
+    x, valid, mask = reference.embed_prefix(weights, config, images, image_mask, tokens, token_mask)
+    cache = reference.encode_prefix(weights, config, x, valid, mask)
+    actions = {}
+    for count in steps:
+        a = noise
+        for i in range(count):
+            t = torch.full((1,), 1.0 - i / count, device=noise.device)
+            a = a - reference.velocity(weights, config, state, a, t, cache, valid) / count
+        actions[count] = a
+    return actions, [part[valid] for pair in cache for part in pair]
+
+
+def cosine(a, b):
+    return F.cosine_similarity(a.double().flatten(), b.double().flatten(), 0).item()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=pathlib.Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3, help="inputs and noise, beside four for calibration")
+    parser.add_argument("--steps", type=int, nargs="+", default=[10])
+    parser.add_argument("--only", default="", help="recipes whose name contains this")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--json", type=pathlib.Path)
+    options = parser.parse_args()
+    torch.backends.cuda.matmul.allow_tf32 = False
+    config = json.loads((options.checkpoint / "config.json").read_text())
+    weights = {}
+    for path in sorted(options.checkpoint.glob("*.safetensors")):
+        for name, tensor in load_file(path, options.device).items():
+            weights[name.removeprefix("model.")] = tensor.float()
+    linears = Linears(weights)
+    reference.linear = linears
+    linears.observing = True
+    for seed in range(1000, 1004):
+        run(weights, config, make_inputs(config, seed, options.device), options.steps[:1])
+    linears.observing = False
+    samples = [make_inputs(config, seed, options.device) for seed in range(options.seeds)]
+    expected = [run(weights, config, inputs, options.steps) for inputs in samples]
+    report = {"gpu": torch.cuda.get_device_name() if options.device == "cuda" else "cpu", "torch": torch.__version__,
+              "checkpoint": options.checkpoint.name, "seeds": options.seeds, "recipes": {}}
+    print(f"{'recipe':44} keys and values " + " ".join(f"actions {count:3}" for count in options.steps))
+    for name, rules in recipes().items():
+        if options.only not in name:
+            continue
+        linears.rules = rules
+        least = {"keys_and_values": 1.0, **{f"actions.{count}": 1.0 for count in options.steps}}
+        for inputs, (actions, cache) in zip(samples, expected):
+            found, found_cache = run(weights, config, inputs, options.steps)
+            for a, b in zip(found_cache, cache):
+                least["keys_and_values"] = min(least["keys_and_values"], cosine(a, b))
+            for count in options.steps:
+                least[f"actions.{count}"] = min(least[f"actions.{count}"], cosine(found[count], actions[count]))
+        report["recipes"][name] = least
+        print(f"{name:44} {least['keys_and_values']:15.6f} " +
+              " ".join(f"{least[f'actions.{count}']:11.6f}" for count in options.steps), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
