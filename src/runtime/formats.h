@@ -11,9 +11,9 @@ namespace nervus {
 CalibrationSubject calibration_subject(const Checkpoint& checkpoint, const Family& family,
                                        const ModelDescription& description);
 
-// Of options.precision, .recipe and .calibration; empty unless the precision has one. Without `scaled` no calibration is
-// needed and every scale is 1. Throws Error(usage | checkpoint | io); where a calibration is missing, with the command
-// that makes one.
+// Of options.precision, .recipe and .calibration; empty unless the precision has one. Without `scaled` no calibration
+// is needed and every scale is 1. Throws Error(usage | checkpoint | io); where a calibration is missing, with the
+// command that makes one.
 Formats formats_for(const Checkpoint& checkpoint, const Family& family, const ModelDescription& description,
                     const LoadOptions& options, bool scaled);
 
