@@ -168,9 +168,29 @@ def gpu_batch():
     return table(["precision", "steps", f"p50 of batch {run['batch']['inputs']['batch']}", "times batch 1"], rows)
 
 
+def formats():
+    """What 8 bits cost in accuracy: by part and format, then the candidates for recipes."""
+    found = load("format_error_h200.json")["recipes"]
+    parts = ("vision", "language", "vision+language", "expert", "all")
+    rules = [rule for rule in ("bf16", "int8", "int8_smooth", "e4m3_dynamic", "e4m3_static", "e4m3_weights")
+             if all(f"{part} {rule}" in found for part in parts)]
+    by_part = table(["format of every linear", *parts],
+                    [[rule] + [f"{found[f'{part} {rule}']['actions.10']:.6f}" for part in parts] for rule in rules])
+    kinds = table(["e4m3_static in one kind of linear", "vision", "language", "expert"],
+                  [[kind] + [f"{found[f'{part} {kind} e4m3_static']['actions.10']:.6f}"
+                             for part in ("vision", "language", "expert")]
+                   for kind in ("qkv", "out", "gate_up", "down")])
+    mixes = table(["candidate", "keys and values", "actions, 10 steps", "25", "50"],
+                  [[name.removeprefix("mix: "), f"{row['keys_and_values']:.4f}"] +
+                   [f"{row[f'actions.{steps}']:.6f}" for steps in (10, 25, 50)]
+                   for name, row in found.items() if name.startswith("mix: ")])
+    return "\n\n".join((by_part, kinds, mixes))
+
+
 def main():
     tables = {"gpu": gpu_totals, "gpu_stages": gpu_stages, "gpu_accuracy": gpu_accuracy, "gpu_batch": gpu_batch,
-              "table": first_screen, "stages": stages, "linears": linears, "attention": attention}
+              "formats": formats, "table": first_screen, "stages": stages, "linears": linears,
+              "attention": attention}
     stale = []
     for path in (repository / "README.md", repository / "docs" / "performance.md"):
         before = text = path.read_text()

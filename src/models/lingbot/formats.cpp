@@ -42,7 +42,7 @@ std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
   const std::string vision = vision_root + "blocks.*", language = language_root + "layers.*", expert = expert_root;
   const std::string merger = vision_root + "merger.mlp.0";
   return {
-      {"fp8", {{language + ".mlp.*", DType::e4m3}}},
+      {"fp8", {{vision + ".attn.qkv", DType::e4m3}, {language + ".mlp.*", DType::e4m3}}},
       {"fp8-all",
        {{vision, DType::e4m3}, {merger, DType::e4m3}, {language, DType::e4m3}, {expert + "layers.*", DType::e4m3}}},
       {"int8",

@@ -9,10 +9,10 @@
 
 namespace nervus::lingbot {
 
-// The recipes (quant/recipe.h). "fp8" holds the language model's MLPs in e4m3; "int8" those, its queries, keys and
-// values, and what a norm feeds in the vision blocks, in int8; "fp8-all" and "int8-all" every linear of blocks and
-// layers, the expert's too, and the merger's first. What reads pixels, states, actions and time, and what writes image
-// tokens and velocities, stays in bf16.
+// The recipes (quant/recipe.h). "fp8" holds the language model's MLPs and the vision blocks' queries, keys and
+// values in e4m3; "int8" those, the language model's queries, keys and values, and the vision MLPs' gate and up in
+// int8; "fp8-all" and "int8-all" every linear of blocks and layers, the expert's too, and the merger's first. What
+// reads pixels, states, actions and time, and what writes image tokens and velocities, stays in bf16.
 std::vector<std::string> recipe_names();
 // As JSON; empty if there is none of that name.
 std::string recipe(const std::string& name);
