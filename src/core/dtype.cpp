@@ -1,7 +1,5 @@
 #include "core/dtype.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -61,7 +59,7 @@ bool finite(const float* values, std::int64_t count) {
 }
 
 // Rounds to bfloat16 in the same pass; what it writes for values that are not finite is of no use.
-bool narrow_finite(const float* values, std::uint16_t* target, std::int64_t count) {
+[[gnu::always_inline]] inline bool narrow_finite_loop(const float* values, std::uint16_t* target, std::int64_t count) {
   std::uint32_t seen = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     const auto bits = std::bit_cast<std::uint32_t>(values[i]);
@@ -69,6 +67,20 @@ bool narrow_finite(const float* values, std::uint16_t* target, std::int64_t coun
     target[i] = static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
   }
   return seen >> 31 == 0;
+}
+
+#if defined(__x86_64__)
+[[gnu::target("avx2")]] bool narrow_finite_avx2(const float* values, std::uint16_t* target, std::int64_t count) {
+  return narrow_finite_loop(values, target, count);
+}
+#endif
+
+bool narrow_finite(const float* values, std::uint16_t* target, std::int64_t count) {
+#if defined(__x86_64__)
+  static const bool has_avx2 = __builtin_cpu_supports("avx2");
+  if (has_avx2) return narrow_finite_avx2(values, target, count);
+#endif
+  return narrow_finite_loop(values, target, count);
 }
 
 // As f32 or bf16, straight from f32; false if a value is not finite.
@@ -102,13 +114,8 @@ void convert(DType from, const void* source, DType to, void* target, std::int64_
 }
 
 std::int64_t convert_finite(DType from, const void* source, DType to, void* target, std::int64_t count) {
-  constexpr std::int64_t worth_threads = 1 << 18;
-  constexpr int enough = 4;  // threads: more do not read memory faster
-  const int threads = count < worth_threads ? 1 : std::min(enough, omp_get_num_procs());
   const auto* in = static_cast<const std::byte*>(source);
   auto* out = static_cast<std::byte*>(target);
-  std::int64_t bad = count;
-#pragma omp parallel for num_threads(threads) reduction(min : bad) schedule(static)
   for (std::int64_t begin = 0; begin < count; begin += chunk) {
     float wide[chunk];
     const std::int64_t n = std::min(chunk, count - begin);
@@ -117,11 +124,10 @@ std::int64_t convert_finite(DType from, const void* source, DType to, void* targ
     if (!direct) convert_to_float(from, part, wide, n);
     const float* values = direct ? reinterpret_cast<const float*>(part) : wide;
     if (!convert_chunk(values, to, out + begin * static_cast<std::int64_t>(size_of(to)), n)) {
-      const auto* found = std::find_if(values, values + n, [](float x) { return !std::isfinite(x); });
-      bad = std::min(bad, begin + (found - values));
+      return begin + (std::find_if(values, values + n, [](float x) { return !std::isfinite(x); }) - values);
     }
   }
-  return bad < count ? bad : -1;
+  return -1;
 }
 
 }  // namespace nervus

@@ -36,7 +36,7 @@ void convert_to_float(DType from, const void* source, float* target, std::int64_
 void convert(DType from, const void* source, DType to, void* target, std::int64_t count);
 
 // The same where every value is finite; otherwise returns the first element that is not, with the target undefined.
-// -1: all are. On several threads where there is much.
+// -1: all are.
 std::int64_t convert_finite(DType from, const void* source, DType to, void* target, std::int64_t count);
 
 }  // namespace nervus

@@ -10,18 +10,25 @@ namespace {
 
 constexpr std::int64_t words_per_row = 6;  // position, slot and ranges
 
-// Copies values to the first rows of a buffer, in its type.
+// Copies values to the first rows of a buffer, in its type; some rows at a time, so that they travel while the next are
+// converted. On one thread: others would have to be woken, which takes as long and now and then much longer.
 void upload_finite(Device& device, const Tensor& buffer, const char* name, const Array& values) {
+  constexpr std::int64_t part = 256;  // rows
   const Tensor rows = buffer.slice(0, values.count() / buffer.columns);
-  void* staged = device.staging(rows);
-  const std::int64_t bad = convert_finite(values.dtype, values.bytes.data(), rows.dtype, staged, rows.count());
-  if (bad >= 0) {
-    float found = 0;
-    convert_to_float(values.dtype, values.bytes.data() + bad * static_cast<std::int64_t>(size_of(values.dtype)), &found,
-                     1);
-    fail(ErrorKind::input, name, ": expected finite values, found ", found, " at element ", bad);
+  const auto size = static_cast<std::int64_t>(size_of(values.dtype));
+  for (std::int64_t begin = 0; begin < rows.rows; begin += part) {
+    const Tensor some = rows.slice(begin, std::min(part, rows.rows - begin));
+    const std::byte* source = values.bytes.data() + begin * rows.columns * size;
+    void* staged = device.staging(some);
+    const std::int64_t bad = convert_finite(values.dtype, source, some.dtype, staged, some.count());
+    if (bad >= 0) {
+      float found = 0;
+      convert_to_float(values.dtype, source + bad * size, &found, 1);
+      fail(ErrorKind::input, name, ": expected finite values, found ", found, " at element ",
+           begin * rows.columns + bad);
+    }
+    device.upload(some, staged);
   }
-  device.upload(rows, staged);
 }
 
 Tensor first(const Tensor& array, std::int64_t count) {
