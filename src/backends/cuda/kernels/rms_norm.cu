@@ -1,6 +1,6 @@
 // y = scale * h / sqrt(mean(h^2) + 1e-6) + shift, in float32
 // y [T, D], h f32 [T, D], scale and shift f32 [1, D]. One block a row, one pack a thread and turn; bound by the latency
-// of two reads, the second from the first-level cache.
+// of a read: constants of the first turn are there before the dependency wait, and its values stay in registers.
 // Reference: tests/reference/kernels.cpp, rms_norm.
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
@@ -21,30 +21,46 @@ __device__ float block_sum(float x) {
   return total;
 }
 
+// Of one pack.
+template <int N>
+struct Constants {
+  float factors[N];
+  float offsets[N] = {};
+
+  __device__ void load(const float* scale, const float* shift, std::int64_t at) {
+    cuda::load<N>(factors, scale + at);
+    if (shift != nullptr) cuda::load<N>(offsets, shift + at);
+  }
+};
+
 template <int N, typename Y>
 __global__ void rms_norm_kernel(Output<Y> y, const float* h, const float* scale, const float* shift,
                                 std::int64_t columns) {
-  begin();
   const std::int64_t start = blockIdx.x * columns;
   const std::int64_t first = threadIdx.x * N;
   const std::int64_t stride = blockDim.x * N;
+  Constants<N> constants;
+  float values[N] = {};
+  if (first < columns) constants.load(scale, shift, first);
+  begin();
   float squares = 0.0f;
-  for (std::int64_t i = first; i < columns; i += stride) {
-    float values[N];
-    load<N>(values, h + start + i);
+  if (first < columns) load<N>(values, h + start + first);
 #pragma unroll
-    for (int k = 0; k < N; ++k) squares += values[k] * values[k];
+  for (int k = 0; k < N; ++k) squares += values[k] * values[k];
+  for (std::int64_t i = first + stride; i < columns; i += stride) {
+    float more[N];
+    load<N>(more, h + start + i);
+#pragma unroll
+    for (int k = 0; k < N; ++k) squares += more[k] * more[k];
   }
   const float inverse = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(columns) + 1e-6f);
   for (std::int64_t i = first; i < columns; i += stride) {
-    float values[N];
-    float factors[N];
-    float offsets[N] = {};
-    load<N>(values, h + start + i);
-    load<N>(factors, scale + i);
-    if (shift != nullptr) load<N>(offsets, shift + i);
+    if (i > first) {
+      load<N>(values, h + start + i);
+      constants.load(scale, shift, i);
+    }
 #pragma unroll
-    for (int k = 0; k < N; ++k) values[k] = values[k] * inverse * factors[k] + offsets[k];
+    for (int k = 0; k < N; ++k) values[k] = values[k] * inverse * constants.factors[k] + constants.offsets[k];
     y.store(start + i, values);
   }
 }
