@@ -22,7 +22,7 @@ struct Norm {
 // that a norm is no pass of its own: the product is computed on h * scale, and its result divided by the row's norm.
 struct Residual {
   Tensor h;        // f32 [T, D]
-  Tensor scaled;   // act [T, D]: h times the scale of the norm that reads next; otherwise empty
+  Tensor scaled;   // act [T, D]: h times the scale of the norm that reads next; to a wide linear, that norm itself
   Tensor squares;  // f32 [T, D / square_part]: sums of h^2 over each square_part columns
 
   static constexpr std::int64_t square_part = 32;
@@ -81,8 +81,8 @@ class Kernels {
   // x [T, D] f32 -= dt * v [T, D] f32
   virtual void euler_step(const Tensor& x, const Tensor& v, float dt) = 0;
 
-  // The larger kernels, for linears that say `fused`; a backend that never makes such a linear has none of them. Each
-  // is what Ops computes with the methods above where linears are not fused.
+  // The larger kernels, for linears that say `fused`, and fused_qkv and fused_gate_up for those that say `wide`; a
+  // backend that never makes such linears has none of them. Each is what Ops computes with the methods above.
 
   // h.scaled and h.squares from h.h
   virtual void start_residual(const Residual& h, const Norm& next);

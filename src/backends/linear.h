@@ -54,6 +54,7 @@ struct Linear {
   DType output = DType::f32;  // what y is
   Tensor bias;                // f32 [1, N] on the device, or empty
   bool fused = false;         // laid out for the larger kernels (kernels.h), which are then the only ones it has
+  bool wide = false;          // the same, but the norm before it is a kernel of its own: for many rows
   Heads heads;                // of a qkv
   std::shared_ptr<const void> weight;  // [N, K], packed by the backend that made it
 };

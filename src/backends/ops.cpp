@@ -95,20 +95,20 @@ Tensor Ops::split_rope(const Tensor& qkv, const Heads& heads, const Rope& rope, 
 
 Tensor Ops::qkv(const Residual& h, const Norm& norm, const Linear& w, const Rope& rope, const KeyValues& cache,
                 const Tensor& slots) {
-  if (!w.fused) return split_rope(linear(rms_norm(h.h, norm, w.input), w), w.heads, rope, cache, slots);
-  check_norm(norm, h.h);
+  const Tensor x = w.fused ? h.scaled : rms_norm(h.h, norm, w.input);
+  if (!w.fused && !w.wide) return split_rope(linear(x, w), w.heads, rope, cache, slots);
   check_cache(cache, w.heads, activation_);
   check_rope(rope, slots, w.heads, h.h.rows);
-  const Tensor q = allocate(Encoding{.dtype = activation_, .tiled = true}, h.h.rows, w.heads.query * w.heads.size);
-  if (q.rows > 0) kernels_->fused_qkv(q, cache, slots, h, norm, w, rope);
+  const Tensor q = allocate(Encoding{.dtype = activation_, .tiled = w.fused}, h.h.rows, w.heads.query * w.heads.size);
+  if (q.rows > 0) kernels_->fused_qkv(q, cache, slots, {h.h, x, h.squares}, norm, w, rope);
   return q;
 }
 
 Tensor Ops::gate_up(const Residual& h, const Norm& norm, const Linear& w, const Encoding& encoding) {
-  if (!w.fused) return swiglu(linear(rms_norm(h.h, norm, w.input), w), encoding);
-  check_norm(norm, h.h);
+  const Tensor x = w.fused ? h.scaled : rms_norm(h.h, norm, w.input);
+  if (!w.fused && !w.wide) return swiglu(linear(x, w), encoding);
   const Tensor y = allocate(encoding, h.h.rows, w.outputs / 2);
-  if (y.rows > 0) kernels_->fused_gate_up(y, h, norm, w);
+  if (y.rows > 0) kernels_->fused_gate_up(y, {h.h, x, h.squares}, norm, w);
   return y;
 }
 

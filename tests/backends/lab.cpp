@@ -27,9 +27,11 @@ int code_of(DType dtype, float value) {
   return code.bits & 0x80 ? -(code.bits & 0x7f) : code.bits;
 }
 
-double code_difference(DType dtype, const std::vector<float>& found, const std::vector<float>& expected) {
+double code_difference(DType dtype, const std::vector<float>& found, const std::vector<float>& expected,
+                       float ignored) {
   std::int64_t differ = 0;
   for (std::size_t i = 0; i < found.size(); ++i) {
+    if (std::abs(found[i] - expected[i]) <= ignored) continue;
     const int distance = std::abs(code_of(dtype, found[i]) - code_of(dtype, expected[i]));
     if (distance > 1) return std::numeric_limits<double>::infinity();
     differ += distance;
@@ -39,9 +41,12 @@ double code_difference(DType dtype, const std::vector<float>& found, const std::
 
 double difference(const std::vector<float>& found, const std::vector<float>& expected, const Tolerance& tolerance) {
   const Metric metric = tolerance.metric;
-  if (metric == Metric::code) return code_difference(tolerance.output, found, expected);
   double largest = 0.0;
   for (const float value : expected) largest = std::max(largest, std::abs(static_cast<double>(value)));
+  if (metric == Metric::code) return code_difference(tolerance.output, found, expected, 0.0f);
+  if (metric == Metric::coarse) {
+    return code_difference(tolerance.output, found, expected, static_cast<float>(largest) / 128.0f);
+  }
   double worst = 0.0;
   for (std::size_t i = 0; i < found.size(); ++i) {
     const double r = expected[i];

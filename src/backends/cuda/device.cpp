@@ -8,13 +8,15 @@
 #include "backends/cuda/graph.h"
 #include "backends/cuda/linears.h"
 #include "backends/cuda/management.h"
+#include "backends/cuda/wide/products.h"
 #include "core/message.h"
 
 namespace nervus {
 namespace cuda {
 namespace {
 
-constexpr int oldest_major = 8;          // of the compute capability: the first with bf16
+constexpr int oldest_major = 8;  // of the compute capability: the first with bf16
+constexpr int oldest_with_e4m3 = 89;
 constexpr std::int64_t granularity = 8;  // rows: fewer would not make a product faster
 constexpr int upload_slots = 8;
 constexpr int weight_slots = 2;
@@ -22,10 +24,12 @@ constexpr int weight_slots = 2;
 class CudaKernels final : public Kernels {
  public:
   CudaKernels(const Stream& stream, Arena& arena, Attention attention)
-      : stream_(stream), linears_(stream, arena), attention_(attention) {}
+      : stream_(stream), linears_(stream, arena), wide_(stream, arena), attention_(attention) {}
 
   Linears& linears() { return linears_; }
   const Linears& linears() const { return linears_; }
+  WideProducts& wide() { return wide_; }
+  const WideProducts& wide() const { return wide_; }
   const AttentionChoice& attention_choice() const { return attention_; }
 
   void linear(const Tensor& y, const Tensor& x, const Linear& w) override { linears_.run(y, x, w, {}, false); }
@@ -58,15 +62,18 @@ class CudaKernels final : public Kernels {
   }
   void fused_qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h, const Norm& norm,
                  const Linear& w, const Rope& rope) override {
+    if (w.wide) return wide_.qkv(q, cache, slots, h.scaled, w, rope);
     block_qkv(stream_, q, cache, slots, h, norm, w, rope);
   }
   void fused_gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w) override {
+    if (w.wide) return wide_.gate_up(y, h.scaled, w);
     block_gate_up(stream_, y, h, norm, w);
   }
 
  private:
   const Stream& stream_;
   Linears linears_;
+  WideProducts wide_;
   AttentionChoice attention_;
 };
 
@@ -107,15 +114,23 @@ class CudaDevice final : public Device {
   std::string description() const override { return description_; }
   Kernels& kernels() override { return kernels_; }
   DType activation() const override { return activation_; }
+  bool multiplies(DType dtype) const override {
+    const bool e4m3 = stream_.major() * 10 + stream_.minor() >= oldest_with_e4m3;
+    return dtype == activation_ || (dtype == DType::e4m3 && e4m3);
+  }
   std::int64_t memory() const override { return arena_.allocated(); }
   void* allocate(std::int64_t bytes) override { return arena_.allocate(bytes); }
 
   Linear make_linear(const LinearSource& source) override {
     Linear w = begin_linear(source);
-    w.weight = w.fused ? pack_fused(source, w) : kernels_.linears().pack(source, w, weights_);
+    w.wide = fuse_ && !w.fused && kernels_.wide().fits(source, w);
+    w.weight = w.fused  ? pack_fused(source, w)
+               : w.wide ? kernels_.wide().pack(source, w, weights_)
+                        : kernels_.linears().pack(source, w, weights_);
     return w;
   }
   Linear with_bias(const Linear& w, const std::vector<float>& bias) override {
+    check(!w.fused && !w.wide, w.name + ": a linear between larger kernels keeps its bias");
     Linear other = Device::with_bias(w, bias);
     other.weight = kernels_.linears().with_bias(other);
     return other;
@@ -172,6 +187,7 @@ class CudaDevice final : public Device {
   std::vector<std::string> plan() const override {
     std::vector<std::string> lines;
     for (const auto& [names, how] : blocks_) lines.push_back(concat("blocks of ", names, "*: ", how));
+    for (std::string& line : kernels_.wide().plan()) lines.push_back(std::move(line));
     for (std::string& line : kernels_.linears().plan()) lines.push_back(std::move(line));
     return lines;
   }

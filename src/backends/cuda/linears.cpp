@@ -1,7 +1,10 @@
 #include "backends/cuda/linears.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "backends/cuda/cold_clock.h"
+#include "backends/cuda/wide/products.h"
 #include "core/message.h"
 
 namespace nervus::cuda {
@@ -9,21 +12,13 @@ namespace {
 
 constexpr std::int64_t workspace_bytes = std::int64_t{32} << 20;
 constexpr int most_candidates = 8;
-constexpr int repetitions = 4;
-// Overwritten between two measurements, so that weights come from memory as they do in a model.
-constexpr std::int64_t cold_bytes = std::int64_t{128} << 20;
 // Of activations, which may be some rows of a larger tensor, in bytes.
 constexpr std::uint32_t row_alignment = 16;
 // A candidate replaces the library's own first choice only if it is faster by more than the clock's noise.
 constexpr float worth_changing = 0.97f;
+constexpr float hand_over = 1.0f;  // microseconds
 // Of e4m3: sums stay in the matrix unit's 14 bits or so; otherwise they are moved to float32 every few products.
 constexpr std::int8_t fast_accumulation = 1;
-
-struct PackedWeight {
-  Tensor weight;  // [N, K]
-  Tensor scale;   // of e4m3: f32 [1, N], the output's scale times that of the input
-  Tensor bias;    // [1, N] in the type that the library wants, or empty
-};
 
 // The one place that says how a format is computed with.
 cudaDataType_t library_type(DType dtype) {
@@ -81,6 +76,12 @@ int id_of(const cublasLtMatmulAlgo_t& algorithm) {
 
 }  // namespace
 
+struct Linears::PackedWeight {
+  Tensor weight;  // [N, K]
+  Tensor scale;   // of e4m3: f32 [1, N], the output's scale times that of the input
+  Tensor bias;    // [1, N] in the type that the library wants, or empty
+};
+
 struct Linears::Operands {
   Tensor y;
   Tensor x;
@@ -88,10 +89,11 @@ struct Linears::Operands {
   Tensor scale;
   Tensor bias;
   bool add;
+  bool stream;  // it is added, if not by the product
 
   // The sums alone, in float32.
   Operands sums() const {
-    Operands bare{.y = y, .x = x, .weight = weight, .scale = {}, .bias = {}, .add = false};
+    Operands bare{.y = y, .x = x, .weight = weight, .scale = {}, .bias = {}, .add = false, .stream = stream};
     bare.y.dtype = DType::f32;
     return bare;
   }
@@ -101,7 +103,7 @@ struct Linears::Operands {
             x.rows,
             static_cast<std::int64_t>(x.dtype),
             static_cast<std::int64_t>(y.dtype),
-            (bias ? 2 : 0) + (add ? 1 : 0)};
+            (bias ? 2 : 0) + (add ? 1 : 0) + (stream ? 4 : 0)};
   }
 };
 
@@ -110,7 +112,8 @@ struct Linears::Plan {
   BlasLayout weight, x, y;
   std::vector<cublasLtMatmulHeuristicResult_t> candidates;  // empty: the plain kernel
   cublasLtMatmulAlgo_t algorithm{};
-  bool apart = false;  // the product is of sums alone; finish_linear does the rest
+  std::optional<WideTile> wide;  // our own kernel instead
+  bool apart = false;            // the product is of sums alone; finish_linear does the rest
   float microseconds = 0;
 };
 
@@ -160,7 +163,7 @@ std::shared_ptr<const void> Linears::with_bias(const Linear& w) {
   return packed;
 }
 
-const Linears::Plan& Linears::plan_for(const Operands& operands) {
+const Linears::Plan& Linears::plan_for(const Operands& operands, const LinearCall& call, const PackedWeight& packed) {
   std::shared_ptr<Plan>& plan = plans_[operands.key()];
   if (plan) return *plan;
   auto made = std::make_shared<Plan>();
@@ -171,6 +174,7 @@ const Linears::Plan& Linears::plan_for(const Operands& operands) {
       find_candidates(*made, operands.sums());
     }
   }
+  measure_wide(*made, call, packed);
   plan = std::move(made);
   return *plan;
 }
@@ -212,31 +216,40 @@ void Linears::find_candidates(Plan& plan, const Operands& operands) {
 
 void Linears::measure(Plan& plan, const Operands& operands) {
   const DeviceBuffer result = device_buffer(operands.y.bytes());
-  const DeviceBuffer cold = device_buffer(cold_bytes);
+  const ColdClock clock(stream_);
   Operands trial = operands;
   trial.y.data = result.get();
-  const Event begin = make_event(cudaEventDefault);
-  const Event end = make_event(cudaEventDefault);
   std::erase_if(plan.candidates, [&](const auto& candidate) {  // the library may refuse what it has proposed
     return multiply(plan, trial, candidate.algo) != CUBLAS_STATUS_SUCCESS;
   });
   for (const cublasLtMatmulHeuristicResult_t& candidate : plan.candidates) {
-    float fastest = 0;
-    for (int i = 0; i < repetitions; ++i) {
-      check_cuda(cudaMemsetAsync(cold.get(), i, cold_bytes, stream_.get()), "clearing the cache");
-      check_cuda(cudaEventRecord(begin.get(), stream_.get()), "noting the time");
-      check_cublas(multiply(plan, trial, candidate.algo), "multiplying");
-      check_cuda(cudaEventRecord(end.get(), stream_.get()), "noting the time");
-      check_cuda(cudaEventSynchronize(end.get()), "measuring a product");
-      float milliseconds = 0;
-      check_cuda(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()), "measuring a product");
-      if (i == 0 || milliseconds < fastest) fastest = milliseconds;
-    }
-    if (plan.microseconds == 0 || fastest * 1000 < plan.microseconds * worth_changing) {
+    const float time = clock.microseconds([&] { check_cublas(multiply(plan, trial, candidate.algo), "multiplying"); });
+    if (plan.microseconds == 0 || time < plan.microseconds * worth_changing) {
       plan.algorithm = candidate.algo;
-      plan.microseconds = fastest * 1000;
+      plan.microseconds = time;
     }
   }
+}
+
+// Whether one of our own tiles adds to a residual stream sooner than the library, whose kernels neither begin before
+// the kernel ahead ends nor let the next one begin.
+void Linears::measure_wide(Plan& plan, const LinearCall& call, const PackedWeight& packed) {
+  const Tensor& weight = packed.weight;
+  if (!call.add || stream_.major() != 9 || call.y.dtype != DType::f32 ||
+      !wide_fits(WideRole::add, weight.rows, weight.columns, 0, weight.dtype)) {
+    return;
+  }
+  const DeviceBuffer result = device_buffer(call.y.bytes());
+  Tensor trial = call.y;
+  trial.data = result.get();
+  const float library = plan.candidates.empty() ? 1e9f : plan.microseconds + hand_over;
+  const WideProduct product{call.x, weight, call.scale, call.bias};
+  const auto [tile, time] = fastest_tile(stream_, WideRole::add, weight, [&](const WideTile& t) {
+    wide_linear_add(stream_, t, trial, product, call.gate);
+  });
+  if (time >= library) return;
+  plan.wide = tile;
+  plan.microseconds = time;
 }
 
 cublasStatus_t Linears::multiply(const Plan& plan, const Operands& operands,
@@ -278,9 +291,13 @@ void Linears::run(const Tensor& y, const Tensor& x, const Linear& w, const Tenso
   stream_.use();
   const auto& packed = *static_cast<const PackedWeight*>(w.weight.get());
   LinearCall call{.y = y, .x = x, .bias = w.bias, .gate = gate, .scale = packed.scale, .add = add};
-  Operands operands{.y = y, .x = x, .weight = packed.weight, .scale = packed.scale, .bias = packed.bias, .add = add};
+  Operands operands{
+      .y = y, .x = x, .weight = packed.weight, .scale = packed.scale, .bias = packed.bias, .add = add, .stream = add};
   if (gate) operands.bias = {}, operands.add = false;
-  const Plan& plan = plan_for(operands);
+  const Plan& plan = plan_for(operands, call, packed);
+  if (plan.wide) {
+    return wide_linear_add(stream_, *plan.wide, y, {x, packed.weight, packed.scale, w.bias}, gate);
+  }
   if (plan.candidates.empty()) return plain_linear(stream_, call, packed.weight);
   if (plan.apart) operands = operands.sums();
   else call.scale = {};
@@ -295,12 +312,16 @@ std::vector<std::string> Linears::plan() const {
   for (const auto& [key, plan] : plans_) {
     const char* format = key[3] == static_cast<std::int64_t>(DType::e4m3) ? " e4m3" : "";
     const std::string shape = concat(key[0], " x ", key[1], format, ", ", plural(key[2], "row"), ": ");
+    if (plan->wide) {
+      lines.push_back(
+          concat(shape, "added by tiles of ", name_of(*plan->wide), ", ", tenths_of(plan->microseconds), " us"));
+      continue;
+    }
     if (plan->candidates.empty()) {
       lines.push_back(shape + "plain kernel");
       continue;
     }
-    const auto tenths = static_cast<long long>(plan->microseconds * 10.0f);
-    lines.push_back(concat(shape, "cuBLASLt algorithm ", id_of(plan->algorithm), ", ", tenths / 10, ".", tenths % 10,
+    lines.push_back(concat(shape, "cuBLASLt algorithm ", id_of(plan->algorithm), ", ", tenths_of(plan->microseconds),
                            " us, the best of ", plan->candidates.size(),
                            plan->apart ? ", and a kernel for scales" : ""));
   }

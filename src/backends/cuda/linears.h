@@ -1,5 +1,6 @@
 // Linears of a CUDA device, in f32, bf16 and e4m3: products by cuBLASLt, for each shape with the algorithm that was
-// fastest when the shape was met first; by the plain kernel where the library has none for it.
+// fastest when the shape was met first; by the plain kernel where the library has none for it, and by our own (wide/)
+// where that adds to a residual stream sooner.
 #pragma once
 
 #include <array>
@@ -32,12 +33,14 @@ class Linears {
  private:
   struct Plan;
   struct Operands;
+  struct PackedWeight;
   using Key = std::array<std::int64_t, 6>;
 
   Tensor bias_of(const Linear& w);
-  const Plan& plan_for(const Operands& operands);
+  const Plan& plan_for(const Operands& operands, const LinearCall& call, const PackedWeight& packed);
   void find_candidates(Plan& plan, const Operands& operands);
   void measure(Plan& plan, const Operands& operands);
+  void measure_wide(Plan& plan, const LinearCall& call, const PackedWeight& packed);
   cublasStatus_t multiply(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algorithm) const;
   Tensor scratch(std::int64_t rows, std::int64_t columns);
   const void* ones(std::int64_t count);

@@ -1,0 +1,28 @@
+// The wide linears: products of many rows with what follows them in one kernel each, on compute capability 9.0. See
+// product_sm90.cuh and tile.h.
+#pragma once
+
+#include "backends/cuda/handles.h"
+#include "backends/cuda/wide/tile.h"
+#include "backends/kernels.h"
+
+namespace nervus::cuda {
+
+// x W^T + b, where the rows of W, b and the scale are in the order of the role (wide_source_row).
+struct WideProduct {
+  Tensor x;       // [T, K], bf16 or e4m3
+  Tensor weight;  // [N, K], the same
+  Tensor scale;   // of e4m3: f32 [1, N], of x times each output's of the weight; otherwise empty
+  Tensor bias;    // f32 [1, N], or empty
+};
+
+void wide_linear_add(const Stream& stream, const WideTile& tile, const Tensor& h, const WideProduct& product,
+                     const Tensor& gate);
+void wide_qkv(const Stream& stream, const WideTile& tile, const Tensor& q, const KeyValues& cache, const Tensor& slots,
+              const WideProduct& product, const Heads& heads, const Rope& rope);
+void wide_gate_up(const Stream& stream, const WideTile& tile, const Tensor& y, const WideProduct& product);
+
+// y [N, columns] <- x's rows in the order of the role; bf16 or f32.
+void wide_pack(const Stream& stream, const Tensor& y, const Tensor& x, WideRole role, std::int64_t head_size);
+
+}  // namespace nervus::cuda

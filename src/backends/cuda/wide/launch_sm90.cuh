@@ -1,0 +1,55 @@
+// Launching the product of a wide linear.
+#pragma once
+
+#include <utility>
+
+#include "backends/cuda/launch.cuh"
+#include "backends/cuda/wide/kernels.h"
+#include "backends/cuda/wide/product_sm90.cuh"
+#include "backends/cuda/wide/tensor_map.h"
+
+namespace nervus::cuda {
+
+template <typename Tile, typename T, typename Epilogue>
+void launch_wide(const Stream& stream, const WideProduct& product, const Tensor& gate, const Epilogue& epilogue) {
+  static_assert(Tile::share_w == 1 || Tile::share_x == 1);
+  constexpr int step = wide_step_bytes / static_cast<int>(sizeof(T));
+  const auto rows = static_cast<int>(product.x.rows), outputs = static_cast<int>(product.weight.rows);
+  const unsigned across = blocks_for(rows, static_cast<std::int64_t>(Tile::rows) * Tile::share_w);
+  const unsigned along = blocks_for(outputs, static_cast<std::int64_t>(Tile::columns) * Tile::share_x);
+  const WideArguments arguments{.rows = rows,
+                                .outputs = outputs,
+                                .steps = static_cast<int>(blocks_for(product.x.columns, step)),
+                                .across = static_cast<int>(across),
+                                .scale = data<const float>(product.scale),
+                                .bias = data<const float>(product.bias),
+                                .gate = data<const float>(gate)};
+  launch(stream,
+         {.blocks = dim3(across * along * Tile::cluster),
+          .threads = Tile::threads,
+          .shared = WideShared<Tile>::bytes,
+          .cluster = Tile::cluster},
+         wide_product<T, Tile, Epilogue>, tensor_map(product.x, Tile::rows / Tile::share_x),
+         tensor_map(product.weight, Tile::columns / Tile::share_w), arguments, epilogue);
+}
+
+// The kernel of one of `tiles`.
+template <const auto& tiles, typename Epilogue>
+void launch_wide(const Stream& stream, const WideTile& tile, const WideProduct& product, const Tensor& gate,
+                 const Epilogue& epilogue) {
+  check(product.x.columns == product.weight.columns && product.x.dtype == product.weight.dtype,
+        "a wide product has inputs as its weight");
+  const auto with = [&]<std::size_t i>() {
+    constexpr WideTile t = tiles[i];
+    using Tile = WideCut<t.rows, t.columns, t.share_w, t.share_x, t.split>;
+    if (tile != t) return false;
+    if (product.x.dtype == DType::e4m3) launch_wide<Tile, __nv_fp8_e4m3>(stream, product, gate, epilogue);
+    else launch_wide<Tile, __nv_bfloat16>(stream, product, gate, epilogue);
+    return true;
+  };
+  const bool found = [&]<std::size_t... i>(std::index_sequence<i...>) { return (with.template operator()<i>() || ...); }
+  (std::make_index_sequence<std::size(tiles)>{});
+  check(found, "the tile is one that is compiled");
+}
+
+}  // namespace nervus::cuda

@@ -1,0 +1,114 @@
+#include "backends/cuda/wide/products.h"
+
+#include "backends/cuda/cold_clock.h"
+#include "backends/cuda/kernels.h"
+#include "core/message.h"
+
+namespace nervus::cuda {
+namespace {
+
+// As the kernels want it; `x` is that of a call.
+struct PackedWide {
+  WideRole role;
+  Tensor weight, scale, bias;
+
+  WideProduct times(const Tensor& x) const { return {x, weight, scale, bias}; }
+};
+
+const PackedWide& packed_of(const Linear& w) { return *static_cast<const PackedWide*>(w.weight.get()); }
+
+WideRole role_of(const LinearSource& source) { return source.gate_up ? WideRole::gate_up : WideRole::qkv; }
+
+}  // namespace
+
+std::string tenths_of(float value) {
+  const auto tenths = static_cast<long long>(value * 10.0f);
+  return concat(tenths / 10, ".", tenths % 10);
+}
+
+std::pair<WideTile, float> fastest_tile(const Stream& stream, WideRole role, const Tensor& weight,
+                                        const std::function<void(const WideTile&)>& launch) {
+  const ColdClock clock(stream);
+  std::pair<WideTile, float> best{{}, 0.0f};
+  for (const WideTile& tile : wide_tiles(role)) {
+    if (!wide_fits(tile, weight.columns, weight.dtype)) continue;
+    launch(tile);  // loads the kernel
+    const float time = clock.microseconds([&] { launch(tile); });
+    if (best.second == 0 || time < best.second) best = {tile, time};
+  }
+  return best;
+}
+
+bool WideProducts::fits(const LinearSource& source, const Linear& w) const {
+  return stream_.major() == 9 && (source.gate_up || w.heads.size > 0) && w.output == DType::bf16 &&
+         wide_fits(role_of(source), w.outputs, w.inputs, w.heads.size, w.input.dtype);
+}
+
+std::shared_ptr<const void> WideProducts::pack(const LinearSource& source, const Linear& w, Staging& staging) {
+  auto packed = std::make_shared<PackedWide>();
+  packed->role = role_of(source);
+  const auto kept = [&](Tensor x) {
+    x.data = arena_.allocate(x.bytes());
+    return x;
+  };
+  Tensor rows{nullptr, DType::bf16, w.outputs, w.inputs}, ordered = rows;
+  const DeviceBuffer memory = device_buffer(rows.bytes());
+  rows.data = memory.get();
+  source.read_weight(rows.dtype, staging.take(rows.bytes()));
+  staging.copy(rows.data, rows.bytes());
+  packed->weight = kept({nullptr, w.input.dtype, w.outputs, w.inputs});
+  DeviceBuffer more;
+  if (w.input.dtype == DType::e4m3) {
+    more = device_buffer(ordered.bytes());
+    ordered.data = more.get();
+  } else {
+    ordered = packed->weight;
+  }
+  wide_pack(stream_, ordered, rows, packed->role, w.heads.size);
+  if (w.input.dtype == DType::e4m3) {
+    packed->scale = kept({nullptr, DType::f32, 1, w.outputs});
+    quantise_rows(stream_, packed->weight, packed->scale, ordered, w.input.scale);
+  }
+  if (w.bias) {
+    packed->bias = kept(w.bias);
+    wide_pack(stream_, packed->bias, w.bias, packed->role, w.heads.size);
+  }
+  stream_.synchronize();  // before `memory` goes
+  return packed;
+}
+
+void WideProducts::run(WideRole role, const WideProduct& product, const std::function<void(const WideTile&)>& launch) {
+  const Tensor& weight = product.weight;
+  const Key key{static_cast<std::int64_t>(role), weight.rows, weight.columns, product.x.rows,
+                static_cast<std::int64_t>(weight.dtype)};
+  auto found = choices_.find(key);
+  if (found == choices_.end()) {
+    stream_.use();
+    const auto [tile, time] = fastest_tile(stream_, role, weight, launch);
+    const std::string line = concat(weight.rows, " x ", weight.columns, weight.dtype == DType::e4m3 ? " e4m3, " : ", ",
+                                    plural(product.x.rows, "row"), ": ", role == WideRole::qkv ? "qkv" : "gate and up",
+                                    " by tiles of ", name_of(tile), ", ", tenths_of(time), " us");
+    found = choices_.emplace(key, Choice{tile, time, line}).first;
+  }
+  launch(found->second.tile);
+}
+
+void WideProducts::qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& x, const Linear& w,
+                       const Rope& rope) {
+  const WideProduct product = packed_of(w).times(x);
+  run(WideRole::qkv, product,
+      [&](const WideTile& tile) { wide_qkv(stream_, tile, q, cache, slots, product, w.heads, rope); });
+}
+
+void WideProducts::gate_up(const Tensor& y, const Tensor& x, const Linear& w) {
+  const WideProduct product = packed_of(w).times(x);
+  run(WideRole::gate_up, product, [&](const WideTile& tile) { wide_gate_up(stream_, tile, y, product); });
+}
+
+std::vector<std::string> WideProducts::plan() const {
+  std::vector<std::string> lines;
+  for (const auto& [key, choice] : choices_) lines.push_back(choice.line);
+  return lines;
+}
+
+}  // namespace nervus::cuda

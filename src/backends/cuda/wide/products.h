@@ -1,0 +1,56 @@
+// The wide linears of a CUDA device (kernels.h, Linear::wide): their weights, and for each shape the tile that was
+// fastest when the shape was met first.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backends/cuda/memory.h"
+#include "backends/cuda/wide/kernels.h"
+
+namespace nervus::cuda {
+
+// The tile for which `launch` took the least time, and the microseconds.
+std::pair<WideTile, float> fastest_tile(const Stream& stream, WideRole role, const Tensor& weight,
+                                        const std::function<void(const WideTile&)>& launch);
+// "12.3"
+std::string tenths_of(float value);
+
+class WideProducts {
+ public:
+  WideProducts(const Stream& stream, Arena& arena) : stream_(stream), arena_(arena) {}
+
+  // Whether there are kernels for it.
+  bool fits(const LinearSource& source, const Linear& w) const;
+  // Reads the weight of `w`, puts its rows into the order of its role, and quantises them where w.input asks for e4m3.
+  std::shared_ptr<const void> pack(const LinearSource& source, const Linear& w, Staging& staging);
+
+  // A shape that is new here is measured, which must not happen while a graph is recorded.
+  void qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& x, const Linear& w,
+           const Rope& rope);
+  void gate_up(const Tensor& y, const Tensor& x, const Linear& w);
+
+  // A line for each shape: "2560 x 2048 e4m3, 242 rows: qkv by tiles of 128 x 96, ..., 5.9 us".
+  std::vector<std::string> plan() const;
+
+ private:
+  struct Choice {
+    WideTile tile;
+    float microseconds;
+    std::string line;
+  };
+  using Key = std::array<std::int64_t, 5>;
+
+  void run(WideRole role, const WideProduct& product, const std::function<void(const WideTile&)>& launch);
+
+  const Stream& stream_;
+  Arena& arena_;
+  std::map<Key, Choice> choices_;
+};
+
+}  // namespace nervus::cuda
