@@ -101,7 +101,7 @@ step_tests() {
 
 # What the kernels' own promises are tested by, in odd and real shapes; half a minute to a minute a tool.
 sanitized='cuda block: fused*,cuda block: chained*,cuda attention: few rows that see*,cuda attention: a device*'
-sanitized+=',cuda: rows without*,cuda: two devices*,cuda: a graph does*'
+sanitized+=',cuda: rows without*,cuda: two devices*,cuda: a graph does*,cuda wide:*'
 
 step_sanitize() {
   local tool failed=0

@@ -1,6 +1,6 @@
 // bench_layers: layers of the model's two wide stages on a CUDA device, of random weights: small ops and library
-// products, then with the wide linears' kernels, in bf16 and in e4m3. Each is one graph of more layers than the cache
-// holds. One line of JSON a stack.
+// products, then with the wide linears' kernels, in bf16, e4m3 and int8. Each is one graph of more layers than the
+// cache holds. One line of JSON a stack.
 //
 //   bench_layers [rows factor]      e.g. bench_layers 8 for a batch of eight
 #include <algorithm>
@@ -131,7 +131,7 @@ class Stack {
 
 void measure(const Noise& noise, StackShape shape, std::int64_t factor, DType format, bool wide) {
   const auto device = make_cuda_device(Precision::bf16, 0, wide);
-  if (format == DType::e4m3) device->use_formats({{"linear", {DType::e4m3, 0.02f}}});
+  if (format != DType::bf16) device->use_formats({{"linear", {format, format == DType::e4m3 ? 0.02f : 1.0f}}});
   shape.rows *= factor;
   Stack stack(*device, noise, shape);
   // Of one layer, in microseconds.
@@ -165,8 +165,10 @@ int main(int count, char** arguments) {
     const nervus::Noise noise;
     const std::int64_t factor = count > 1 ? std::atoi(arguments[1]) : 1;
     for (const nervus::StackShape& shape : nervus::shapes) {
-      for (const nervus::DType format : {nervus::DType::bf16, nervus::DType::e4m3}) {
-        for (const bool wide : {false, true}) nervus::measure(noise, shape, factor, format, wide);
+      for (const nervus::DType format : {nervus::DType::bf16, nervus::DType::e4m3, nervus::DType::i8}) {
+        for (const bool wide : {false, true}) {
+          if (wide || format != nervus::DType::i8) nervus::measure(noise, shape, factor, format, wide);
+        }
       }
     }
   } catch (const std::exception& error) {

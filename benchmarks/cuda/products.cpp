@@ -1,6 +1,6 @@
-// bench_products: the wide linears' kernels of a CUDA device, every tile at the model's shapes in bf16 and e4m3, beside
-// cuBLASLt (a product and what it cannot fuse is left out). Each is a graph of launches that take other weights in
-// turn, so that these come from memory as they do in a model. One line of JSON a measurement.
+// bench_products: the wide linears' kernels of a CUDA device, every tile at the model's shapes in bf16, e4m3 and int8,
+// beside cuBLASLt (a product and what it cannot fuse is left out). Each is a graph of launches that take other weights
+// in turn, so that these come from memory as they do in a model. One line of JSON a measurement.
 //
 //   bench_products [rows factor]      e.g. bench_products 8 for a batch of eight
 #include <algorithm>
@@ -73,7 +73,7 @@ class Bench {
     for (const WideTile& tile : wide_tiles(c.role)) {
       if (wide_fits(tile, c.inputs, dtype)) report(c, dtype, name_of(tile).c_str(), own(c, dtype, tile));
     }
-    report(c, dtype, "cuBLASLt", library(c, dtype));
+    if (dtype != DType::i8) report(c, dtype, "cuBLASLt", library(c, dtype));
   }
 
  private:
@@ -110,15 +110,18 @@ class Bench {
     const std::int64_t bytes = c.inputs * c.outputs * static_cast<std::int64_t>(size_of(dtype));
     const std::int64_t width = c.heads.key_value * c.heads.size;
     return time(count * 2, [&](int i) {
+      Tensor x = view(x_.data, dtype, c.rows, c.inputs);
+      if (dtype == DType::i8) x.row_scales = table_.as<float>();
       const WideProduct product{
-          .x = view(x_.data, dtype, c.rows, c.inputs),
+          .x = x,
           .weight = view(static_cast<std::byte*>(weights_.data) + i % count * bytes, dtype, c.outputs, c.inputs),
-          .scale = dtype == DType::e4m3 ? view(table_.data, DType::f32, 1, c.outputs) : Tensor{},
+          .scale = size_of(dtype) == 1 ? view(table_.data, DType::f32, 1, c.outputs) : Tensor{},
           .bias = view(table_.data, DType::f32, 1, c.outputs)};
       if (c.role == WideRole::add) {
         wide_linear_add(stream_, tile, view(h_.data, DType::f32, c.rows, c.outputs), product, {});
       } else if (c.role == WideRole::gate_up) {
-        wide_gate_up(stream_, tile, view(y_.data, dtype, c.rows, c.outputs / 2), product);
+        wide_gate_up(stream_, tile, view(y_.data, dtype == DType::i8 ? DType::bf16 : dtype, c.rows, c.outputs / 2),
+                     product);
       } else {
         const std::int64_t half = c.heads.size / 2;
         const Tensor angles = view(table_.data, DType::f32, table_.columns / half, half);
@@ -196,7 +199,7 @@ class Bench {
 int main(int count, char** arguments) {
   try {
     nervus::cuda::Bench bench(count > 1 ? std::atoi(arguments[1]) : 1);
-    for (const nervus::DType dtype : {nervus::DType::bf16, nervus::DType::e4m3}) {
+    for (const nervus::DType dtype : {nervus::DType::bf16, nervus::DType::e4m3, nervus::DType::i8}) {
       for (const auto& c : nervus::cuda::product_cases) bench.run(c, dtype);
     }
   } catch (const std::exception& error) {

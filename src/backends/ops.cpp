@@ -107,9 +107,9 @@ Tensor Ops::qkv(const Residual& h, const Norm& norm, const Linear& w, const Rope
 Tensor Ops::gate_up(const Residual& h, const Norm& norm, const Linear& w, const Encoding& encoding) {
   const Tensor x = w.fused ? h.scaled : rms_norm(h.h, norm, w.input);
   if (!w.fused && !w.wide) return swiglu(linear(x, w), encoding);
-  const Tensor y = allocate(encoding, h.h.rows, w.outputs / 2);
+  const Tensor y = allocate(written(encoding), h.h.rows, w.outputs / 2);
   if (y.rows > 0) kernels_->fused_gate_up(y, {h.h, x, h.squares}, norm, w);
-  return y;
+  return encode(y, encoding);
 }
 
 Tensor Ops::attention(const Tensor& q, const KeyValues& cache, const Tensor& ranges, const Heads& heads,

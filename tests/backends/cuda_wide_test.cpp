@@ -1,4 +1,4 @@
-// The wide linears' kernels, each tile that is compiled in both formats, against the plain product and what the small
+// The wide linears' kernels, each tile that is compiled in each format, against the plain product and what the small
 // ops do with it. On a device of compute capability 9.0.
 #include <doctest/doctest.h>
 
@@ -47,16 +47,20 @@ struct WideInputs {
     const Tensor weight = lab.input(DType::bf16, c.outputs, c.inputs, deviation);
     const Tensor bias = c.bias ? lab.input(DType::f32, 1, c.outputs) : Tensor{};
     Tensor scale;
+    if (dtype == DType::i8) product.x = lab.int8_output(c.rows, c.inputs);
     if (dtype == DType::e4m3) {
       Values scales = lab.random_values(c.outputs, 0.1f, 1.0f);
       for (float& s : scales) s /= 8.0f * std::sqrt(static_cast<float>(c.inputs));
       scale = lab.input(DType::f32, 1, c.outputs, scales);
     }
-    product.x = lab.input(dtype, c.rows, c.inputs);
-    const auto in_format = [&](const Tensor& w) {
+    if (dtype != DType::i8) product.x = lab.input(dtype, c.rows, c.inputs);
+    else gather_rows(wide.stream, product.x, lab.input(DType::bf16, c.rows, c.inputs), {});
+    const auto in_format = [&](const Tensor& w, Tensor& own) {
       if (dtype == DType::bf16) return w;
-      const Tensor y = wide.empty(dtype, w.rows, w.columns);
-      gather_rows(wide.stream, y, w, {});
+      Tensor y{lab.device().allocate(w.count()), dtype, w.rows, w.columns};
+      if (dtype == DType::e4m3) return gather_rows(wide.stream, y, w, {}), y;
+      own = wide.empty(DType::f32, 1, w.rows);
+      quantise_rows(wide.stream, y, own, w, 1.0f);
       return y;
     };
     const auto packed = [&](const Tensor& w) {
@@ -66,12 +70,13 @@ struct WideInputs {
       return y;
     };
     lab.device().synchronize();
-    product.weight = in_format(packed(weight));
     product.bias = packed(bias);
     product.scale = packed(scale);
+    product.weight = in_format(packed(weight), product.scale);
     const Tensor y = wide.empty(DType::f32, c.rows, c.outputs);
     lab.device().synchronize();
-    plain_linear(wide.stream, {.y = y, .x = product.x, .bias = bias, .gate = {}, .scale = scale}, in_format(weight));
+    const Tensor rows = in_format(weight, scale);
+    plain_linear(wide.stream, {.y = y, .x = product.x, .bias = bias, .gate = {}, .scale = scale}, rows);
     values = wide.take(y);
   }
 
@@ -79,11 +84,7 @@ struct WideInputs {
   Values values;
 };
 
-std::string tolerance_of(const char* op, DType dtype) {
-  return dtype == DType::e4m3 ? std::string(op) + "_e4m3" : std::string(op);
-}
-
-// Runs `check` on each tile of a role, in both formats, for each of `cases` that it can compute.
+// Runs `check` on each tile of a role, in each format, for each of `cases` that it can compute.
 template <typename Check>
 void for_each_tile(WideRole role, const std::vector<WideCase>& cases, const Check& check) {
   const auto device = cuda_or_skip(Precision::bf16);
@@ -93,7 +94,7 @@ void for_each_tile(WideRole role, const std::vector<WideCase>& cases, const Chec
     return;
   }
   for (const WideTile& tile : wide_tiles(role)) {
-    for (const DType dtype : {DType::bf16, DType::e4m3}) {
+    for (const DType dtype : {DType::bf16, DType::e4m3, DType::i8}) {
       for (const WideCase& c : cases) {
         if (!wide_fits(role, c.outputs, c.inputs, c.heads.size, dtype) || !wide_fits(tile, c.inputs, dtype)) continue;
         CAPTURE(name_of(tile));
@@ -108,10 +109,7 @@ void for_each_tile(WideRole role, const std::vector<WideCase>& cases, const Chec
   }
 }
 
-TEST_CASE("cuda wide: linear_add adds the product to the stream, with and without bias and gate") {
-  const std::vector<WideCase> cases = {{1, 1024, 16, false},     {130, 1040, 400, true},  {242, 2048, 2048, false},
-                                       {768, 3424, 1280, true},  {768, 1280, 1280, true}, {264, 11008, 2048, false},
-                                       {300, 1536, 1296, false}, {1030, 1552, 544, true}};
+void check_linear_add(const std::vector<WideCase>& cases) {
   for_each_tile(WideRole::add, cases, [](WideLab& lab, const WideTile& tile, const WideCase& c, DType dtype, auto& in) {
     for (const bool gated : {false, true}) {
       const Values start = lab.lab.random_values(c.rows * c.outputs, 1.0f);
@@ -131,9 +129,16 @@ TEST_CASE("cuda wide: linear_add adds the product to the stream, with and withou
   });
 }
 
-TEST_CASE("cuda wide: gate_up is product and swiglu, in bf16 and in e4m3") {
-  const std::vector<WideCase> cases = {{1, 64, 16, false},      {130, 208, 400, true},  {242, 2048, 22016, false},
-                                       {768, 1280, 6848, true}, {257, 1040, 336, true}, {1030, 528, 544, false}};
+TEST_CASE("cuda wide: linear_add adds the product to the stream, with and without bias and gate") {
+  check_linear_add({{1, 1024, 16, false}, {130, 1040, 400, true}, {300, 1536, 1296, false}, {1030, 1552, 544, true}});
+}
+
+TEST_CASE("cuda wide, the model's shapes: linear_add") {
+  check_linear_add(
+      {{242, 2048, 2048, false}, {768, 3424, 1280, true}, {768, 1280, 1280, true}, {264, 11008, 2048, false}});
+}
+
+void check_gate_up(const std::vector<WideCase>& cases) {
   for_each_tile(
       WideRole::gate_up, cases, [](WideLab& lab, const WideTile& tile, const WideCase& c, DType dtype, auto& in) {
         const std::int64_t width = c.outputs / 2;
@@ -165,6 +170,14 @@ TEST_CASE("cuda wide: gate_up is product and swiglu, in bf16 and in e4m3") {
           }
         }
       });
+}
+
+TEST_CASE("cuda wide: gate_up is product and swiglu, in bf16 and in e4m3") {
+  check_gate_up({{1, 64, 16, false}, {130, 208, 400, true}, {257, 1040, 336, true}, {1030, 528, 544, false}});
+}
+
+TEST_CASE("cuda wide, the model's shapes: gate_up") {
+  check_gate_up({{242, 2048, 22016, false}, {768, 1280, 6848, true}});
 }
 
 struct Angles {
@@ -211,10 +224,7 @@ std::vector<Values> split(const WideCase& c, const Values& product, const Angles
   return out;
 }
 
-TEST_CASE("cuda wide: qkv is product and rotation, and writes its slots alone") {
-  std::vector<WideCase> cases = {{1, 256, 0, false, {2, 1, 16}},     {130, 208, 0, true, {3, 3, 48}},
-                                 {242, 2048, 0, true, {16, 2, 128}}, {768, 1280, 0, true, {16, 16, 80}},
-                                 {264, 2048, 0, true, {0, 2, 128}},  {1030, 528, 0, false, {4, 2, 80}}};
+void check_qkv(std::vector<WideCase> cases) {
   for (WideCase& c : cases) c.outputs = (c.heads.query + 2 * c.heads.key_value) * c.heads.size;
   for_each_tile(WideRole::qkv, cases, [](WideLab& lab, const WideTile& tile, const WideCase& c, DType dtype, auto& in) {
     const Angles angles = draw_angles(lab.lab, c.rows, c.heads.size / 2);
@@ -235,6 +245,15 @@ TEST_CASE("cuda wide: qkv is product and rotation, and writes its slots alone") 
       CHECK(same_bits(found[0][i], found[1][i]));
     }
   });
+}
+
+TEST_CASE("cuda wide: qkv is product and rotation, and writes its slots alone") {
+  check_qkv({{1, 256, 0, false, {2, 1, 16}}, {130, 208, 0, true, {3, 3, 48}}, {1030, 528, 0, false, {4, 2, 80}}});
+}
+
+TEST_CASE("cuda wide, the model's shapes: qkv") {
+  check_qkv(
+      {{242, 2048, 0, true, {16, 2, 128}}, {768, 1280, 0, true, {16, 16, 80}}, {264, 2048, 0, true, {0, 2, 128}}});
 }
 
 constexpr Heads block_heads{4, 2, 80};
@@ -280,13 +299,14 @@ TEST_CASE("cuda wide: a device computes with them what the small ops do, but whe
   const auto device = cuda_or_skip(Precision::bf16);
   if (!device) return;
   const auto reference = make_reference_device(Precision::f32), watched = make_cuda_device(Precision::bf16, 0, false);
-  for (const bool coded : {false, true}) {
-    if (coded && !device->multiplies(DType::e4m3)) continue;
+  for (const DType format : {DType::bf16, DType::e4m3, DType::i8}) {
+    if (!device->multiplies(format)) continue;
+    const bool coded = format != DType::bf16;
     for (Device* each : {device.get(), watched.get(), reference.get()}) {
-      if (coded) each->use_formats({{"weight", {DType::e4m3, test_scale}}});
+      if (coded) each->use_formats({{"weight", {format, format == DType::e4m3 ? test_scale : 1.0f}}});
     }
     for (const bool bias : {false, true}) {
-      CAPTURE(coded);
+      CAPTURE(std::string(name_of(format)));
       const auto expected = run_block(*reference, bias, false);
       const auto found = run_block(*device, bias, Stream(0).major() == 9), apart = run_block(*watched, bias, false);
       for (std::size_t i = 0; i < expected.size(); ++i) {

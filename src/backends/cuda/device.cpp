@@ -16,7 +16,7 @@ namespace cuda {
 namespace {
 
 constexpr int oldest_major = 8;  // of the compute capability: the first with bf16
-constexpr int oldest_with_e4m3 = 89;
+constexpr int oldest_with_e4m3 = 89, with_int8 = 90;
 constexpr std::int64_t granularity = 8;  // rows: fewer would not make a product faster
 constexpr int upload_slots = 8;
 constexpr int weight_slots = 2;
@@ -115,8 +115,9 @@ class CudaDevice final : public Device {
   Kernels& kernels() override { return kernels_; }
   DType activation() const override { return activation_; }
   bool multiplies(DType dtype) const override {
-    const bool e4m3 = stream_.major() * 10 + stream_.minor() >= oldest_with_e4m3;
-    return dtype == activation_ || (dtype == DType::e4m3 && e4m3);
+    const int capability = stream_.major() * 10 + stream_.minor();
+    return dtype == activation_ || (dtype == DType::e4m3 && capability >= oldest_with_e4m3) ||
+           (dtype == DType::i8 && capability == with_int8);
   }
   std::int64_t memory() const override { return arena_.allocated(); }
   void* allocate(std::int64_t bytes) override { return arena_.allocate(bytes); }

@@ -29,8 +29,8 @@ void gelu(const Stream& stream, const Tensor& y, const Tensor& x);
 void gather_rows(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& index);
 void euler_step(const Stream& stream, const Tensor& x, const Tensor& v, float dt);
 
-// y = x W^T + b, or with `add` y += gate * (x W^T + b); bias and gate f32 [1, N] or empty. In e4m3, `scale` f32 [1, N]
-// is that of x times each output's of the weight.
+// y = x W^T + b, or with `add` y += gate * (x W^T + b); bias and gate f32 [1, N] or empty. In 8 bits, `scale` f32 [1,
+// N] is each output's of the weight, in e4m3 times that of x; in int8 x has its rows' own.
 struct LinearCall {
   Tensor y;
   Tensor x;
@@ -44,7 +44,8 @@ struct LinearCall {
 void plain_linear(const Stream& stream, const LinearCall& call, const Tensor& weight);
 // All of the call but the product: sum f32 [T, N] is that of what is stored.
 void finish_linear(const Stream& stream, const LinearCall& call, const Tensor& sum);
-// A weight x bf16 [N, K] into y e4m3 and its scale, which input_scale, that of the linear's input, is part of.
+// A weight x bf16 [N, K] into y, e4m3 or int8, and its scale, which input_scale, that of the linear's input, is part
+// of.
 void quantise_rows(const Stream& stream, const Tensor& y, const Tensor& scale, const Tensor& x, float input_scale);
 
 // Whether this build's kernels were compiled for the device in use.

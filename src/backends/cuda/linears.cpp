@@ -129,7 +129,7 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, const Line
   const std::int64_t bytes = packed->weight.bytes();
   packed->weight.data = arena_.allocate(bytes);
   packed->bias = bias_of(w);
-  if (w.input.dtype != DType::e4m3) {
+  if (size_of(w.input.dtype) > 1) {
     source.read_weight(w.input.dtype, staging.take(bytes));
     staging.copy(packed->weight.data, bytes);
     return packed;
@@ -149,6 +149,7 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, const Line
 // The library wants the bias in the type of the result, or bf16 if factors are in e4m3.
 Tensor Linears::bias_of(const Linear& w) {
   Tensor bias = w.bias;
+  if (w.input.dtype == DType::i8) return bias;  // which the library does not multiply
   const DType type = w.input.dtype == DType::e4m3 ? DType::bf16 : w.output;
   if (!bias || type == bias.dtype) return bias;
   bias.dtype = type;
@@ -167,7 +168,7 @@ const Linears::Plan& Linears::plan_for(const Operands& operands, const LinearCal
   std::shared_ptr<Plan>& plan = plans_[operands.key()];
   if (plan) return *plan;
   auto made = std::make_shared<Plan>();
-  if (fits_library(operands.x, operands.weight.rows)) {
+  if (operands.x.dtype != DType::i8 && fits_library(operands.x, operands.weight.rows)) {
     find_candidates(*made, operands);
     if (made->candidates.empty() && operands.scale) {
       *made = Plan{.apart = true};
@@ -310,7 +311,8 @@ void Linears::run(const Tensor& y, const Tensor& x, const Linear& w, const Tenso
 std::vector<std::string> Linears::plan() const {
   std::vector<std::string> lines;
   for (const auto& [key, plan] : plans_) {
-    const char* format = key[3] == static_cast<std::int64_t>(DType::e4m3) ? " e4m3" : "";
+    const auto dtype = static_cast<DType>(key[3]);
+    const std::string format = size_of(dtype) == 1 ? concat(" ", name_of(dtype)) : "";
     const std::string shape = concat(key[0], " x ", key[1], format, ", ", plural(key[2], "row"), ": ");
     if (plan->wide) {
       lines.push_back(

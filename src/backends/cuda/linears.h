@@ -1,4 +1,4 @@
-// Linears of a CUDA device, in f32, bf16 and e4m3: products by cuBLASLt, for each shape with the algorithm that was
+// Linears of a CUDA device, in f32, bf16 and 8 bits: products by cuBLASLt, for each shape with the algorithm that was
 // fastest when the shape was met first; by the plain kernel where the library has none for it, and by our own (wide/)
 // where that adds to a residual stream sooner.
 #pragma once
@@ -26,7 +26,7 @@ class Linears {
   // while a graph is recorded.
   void run(const Tensor& y, const Tensor& x, const Linear& w, const Tensor& gate, bool add);
 
-  // A line for each shape: "3840 x 1280, 768 rows: cuBLASLt algorithm 66, 12.3 us, the best of 8"; of e4m3 it says
+  // A line for each shape: "3840 x 1280, 768 rows: cuBLASLt algorithm 66, 12.3 us, the best of 8"; of 8 bits it says
   // so, and whether a kernel of its own applies the scales, which the library cannot on every device.
   std::vector<std::string> plan() const;
 

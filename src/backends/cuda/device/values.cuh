@@ -18,6 +18,7 @@ __device__ inline void begin() {
 
 __device__ inline float as_float(float x) { return x; }
 __device__ inline float as_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ inline float as_float(std::int8_t x) { return static_cast<float>(x); }
 __device__ inline float as_float(__nv_fp8_e4m3 x) { return static_cast<float>(x); }
 
 // Rounds to nearest even; e4m3 saturates.
@@ -87,6 +88,19 @@ __device__ inline float warp_maximum(float x) {
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, distance));
   return x;
+}
+
+// Of a row of int8 whose largest |x| is this; and N values of it (core/int8.h).
+__device__ inline float int8_scale_of(float largest) { return largest > 0.0f ? largest / 127.0f : 1.0f; }
+
+template <int N>
+__device__ inline void store_int8(std::int8_t* out, const float (&in)[N], float scale) {
+  Pack<std::int8_t, N> codes;
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    codes.values[i] = static_cast<std::int8_t>(max(-127, min(127, __float2int_rn(in[i] / scale))));
+  }
+  *reinterpret_cast<Pack<std::int8_t, N>*>(out) = codes;
 }
 
 __device__ inline float sigmoid_product(float x) { return x / (1.0f + expf(-x)); }

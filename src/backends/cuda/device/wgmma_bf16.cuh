@@ -1,5 +1,5 @@
 // Warpgroup products of bf16: D [64, N] f32 += A [64, 16] B [N, 16]^T, both from shared memory (swizzled_tile in
-// sm90.cuh); one specialisation a width, since the instruction names its registers.
+// tensor_sm90.cuh); one specialisation a width, since the instruction names its registers.
 #pragma once
 
 #include <cuda_bf16.h>

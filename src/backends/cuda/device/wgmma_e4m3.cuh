@@ -1,5 +1,5 @@
 // Warpgroup products of e4m3: D [64, N] f32 += A [64, 32] B [N, 32]^T, both from shared memory (swizzled_tile in
-// sm90.cuh); one specialisation a width, since the instruction names its registers.
+// tensor_sm90.cuh); one specialisation a width, since the instruction names its registers.
 #pragma once
 
 #include "backends/cuda/device/wgmma_bf16.cuh"

@@ -20,9 +20,48 @@ __global__ void gather_rows_kernel(Output<Y> y, const X* x, const std::int32_t* 
   y.store(row * columns + column, values);
 }
 
+// Into int8, each row over a scale of its own: one block a row.
+template <int N, typename X>
+__global__ void gather_int8_kernel(std::int8_t* y, float* row_scales, const X* x, const std::int32_t* index,
+                                   std::int64_t columns) {
+  __shared__ float parts[8];
+  begin();
+  const std::int64_t row = blockIdx.x, source = index == nullptr ? row : index[row];
+  if (source < 0) return;
+  const X* in = x + source * columns;
+  const std::int64_t first = threadIdx.x * N, stride = blockDim.x * N;
+  float values[N], largest = 0.0f;
+  for (std::int64_t i = first; i < columns; i += stride) {
+    load<N>(values, in + i);
+#pragma unroll
+    for (int k = 0; k < N; ++k) largest = fmaxf(largest, fabsf(values[k]));
+  }
+  largest = warp_maximum(largest);
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = largest;
+  __syncthreads();
+  for (unsigned i = 0; i < blockDim.x / 32; ++i) largest = fmaxf(largest, parts[i]);
+  const float own = int8_scale_of(largest);
+  if (threadIdx.x == 0) row_scales[row] = own;
+  for (std::int64_t i = first; i < columns; i += stride) {
+    load<N>(values, in + i);
+    store_int8(y + row * columns + i, values, own);
+  }
+}
+
 }  // namespace
 
 void gather_rows(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& index) {
+  const std::int32_t* rows = index ? data<const std::int32_t>(index) : nullptr;
+  if (y.dtype == DType::i8) {
+    return with_type(x.dtype, [&](auto x_type) {
+      with_pack(y.columns, [&](auto n) {
+        using X = typename decltype(x_type)::type;
+        constexpr int N = decltype(n)::value;
+        launch(stream, {dim3(static_cast<unsigned>(y.rows)), threads_for(y.columns / N, 256)}, gather_int8_kernel<N, X>,
+               data<std::int8_t>(y), y.row_scales, data<const X>(x), rows, y.columns);
+      });
+    });
+  }
   with_output(y, [&](auto output) {
     output.inverse = x.scale / y.scale;
     with_input_type(x.dtype, [&](auto x_type) {
@@ -32,7 +71,6 @@ void gather_rows(const Stream& stream, const Tensor& y, const Tensor& x, const T
         constexpr int N = decltype(n)::value;
         const unsigned threads = threads_for(y.columns / N, 256);
         const dim3 blocks(static_cast<unsigned>(y.rows), blocks_for(y.columns / N, threads));
-        const std::int32_t* rows = index ? data<const std::int32_t>(index) : nullptr;
         launch(stream, {blocks, threads}, gather_rows_kernel<N, Y, X>, output, data<const X>(x), rows, y.columns);
       });
     });

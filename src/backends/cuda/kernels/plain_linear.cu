@@ -1,8 +1,8 @@
 // y = x W^T + b, or h += gate * (x W^T + b), for shapes that the library has no kernels for
-// x [T, K], W [N, K] of x's type, y [T, N], h f32 [T, N], b and gate f32 [1, N]; of e4m3 the products are multiplied by
-// a scale f32 [1, N]. One warp for four rows and four
-// outputs: its lanes share the sum over K, so that a row's bits do not depend on the others. Bound by the cache.
-// Reference: tests/reference/kernels.cpp, linear.
+// x [T, K], W [N, K] of x's type, y [T, N], h f32 [T, N], b and gate f32 [1, N]; of 8 bits the products are multiplied
+// by a scale f32 [1, N], and of int8 by one of x's row. One warp for four rows and four outputs: its lanes share the
+// sum over K, so that a row's bits do not depend on the others. Bound by the cache. Reference:
+// tests/reference/kernels.cpp, linear.
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 
@@ -16,9 +16,10 @@ template <typename T>
 struct Product {
   const T* x;
   const T* weight;
-  const float* bias;   // may be null
-  const float* gate;   // may be null
-  const float* scale;  // may be null
+  const float* bias;        // may be null
+  const float* gate;        // may be null
+  const float* scale;       // may be null
+  const float* row_scales;  // may be null
   std::int64_t rows;
   std::int64_t inputs;
   std::int64_t outputs;
@@ -66,6 +67,7 @@ __global__ void plain_linear_kernel(Y* y, Product<T> p) {
   const std::int64_t my_output = output + lane % tile;
   if (lane >= tile * tile || my_row >= p.rows || my_output >= p.outputs) return;
   if (p.scale != nullptr) own *= p.scale[my_output];
+  if (p.row_scales != nullptr) own *= p.row_scales[my_row];
   if (p.bias != nullptr) own += p.bias[my_output];
   if (p.gate != nullptr) own *= p.gate[my_output];
   Y& target = y[my_row * p.outputs + my_output];
@@ -76,8 +78,12 @@ __global__ void plain_linear_kernel(Y* y, Product<T> p) {
 
 void plain_linear(const Stream& stream, const LinearCall& call, const Tensor& weight) {
   const dim3 blocks(blocks_for(call.y.rows, tile), blocks_for(call.y.columns, tile * warps));
+  const auto with_factor_type = [&](const auto& run) {
+    if (call.x.dtype == DType::i8) return run(Type<std::int8_t>{});
+    with_input_type(call.x.dtype, run);
+  };
   with_type(call.y.dtype, [&](auto y_type) {
-    with_input_type(call.x.dtype, [&](auto type) {
+    with_factor_type([&](auto type) {
       using Y = typename decltype(y_type)::type;
       using T = typename decltype(type)::type;
       const Product<T> product{.x = data<const T>(call.x),
@@ -85,6 +91,7 @@ void plain_linear(const Stream& stream, const LinearCall& call, const Tensor& we
                                .bias = call.bias ? data<const float>(call.bias) : nullptr,
                                .gate = call.gate ? data<const float>(call.gate) : nullptr,
                                .scale = call.scale ? data<const float>(call.scale) : nullptr,
+                               .row_scales = call.x.row_scales,
                                .rows = call.y.rows,
                                .inputs = call.x.columns,
                                .outputs = call.y.columns};

@@ -65,9 +65,64 @@ __global__ void rms_norm_kernel(Output<Y> y, const float* h, const float* scale,
   }
 }
 
+// The largest over the block's threads, the same in each.
+__device__ float block_maximum(float x) {
+  __shared__ float parts[most_threads / 32];
+  x = warp_maximum(x);
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
+  __syncthreads();
+  float largest = 0.0f;
+  for (unsigned i = 0; i < blockDim.x / 32; ++i) largest = fmaxf(largest, parts[i]);
+  return largest;
+}
+
+// The same as int8, each row over a scale of its own.
+template <int N>
+__global__ void rms_norm_int8_kernel(std::int8_t* y, float* row_scales, const float* h, const float* scale,
+                                     const float* shift, std::int64_t columns) {
+  const std::int64_t start = blockIdx.x * columns, first = threadIdx.x * N, stride = blockDim.x * N;
+  Constants<N> constants;
+  float values[N] = {};
+  if (first < columns) constants.load(scale, shift, first);
+  begin();
+  float squares = 0.0f;
+  for (std::int64_t i = first; i < columns; i += stride) {
+    load<N>(values, h + start + i);
+#pragma unroll
+    for (int k = 0; k < N; ++k) squares += values[k] * values[k];
+  }
+  const float inverse = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(columns) + 1e-6f);
+  const bool once = columns <= stride;  // what was read is still there
+  const auto normalise = [&](std::int64_t i) {
+    if (!once) load<N>(values, h + start + i), constants.load(scale, shift, i);
+#pragma unroll
+    for (int k = 0; k < N; ++k) values[k] = values[k] * inverse * constants.factors[k] + constants.offsets[k];
+  };
+  float largest = 0.0f;
+  for (std::int64_t i = first; i < columns; i += stride) {
+    normalise(i);
+#pragma unroll
+    for (int k = 0; k < N; ++k) largest = fmaxf(largest, fabsf(values[k]));
+  }
+  const float own = int8_scale_of(block_maximum(largest));
+  if (threadIdx.x == 0) row_scales[blockIdx.x] = own;
+  for (std::int64_t i = first; i < columns; i += stride) {
+    if (!once) normalise(i);
+    store_int8(y + start + i, values, own);
+  }
+}
+
 }  // namespace
 
 void rms_norm(const Stream& stream, const Tensor& y, const Tensor& h, const Norm& norm) {
+  if (y.dtype == DType::i8) {
+    return with_pack(y.columns, [&](auto n) {
+      constexpr int N = decltype(n)::value;
+      launch(stream, {dim3(static_cast<unsigned>(y.rows)), threads_for(y.columns / N, most_threads)},
+             rms_norm_int8_kernel<N>, data<std::int8_t>(y), y.row_scales, data<const float>(h),
+             data<const float>(norm.scale), norm.shift ? data<const float>(norm.shift) : nullptr, y.columns);
+    });
+  }
   with_output(y, [&](auto output) {
     with_pack(y.columns, [&](auto n) {
       using Y = typename decltype(output)::type;

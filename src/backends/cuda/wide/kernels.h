@@ -10,9 +10,9 @@ namespace nervus::cuda {
 
 // x W^T + b, where the rows of W, b and the scale are in the order of the role (wide_source_row).
 struct WideProduct {
-  Tensor x;       // [T, K], bf16 or e4m3
+  Tensor x;       // [T, K], bf16, e4m3 or int8
   Tensor weight;  // [N, K], the same
-  Tensor scale;   // of e4m3: f32 [1, N], of x times each output's of the weight; otherwise empty
+  Tensor scale;   // of 8 bits: f32 [1, N], each output's of the weight, in e4m3 times that of x; otherwise empty
   Tensor bias;    // f32 [1, N], or empty
 };
 

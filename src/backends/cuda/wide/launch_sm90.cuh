@@ -23,7 +23,8 @@ void launch_wide(const Stream& stream, const WideProduct& product, const Tensor&
                                 .across = static_cast<int>(across),
                                 .scale = data<const float>(product.scale),
                                 .bias = data<const float>(product.bias),
-                                .gate = data<const float>(gate)};
+                                .gate = data<const float>(gate),
+                                .row_scales = product.x.row_scales};
   launch(stream,
          {.blocks = dim3(across * along * Tile::cluster),
           .threads = Tile::threads,
@@ -39,11 +40,13 @@ void launch_wide(const Stream& stream, const WideTile& tile, const WideProduct& 
                  const Epilogue& epilogue) {
   check(product.x.columns == product.weight.columns && product.x.dtype == product.weight.dtype,
         "a wide product has inputs as its weight");
+  check(product.x.dtype != DType::i8 || product.x.row_scales != nullptr, "rows of int8 have scales of their own");
   const auto with = [&]<std::size_t i>() {
     constexpr WideTile t = tiles[i];
     using Tile = WideCut<t.rows, t.columns, t.share_w, t.share_x, t.split>;
     if (tile != t) return false;
-    if (product.x.dtype == DType::e4m3) launch_wide<Tile, __nv_fp8_e4m3>(stream, product, gate, epilogue);
+    if (product.x.dtype == DType::i8) launch_wide<Tile, std::int8_t>(stream, product, gate, epilogue);
+    else if (product.x.dtype == DType::e4m3) launch_wide<Tile, __nv_fp8_e4m3>(stream, product, gate, epilogue);
     else launch_wide<Tile, __nv_bfloat16>(stream, product, gate, epilogue);
     return true;
   };

@@ -1,4 +1,4 @@
-// The product of a wide linear, bf16 or e4m3, and what follows it in the same kernel.
+// The product of a wide linear, bf16, e4m3 or int8, and what follows it in the same kernel.
 //
 //   sums [T, N] = x [T, K] W^T in float32, then the epilogue
 //
@@ -10,8 +10,11 @@
 // shared. Reference: tests/reference/kernels.cpp, through the small ops that Ops composes.
 #pragma once
 
+#include <type_traits>
+
 #include "backends/cuda/device/tensor_sm90.cuh"
 #include "backends/cuda/device/wgmma_e4m3.cuh"
+#include "backends/cuda/device/wgmma_int8.cuh"
 #include "backends/cuda/wide/tile.h"
 
 namespace nervus::cuda {
@@ -37,6 +40,7 @@ struct WideArguments {
   const float* scale;        // of each output, or null for 1
   const float* bias;         // or null
   const float* gate;         // of sum and bias, or null
+  const float* row_scales;   // of int8: of each row of x
 };
 
 template <typename Tile>
@@ -109,8 +113,8 @@ __device__ void wide_fetch(const CUtensorMap& x, const CUtensorMap& w, const Wid
 }
 
 // The two warpgroups: sums of 64 rows a tile, Tile::rows / 128 tiles each.
-template <typename T, typename Tile, int Tiles>
-__device__ void wide_multiply(float (&sums)[Tiles][Tile::columns / 2], const WideArguments& a,
+template <typename T, typename Tile, int Tiles, typename Sum>
+__device__ void wide_multiply(Sum (&sums)[Tiles][Tile::columns / 2], const WideArguments& a,
                               const WidePlace<Tile>& place, const std::byte* ring, std::uint64_t* full,
                               std::uint64_t* empty) {
   using Shared = WideShared<Tile>;
@@ -140,6 +144,21 @@ __device__ void wide_multiply(float (&sums)[Tiles][Tile::columns / 2], const Wid
     if (++stage == stages) stage = 0, turn ^= 1;
   }
   products_wait();
+}
+
+// Sums of integers as those of rows times their scales.
+template <typename Tile, int Tiles>
+__device__ void wide_scale_rows(float (&sums)[Tiles][Tile::columns / 2], const int (&whole)[Tiles][Tile::columns / 2],
+                                const WideArguments& a, const WidePlace<Tile>& place) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#pragma unroll
+  for (int tile = 0; tile < Tiles; ++tile) {
+    const int row = place.row_tile * Tile::rows + (warp / 4 * Tiles + tile) * 64 + warp % 4 * 16 + lane / 4;
+    const float scales[2] = {__ldcg(a.row_scales + min(row, a.rows - 1)),
+                             __ldcg(a.row_scales + min(row + 8, a.rows - 1))};
+#pragma unroll
+    for (int i = 0; i < Tile::columns / 2; ++i) sums[tile][i] = __int2float_rn(whole[tile][i]) * scales[i % 4 / 2];
+  }
 }
 
 // The warps that multiply have come this far.
@@ -329,8 +348,15 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   auto* constants = reinterpret_cast<float2*>(shared + Shared::constants);
   wide_load_constants<Tile>(constants, a, place);
   float sums[Tiles][Tile::columns / 2];
-  wide_multiply<T, Tile>(sums, a, place, shared, full, empty);
-  cudaGridDependencySynchronize();  // of what the epilogue reads and overwrites
+  if constexpr (sizeof(T) == 1 && std::is_integral_v<T>) {
+    int whole[Tiles][Tile::columns / 2];
+    wide_multiply<T, Tile>(whole, a, place, shared, full, empty);
+    cudaGridDependencySynchronize();
+    wide_scale_rows<Tile>(sums, whole, a, place);
+  } else {
+    wide_multiply<T, Tile>(sums, a, place, shared, full, empty);
+    cudaGridDependencySynchronize();  // of what the epilogue reads and overwrites
+  }
   if constexpr (Tile::split > 1) {
     static_assert(Tiles == 1);
     wide_finish_split<Tile>(sums[0], a, place, constants, shared + Shared::received, arrived, epilogue);

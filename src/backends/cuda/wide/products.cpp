@@ -58,14 +58,14 @@ std::shared_ptr<const void> WideProducts::pack(const LinearSource& source, const
   staging.copy(rows.data, rows.bytes());
   packed->weight = kept({nullptr, w.input.dtype, w.outputs, w.inputs});
   DeviceBuffer more;
-  if (w.input.dtype == DType::e4m3) {
+  if (size_of(w.input.dtype) == 1) {
     more = device_buffer(ordered.bytes());
     ordered.data = more.get();
   } else {
     ordered = packed->weight;
   }
   wide_pack(stream_, ordered, rows, packed->role, w.heads.size);
-  if (w.input.dtype == DType::e4m3) {
+  if (size_of(w.input.dtype) == 1) {
     packed->scale = kept({nullptr, DType::f32, 1, w.outputs});
     quantise_rows(stream_, packed->weight, packed->scale, ordered, w.input.scale);
   }
@@ -85,7 +85,8 @@ void WideProducts::run(WideRole role, const WideProduct& product, const std::fun
   if (found == choices_.end()) {
     stream_.use();
     const auto [tile, time] = fastest_tile(stream_, role, weight, launch);
-    const std::string line = concat(weight.rows, " x ", weight.columns, weight.dtype == DType::e4m3 ? " e4m3, " : ", ",
+    const std::string line = concat(weight.rows, " x ", weight.columns,
+                                    size_of(weight.dtype) == 1 ? concat(" ", name_of(weight.dtype), ", ") : ", ",
                                     plural(product.x.rows, "row"), ": ", role == WideRole::qkv ? "qkv" : "gate and up",
                                     " by tiles of ", name_of(tile), ", ", tenths_of(time), " us");
     found = choices_.emplace(key, Choice{tile, time, line}).first;

@@ -27,7 +27,8 @@ class WideProducts {
 
   // Whether there are kernels for it.
   bool fits(const LinearSource& source, const Linear& w) const;
-  // Reads the weight of `w`, puts its rows into the order of its role, and quantises them where w.input asks for e4m3.
+  // Reads the weight of `w`, puts its rows into the order of its role, and quantises them where w.input asks for 8
+  // bits.
   std::shared_ptr<const void> pack(const LinearSource& source, const Linear& w, Staging& staging);
 
   // A shape that is new here is measured, which must not happen while a graph is recorded.
@@ -35,7 +36,7 @@ class WideProducts {
            const Rope& rope);
   void gate_up(const Tensor& y, const Tensor& x, const Linear& w);
 
-  // A line for each shape: "2560 x 2048 e4m3, 242 rows: qkv by tiles of 128 x 96, ..., 5.9 us".
+  // A line for each shape: "2560 x 2048 f8_e4m3, 242 rows: qkv by tiles of 128 x 96, ..., 5.9 us".
   std::vector<std::string> plan() const;
 
  private:
