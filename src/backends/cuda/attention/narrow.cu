@@ -1,7 +1,9 @@
 // y [T, H d] = softmax(q k^T / sqrt(d)) v for streams of few rows: d = 128, bf16, q and y tiled, softmax in float32.
 // Work: a block is 16 rows of one head; its 8 warps split the keys for the scores, then the channels for the values, so
 // that only probabilities cross warps. Keys and values of up to 320 slots lie in shared memory; more go round again.
-// Bound: latency. Slots of a row's first range may be fetched before the dependency wait (KeyValues::settled).
+// Probabilities take the place of keys, so that a block fits beside one of the kernel before (block/qkv_sm90.cu).
+// Bound: latency, and the instructions after the dependency wait: what can be known before it is computed before it.
+// Slots of a row's first range may be fetched before it too (KeyValues::settled).
 // Reference: ReferenceKernels::attention.
 #include <cmath>
 #include <cstdint>
@@ -15,10 +17,13 @@ namespace {
 
 constexpr int head = 128, tile_rows = 16, warps = 8, warp_keys = 40, tile_keys = warps * warp_keys;
 constexpr int units = head / 8;                    // of 16 bytes, in a row of keys
+constexpr int copied_rows = warps * 32 / units;    // that the block copies at once
 constexpr int probability_stride = tile_keys + 8;  // bf16
-constexpr int keys_bytes = tile_keys * head * 2;
-constexpr int probability_bytes = tile_rows * probability_stride * 2;
-constexpr int shared_bytes = 2 * keys_bytes + probability_bytes + 2 * warps * tile_rows * 4;
+constexpr int keys_bytes = tile_keys * head * 2;   // of keys, then of values
+constexpr int q_bytes = tile_rows * head * 2;
+constexpr int statistics_bytes = warps * tile_rows * 4;  // of maxima, then of sums: [16 rows][8 warps]
+constexpr int shared_bytes = 2 * keys_bytes + q_bytes + 2 * statistics_bytes;
+static_assert(tile_rows * probability_stride * 2 <= keys_bytes);
 
 struct Arguments {
   const __nv_bfloat16* q;
@@ -31,20 +36,63 @@ struct Arguments {
   float scale;  // log2(e) / sqrt(d)
 };
 
-// Rows [begin, end) of the tile that starts at slot number `base`; 16-byte units are permuted against bank conflicts.
-__device__ void load_slots(std::byte* keys, std::byte* values, const Arguments& a, const Span& span, int base,
-                           int begin, int end, int group) {
+// Rows `row`, row + 16, ... below `end` of a tile, from slots `slot`, slot + 16, ...: this thread's 16 bytes of each;
+// units are permuted against bank conflicts. Rows and slots go up together, so one step leads from each to the next.
+struct SlotCopy {
+  unsigned from;  // elements, in keys and in values
+  unsigned to;    // the keys; values lie keys_bytes further
+  int row, end;
+
+  __device__ SlotCopy(const Arguments& a, const std::byte* tile, int group, int first_row, int first_slot, int last_row)
+      : row(first_row + static_cast<int>(threadIdx.x) / units), end(last_row) {
+    const int unit = threadIdx.x % units, slot = first_slot + static_cast<int>(threadIdx.x) / units;
+    from = static_cast<unsigned>((slot * a.key_heads + group) * head + unit * 8);
+    to = static_cast<unsigned>(__cvta_generic_to_shared(tile)) + row * head * 2 + (unit ^ (row % 8)) * 16;
+  }
+  __device__ void run(const Arguments& a) {
+#pragma unroll 1
+    for (; row < end; row += copied_rows) {
+      copy_async_to(to, a.keys + from);
+      copy_async_to(to + keys_bytes, a.values + from);
+      from += copied_rows * a.key_heads * head;
+      to += copied_rows * head * 2;
+    }
+  }
+};
+
+// Which of this thread's scores count, a bit each: bit 4 n + e is that of s[n][e] (see `scores`).
+__device__ unsigned seen_bits(const Sight (&sights)[2], int first_key) {
+  unsigned bits = 0;
+#pragma unroll
+  for (int i = 0; i < warp_keys / 2; ++i) {
+    const int key = first_key + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2;
+    bits |= (sights[i % 4 / 2].sees(key) ? 1u : 0u) << i;
+  }
+  return bits;
+}
+
+// Zeros for the values of rows [begin, end): zero times garbage may be NaN.
+__device__ void clear_values(std::byte* values, int begin, int end) {
+#pragma unroll 1
   for (int i = begin * units + threadIdx.x; i < end * units; i += warps * 32) {
-    const int row = i / units, unit = i % units;
-    const std::int64_t at = (static_cast<std::int64_t>(span.slot(base + row)) * a.key_heads + group) * head + unit * 8;
-    copy_async(keys + row * head * 2 + (unit ^ (row % 8)) * 16, a.keys + at);
-    copy_async(values + row * head * 2 + (unit ^ (row % 8)) * 16, a.values + at);
+    *reinterpret_cast<uint4*>(values + i * 16) = make_uint4(0, 0, 0, 0);
   }
 }
 
+__device__ int padded_keys(int count) { return (count + 63) / 64 * 64; }
+
+// Of eight values, one a warp.
+__device__ float largest_of(const float* values, float at_least) {
+  const float4 a = *reinterpret_cast<const float4*>(values), b = *reinterpret_cast<const float4*>(values + 4);
+  return fmaxf(fmaxf(fmaxf(at_least, fmaxf(a.x, a.y)), fmaxf(a.z, a.w)), fmaxf(fmaxf(b.x, b.y), fmaxf(b.z, b.w)));
+}
+__device__ float sum_of(const float* values) {
+  const float4 a = *reinterpret_cast<const float4*>(values), b = *reinterpret_cast<const float4*>(values + 4);
+  return ((a.x + a.y) + (a.z + a.w)) + ((b.x + b.y) + (b.z + b.w));
+}
+
 // Scores of this warp's 40 keys: s[n] holds rows quad, quad + 8 and keys 8 n + 2 pair, + 1.
-__device__ void scores(float (&s)[warp_keys / 8][4], const uint4 (&q)[units / 2], const std::byte* keys,
-                       int first_key) {
+__device__ void scores(float (&s)[warp_keys / 8][4], const std::byte* q, const std::byte* keys, int first_key) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int n = 0; n < warp_keys / 8; ++n) {
@@ -53,16 +101,18 @@ __device__ void scores(float (&s)[warp_keys / 8][4], const uint4 (&q)[units / 2]
   }
 #pragma unroll
   for (int c = 0; c < units / 4; ++c) {
-    uint4 k[warp_keys / 8];
+    uint4 k[warp_keys / 8], rows[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) rows[i] = *reinterpret_cast<const uint4*>(q + ((2 * c + i) * 32 + lane) * 16);
 #pragma unroll
     for (int n = 0; n < warp_keys / 8; ++n) {
       const int row = first_key + n * 8 + lane % 8;
       k[n] = load_matrices<false>(keys + row * head * 2 + ((c * 4 + lane / 8) ^ (row % 8)) * 16);
     }
 #pragma unroll
-    for (int n = 0; n < warp_keys / 8; ++n) multiply(s[n], q[2 * c], k[n].x, k[n].y);
+    for (int n = 0; n < warp_keys / 8; ++n) multiply(s[n], rows[0], k[n].x, k[n].y);
 #pragma unroll
-    for (int n = 0; n < warp_keys / 8; ++n) multiply(s[n], q[2 * c + 1], k[n].z, k[n].w);
+    for (int n = 0; n < warp_keys / 8; ++n) multiply(s[n], rows[1], k[n].z, k[n].w);
   }
 }
 
@@ -95,8 +145,9 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   extern __shared__ __align__(128) std::byte shared[];
   std::byte* keys = shared;
   std::byte* values = shared + keys_bytes;
-  std::byte* probabilities = shared + 2 * keys_bytes;
-  auto* maxima = reinterpret_cast<float*>(probabilities + probability_bytes);  // [warps][16]
+  std::byte* probabilities = shared;  // in the keys' place when all scores are there
+  std::byte* q = shared + 2 * keys_bytes;
+  auto* maxima = reinterpret_cast<float*>(q + q_bytes);
   float* sums = maxima + warps * tile_rows;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, quad = lane / 4, pair = lane % 4;
   const int head_index = blockIdx.x, group = head_index / (a.heads / a.key_heads), first_row = blockIdx.y * tile_rows;
@@ -109,25 +160,44 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
                      __shfl_sync(~0u, range[0].z, row), __shfl_sync(~0u, range[0].w, row));
   };
   const Sight sights[2] = {{range_of(quad), span}, {range_of(quad + 8), span}};
-  const int early = a.settled ? min(span.first_count, tile_keys) : 0;
-  load_slots(keys, values, a, span, 0, 0, early, group);
+  // Of the tile that starts at slot number `base`: what lies in the first ranges, and what lies in the second.
+  const auto first_part = [&](int base) {
+    return SlotCopy(a, keys, group, 0, span.first + base, min(span.first_count - base, tile_keys));
+  };
+  const auto second_part = [&](int base) {
+    const int row = max(span.first_count - base, 0);
+    return SlotCopy(a, keys, group, row, span.second + base + row - span.first_count,
+                    min(span.total - base, tile_keys));
+  };
+  if (a.settled) first_part(0).run(a);
+  clear_values(values, min(span.total, tile_keys), padded_keys(min(span.total, tile_keys)));
+  // What the wait is followed by is kept in shared memory, or the compiler would compute it then.
+  auto* kept = reinterpret_cast<uint4*>(q) + threadIdx.x;
+  const SlotCopy second = second_part(0);
+  const int last_row = second.end;
+  *kept = make_uint4(second.from, second.to, static_cast<unsigned>(second.row), seen_bits(sights, warp * warp_keys));
+  const std::int64_t at = (static_cast<std::int64_t>(blockIdx.y) * a.heads + head_index) * (units / 2) * 32;
 #if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
   cudaTriggerProgrammaticLaunchCompletion();
 #endif
 
-  uint4 q[units / 2];
-  const auto* source = reinterpret_cast<const uint4*>(a.q) +
-                       (static_cast<std::int64_t>(blockIdx.y) * a.heads + head_index) * (units / 2) * 32 + lane;
-#pragma unroll
-  for (int step = 0; step < units / 2; ++step) q[step] = __ldcg(source + step * 32);
+  const uint4 prepared = *kept;
+  unsigned seen = prepared.w;
+  copy_async(kept, reinterpret_cast<const uint4*>(a.q) + at + threadIdx.x);
+  SlotCopy own = second;
+  own.from = prepared.x, own.to = prepared.y, own.row = static_cast<int>(prepared.z), own.end = last_row;
+  own.run(a);
+  if (!a.settled) first_part(0).run(a);
   float largest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0}, o[2][4] = {};
   for (int base = 0; base < span.total; base += tile_keys) {
-    const int count = min(tile_keys, span.total - base), padded = (count + 63) / 64 * 64;
-    if (base > 0) __syncthreads();  // the tile before has been read
-    load_slots(keys, values, a, span, base, base == 0 ? early : 0, count, group);
-    for (int i = count * units + threadIdx.x; i < padded * units; i += warps * 32) {  // zero times garbage may be NaN
-      *reinterpret_cast<uint4*>(values + i * 16) = make_uint4(0, 0, 0, 0);
+    const int count = min(tile_keys, span.total - base);
+    if (base > 0) {
+      __syncthreads();  // the tile before has been read
+      first_part(base).run(a);
+      second_part(base).run(a);
+      clear_values(values, count, padded_keys(count));
+      seen = seen_bits(sights, base + warp * warp_keys);
     }
     copies_commit();
     copies_wait<0>();
@@ -137,25 +207,21 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
     scores(s, q, keys, warp * warp_keys);
     float top[2] = {-INFINITY, -INFINITY};
 #pragma unroll
-    for (int n = 0; n < warp_keys / 8; ++n) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int j = warp * warp_keys + n * 8 + 2 * pair + e % 2;
-        s[n][e] = sights[e / 2].sees(base + j) ? s[n][e] * a.scale : -INFINITY;
-        top[e / 2] = fmaxf(top[e / 2], s[n][e]);
-      }
+    for (int i = 0; i < warp_keys / 2; ++i) {
+      float& score = s[i / 4][i % 4];
+      score = (seen >> i & 1) != 0 ? score * a.scale : -INFINITY;
+      top[i % 4 / 2] = fmaxf(top[i % 4 / 2], score);
     }
+#pragma unroll
     for (int r = 0; r < 2; ++r) {
       top[r] = quad_max(top[r]);
-      if (pair == 0) maxima[warp * tile_rows + quad + 8 * r] = top[r];
+      if (pair == 0) maxima[(quad + 8 * r) * warps + warp] = top[r];
     }
-    __syncthreads();
+    __syncthreads();  // and all have read the keys
     float shrink[2], zero[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      float now = largest[r];
-#pragma unroll
-      for (int w = 0; w < warps; ++w) now = fmaxf(now, maxima[w * tile_rows + quad + 8 * r]);
+      const float now = largest_of(maxima + (quad + 8 * r) * warps, largest[r]);
       zero[r] = now == -INFINITY ? 0.0f : now;
       shrink[r] = power_of_two(largest[r] - zero[r]);
       largest[r] = now;
@@ -167,23 +233,23 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
       for (int r = 0; r < 2; ++r) {
         const float first = power_of_two(s[n][2 * r] - zero[r]), second = power_of_two(s[n][2 * r + 1] - zero[r]);
         part[r] += first + second;
-        const int at = (quad + 8 * r) * probability_stride + warp * warp_keys + n * 8 + 2 * pair;
-        *reinterpret_cast<__nv_bfloat162*>(probabilities + at * 2) = __floats2bfloat162_rn(first, second);
+        const int column = warp * warp_keys + n * 8 + 2 * pair;
+        *reinterpret_cast<__nv_bfloat162*>(probabilities + ((quad + 8 * r) * probability_stride + column) * 2) =
+            __floats2bfloat162_rn(first, second);
       }
     }
+#pragma unroll
     for (int r = 0; r < 2; ++r) {
       part[r] = quad_sum(part[r]);
-      if (pair == 0) sums[warp * tile_rows + quad + 8 * r] = part[r];
+      if (pair == 0) sums[(quad + 8 * r) * warps + warp] = part[r];
     }
     __syncthreads();
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      total[r] *= shrink[r];
-#pragma unroll
-      for (int w = 0; w < warps; ++w) total[r] += sums[w * tile_rows + quad + 8 * r];
+      total[r] = total[r] * shrink[r] + sum_of(sums + (quad + 8 * r) * warps);
       for (int n = 0; n < 2; ++n) o[n][2 * r] *= shrink[r], o[n][2 * r + 1] *= shrink[r];
     }
-    weigh_values(o, probabilities, values, padded);
+    weigh_values(o, probabilities, values, padded_keys(count));
   }
   float inverse[2];
   for (int r = 0; r < 2; ++r) inverse[r] = total[r] > 0 ? 1.0f / total[r] : 0.0f;
@@ -193,9 +259,7 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
     const int n = i / 2, r = i % 2;
     out[i] = __floats2bfloat162_rn(o[n][2 * r] * inverse[r], o[n][2 * r + 1] * inverse[r]);
   }
-  auto* target = reinterpret_cast<uint4*>(a.y) +
-                 ((static_cast<std::int64_t>(blockIdx.y) * a.heads + head_index) * (units / 2) + warp) * 32 + lane;
-  *target = *reinterpret_cast<const uint4*>(out);
+  reinterpret_cast<uint4*>(a.y)[at + warp * 32 + lane] = *reinterpret_cast<const uint4*>(out);
 }
 
 }  // namespace

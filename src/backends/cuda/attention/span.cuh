@@ -56,9 +56,11 @@ __device__ inline float power_of_two(float x) {
 }
 
 // 16 bytes from L2 into shared memory; copies_wait() waits for all of this thread's but the `newest` groups.
+__device__ inline void copy_async_to(std::uint32_t target, const void* source) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(source) : "memory");
+}
 __device__ inline void copy_async(void* target, const void* source) {
-  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(target));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(source) : "memory");
+  copy_async_to(static_cast<std::uint32_t>(__cvta_generic_to_shared(target)), source);
 }
 __device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int newest>

@@ -18,13 +18,21 @@ void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const 
                                    .squares = data<const float>(squares),
                                    .rows = static_cast<int>(x.rows),
                                    .inputs = static_cast<int>(x.columns),
-                                   .parts = static_cast<int>(squares.columns)};
-  launch(stream,
-         {.blocks = dim3(static_cast<unsigned>(layout.tiles() * C), blocks_for(x.rows, 64)),
-          .threads = block_threads,
-          .shared = ProductShared<N, C, Steps, Epilogue>::bytes,
-          .cluster = C},
-         block_product<N, C, Steps, Epilogue>, arguments, epilogue);
+                                   .parts = static_cast<int>(squares.columns),
+                                   .inverse_width = 1.0f / static_cast<float>(x.columns)};
+  const auto start = [&](auto* kernel) {
+    launch(stream,
+           {.blocks = dim3(static_cast<unsigned>(layout.tiles() * C), blocks_for(x.rows, 64)),
+            .threads = block_threads,
+            .shared = ProductShared<N, C, Steps, Epilogue>::bytes,
+            .cluster = C},
+           kernel, arguments, epilogue);
+  };
+  if (x.columns == BlockLayout::step_inputs * BlockLayout::warpgroups * C * Steps) {
+    start(block_product<N, C, Steps, true, Epilogue>);
+  } else {
+    start(block_product<N, C, Steps, false, Epilogue>);
+  }
 }
 
 }  // namespace nervus::cuda

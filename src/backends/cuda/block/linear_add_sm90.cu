@@ -21,12 +21,19 @@ struct AddEpilogue {
   float* squares;         // [rows, parts]
   int width, parts;
 
-  // Kept in shared memory, where it does not take the registers of x: of each thread that finishes, its constants; of
-  // each warp, the 16 x 8 values that it adds to; and sums of squares.
-  struct Constants {};
-  struct Inputs {};
+  // Of a thread that finishes. `kept` lies in shared memory, where it does not take the registers of x; the 16 x 8
+  // values that a warp adds to come there too, and sums of squares.
+  struct Constants {
+    const float* from;  // 16 bytes of what the warp adds to, or null
+    float* h[2];        // of two rows, or null
+    __nv_bfloat16* scaled;
+  };
   struct Kept {
     float2 bias, gate, scale;
+  };
+  struct Ready {
+    Kept kept;
+    float2 before[2];
   };
   struct Own {
     float h[4][16][8];
@@ -38,43 +45,53 @@ struct AddEpilogue {
   static __device__ float2 pair_or(const float* values, int output, float fallback) {
     return values == nullptr ? make_float2(fallback, fallback) : *reinterpret_cast<const float2*>(values + output);
   }
-  __device__ Constants constants(int, int output, int, std::byte* shared) const {
+  __device__ Constants constants(int row, int output, int rows, std::byte* shared) const {
     reinterpret_cast<Own*>(shared)->kept[threadIdx.x] = {pair_or(bias, output, 0), pair_or(gate, output, 1),
                                                          pair_or(scale, output, 1)};
-    return {};
-  }
-  __device__ Inputs inputs(int row, int output, int rows, std::byte* shared) const {
     const int lane = threadIdx.x % 32, from = row - lane / 4 + lane / 2, column = output / 8 * 8 + lane % 2 * 4;
-    if (from < rows) {
-      copy_async(&reinterpret_cast<Own*>(shared)->h[threadIdx.x / 32][lane / 2][lane % 2 * 4],
-                 h + static_cast<std::int64_t>(from) * width + column);
+    Constants c{};
+    if (from < rows) c.from = h + static_cast<std::int64_t>(from) * width + column;
+    for (int s = 0; s < 2; ++s) {
+      if (row + 8 * s < rows) c.h[s] = h + static_cast<std::int64_t>(row + 8 * s) * width + output;
     }
-    return {};
+    if (row < rows) c.scaled = scaled + tiled_offset(row, output, width);
+    return c;
   }
-
-  __device__ void finish(int row, int output, int rows, const float4 (&sum)[1], const Constants&, const Inputs&,
-                         std::byte* shared) const {
+  __device__ void inputs(const Constants& c, std::byte* shared) const {
+    const int lane = threadIdx.x % 32;
+    if (c.from != nullptr) {
+      copy_async(&reinterpret_cast<Own*>(shared)->h[threadIdx.x / 32][lane / 2][lane % 2 * 4], c.from);
+    }
     copies_commit();
+  }
+  __device__ Ready ready(std::byte* shared) const {
     copies_wait<0>();
     __syncwarp();
+    const Own& own = *reinterpret_cast<const Own*>(shared);
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    return {own.kept[threadIdx.x],
+            {*reinterpret_cast<const float2*>(&own.h[warp][lane / 4][lane % 4 * 2]),
+             *reinterpret_cast<const float2*>(&own.h[warp][lane / 4 + 8][lane % 4 * 2])}};
+  }
+
+  __device__ void finish(const float4 (&sum)[1], const Constants& c, const Ready& ready, std::byte* shared) const {
     Own& own = *reinterpret_cast<Own*>(shared);
-    const Kept k = own.kept[threadIdx.x];
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const Kept& k = ready.kept;
     const float2 v[2] = {{sum[0].x, sum[0].y}, {sum[0].z, sum[0].w}};
-    auto* target = reinterpret_cast<__nv_bfloat162*>(scaled + tiled_offset(row, output, width));
+    __nv_bfloat162 next_scaled[2];
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
-      const float2 before = *reinterpret_cast<const float2*>(&own.h[threadIdx.x / 32][row % 8 + 8 * s][output % 8]);
-      const float2 next =
-          make_float2(before.x + k.gate.x * (v[s].x + k.bias.x), before.y + k.gate.y * (v[s].y + k.bias.y));
-      target[s] = __floats2bfloat162_rn(next.x * k.scale.x, next.y * k.scale.y);
-      if (row + 8 * s < rows) {
-        *reinterpret_cast<float2*>(h + static_cast<std::int64_t>(row + 8 * s) * width + output) = next;
-      }
+      const float2 next = make_float2(ready.before[s].x + k.gate.x * (v[s].x + k.bias.x),
+                                      ready.before[s].y + k.gate.y * (v[s].y + k.bias.y));
+      next_scaled[s] = __floats2bfloat162_rn(next.x * k.scale.x, next.y * k.scale.y);
+      if (c.h[s] != nullptr) *reinterpret_cast<float2*>(c.h[s]) = next;
       float square = next.x * next.x + next.y * next.y;
       square += __shfl_xor_sync(~0u, square, 1);
       square += __shfl_xor_sync(~0u, square, 2);
-      if (output % 8 == 0) own.squares[row % 16 + 8 * s][output % 32 / 8] = square;
+      if (lane % 4 == 0) own.squares[lane / 4 + 8 * s][warp] = square;
     }
+    if (c.scaled != nullptr) *reinterpret_cast<uint2*>(c.scaled) = *reinterpret_cast<const uint2*>(next_scaled);
   }
   __device__ void finish_rows(int first_row, int part, int rows, const std::byte* shared) const {
     const int row = static_cast<int>(threadIdx.x);

@@ -6,8 +6,10 @@
 // unit reads (x is tiled), and multiplies it by its share of W in shared memory (one bulk copy, in flight before the
 // dependency wait). Partial sums meet in two hops: across the warpgroups through shared memory, then across the
 // cluster, where each of the first four blocks finishes its share of the rows. Sums run in a fixed order. Bound: the
-// hand-over from the kernel before, then L2 latency; weights are hidden while the kernel before runs. Reference:
-// tests/reference/kernels.cpp, through the small ops that Ops composes.
+// hand-over from the kernel before, then L2 latency and the instructions between the dependency wait and the end, of
+// which a warp issues one in three cycles or so: whatever can be known before the wait is computed before it. Weights
+// are hidden while the kernel before runs. Reference: tests/reference/kernels.cpp, through the small ops that Ops
+// composes.
 #pragma once
 
 #include "backends/cuda/device/sm90.cuh"
@@ -22,6 +24,7 @@ struct ProductArguments {
   const __nv_bfloat16* weight;  // packed
   const float* squares;         // [rows, parts], or null
   int rows, inputs, parts;
+  float inverse_width;  // 1 / inputs
 };
 
 // Shared memory of a block. A unit is what a warp finishes at once: 16 rows x 8 Blocks outputs.
@@ -35,42 +38,58 @@ struct ProductShared {
   static constexpr int exchange = weight_bytes;             // [4 warps][N / 8][32] float4
   static constexpr int received = exchange + N / 8 * 2048;  // [C][units][Blocks][32] float4
   static constexpr int received_bytes = C * units * Blocks * 512;
+  static constexpr int local_warps = 2 * (4 / owners);     // whose rows their own block finishes
   static constexpr int norms = received + received_bytes;  // [owned_rows]
   static constexpr int own = norms + 256;                  // the epilogue's
   static constexpr int barriers = own + Epilogue::shared_bytes;
   static constexpr int bytes = barriers + 32;
 };
 
-// One 1 / rms(h) a row that this block finishes, from the sums that the kernel before left: loaded before the product,
-// added up while it runs. At most `most` parts a thread.
-template <int rows>
+// One 1 / rms(h) a row that this block finishes, from the sums that the kernel before left: loaded after the
+// activations, added up while the product runs. At most `parts` sums a row.
+template <int rows, int parts>
 struct RowNorms {
-  static constexpr int threads = block_threads / rows, most = 8;
+  static constexpr int threads = block_threads / rows, most = (parts + threads - 1) / threads;
+  const float* source;
+  int left;  // of this thread's parts, counted in steps of one
   float squares[most];
 
-  __device__ void load(const ProductArguments& a, int first_row) {
+  __device__ RowNorms(const ProductArguments& a, int first_row) {
     const int row = first_row + static_cast<int>(threadIdx.x) / threads, lane = threadIdx.x % threads;
-#pragma unroll
-    for (int i = 0; i < most; ++i) {
-      const int part = lane + i * threads;
-      squares[i] =
-          row < a.rows && part < a.parts ? __ldcg(a.squares + static_cast<std::int64_t>(row) * a.parts + part) : 0;
-    }
+    source = a.squares + static_cast<std::int64_t>(row) * a.parts + lane;
+    left = row < a.rows ? a.parts - lane : 0;
   }
-  __device__ void store(float* norms, int width) const {
-    float sum = 0;
+  __device__ void load() {
 #pragma unroll
-    for (int i = 0; i < most; ++i) sum += squares[i];
+    for (int i = 0; i < most; ++i) squares[i] = i * threads < left ? __ldcg(source + i * threads) : 0;
+  }
+  __device__ void store(float* norms, float inverse_width) const {
+    float sum = squares[0];
+#pragma unroll
+    for (int i = 1; i < most; ++i) sum += squares[i];
 #pragma unroll
     for (int step = threads / 2; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
-    if (threadIdx.x % threads == 0)
-      norms[threadIdx.x / threads] = rsqrtf(sum / static_cast<float>(width) + norm_epsilon);
+    if (threadIdx.x % threads == 0) norms[threadIdx.x / threads] = rsqrtf(sum * inverse_width + norm_epsilon);
   }
 };
 
-// Epilogue: `constants` before the dependency wait, `inputs` after it, `finish` when the sums are there, each of rows
-// row and row + 8 and outputs output + 8 b, output + 8 b + 1 for b < Blocks.
-template <int N, int C, int Steps, typename Epilogue>
+// This lane's share of x: of each step of 16 inputs 16 bytes. Lanes whose rows are padding load nothing: what they
+// hold reaches padding alone. Where the inputs are not `Whole` multiples of all steps, those beyond are zero.
+template <int Steps, bool Whole>
+__device__ void load_operands(uint4 (&x)[Steps], const uint4* source, bool present, int steps) {
+#pragma unroll
+  for (int s = 0; s < Steps; ++s) {
+    if constexpr (Whole) {
+      if (present) x[s] = __ldcg(source + s * 32);
+    } else {
+      x[s] = present && s < steps ? __ldcg(source + s * 32) : make_uint4(0, 0, 0, 0);
+    }
+  }
+}
+
+// Epilogue: `constants` before the dependency wait, `inputs` after it, `ready` while the sums are under way, `finish`
+// when they are there, each of rows row and row + 8 and outputs output + 8 b, output + 8 b + 1 for b < Blocks.
+template <int N, int C, int Steps, bool Whole, typename Epilogue>
 __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductArguments a, const Epilogue epilogue) {
   constexpr int Blocks = Epilogue::blocks;
   using Shared = ProductShared<N, C, Steps, Epilogue>;
@@ -82,7 +101,8 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
   constexpr int share = Shared::weight_bytes / 2;
 
   if (threadIdx.x == 0) {
-    for (int i = 0; i < 3; ++i) barrier_init(barriers + i);
+    for (int i = 0; i < 2; ++i) barrier_init(barriers + i);
+    barrier_init(barriers + 2, 1 + Shared::local_warps);
     barrier_init_fence();
     const auto* source = reinterpret_cast<const std::byte*>(a.weight);
     for (int g = 0; g < 2; ++g) {
@@ -90,10 +110,12 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
       bulk_load(shared + g * share, source + (static_cast<std::int64_t>(tile * C + rank) * 2 + g) * share, share,
                 barriers + g);
     }
-    if (rank < Shared::owners) barrier_expect(barriers + 2, Shared::received_bytes);
+    int lanes = 0;  // that send, of a warp for each 16 rows that this block finishes
+    for (int t = 0; t < 4 / Shared::owners; ++t) {
+      lanes += 4 * max(0, min(8, a.rows - first_row - rank * Shared::owned_rows - 16 * t));
+    }
+    if (rank < Shared::owners) barrier_expect(barriers + 2, (C - 1) * (N / 8) * 16 * lanes);
   }
-  __syncthreads();
-  cluster_meet();
 
   const int owned = rank < Shared::owners ? first_row + rank * Shared::owned_rows : a.rows;  // first row to finish
   // Of unit i of this warp: the row (and the one 8 further) and the first output that this thread finishes.
@@ -106,25 +128,28 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
     if (warp + 8 * i < Shared::units)
       constants[i] = epilogue.constants(row_of(i), output_of(i), a.rows, shared + Shared::own);
   }
-  cudaGridDependencySynchronize();
-  cudaTriggerProgrammaticLaunchCompletion();  // not before: weights of two kernels ahead would arrive too soon
-
-  RowNorms<Shared::owned_rows> row_norms;
-  if constexpr (Epilogue::normed) row_norms.load(a, owned);
-  uint4 x[Steps];
   const bool present = first_row + warp % 4 * 16 + lane / 4 < a.rows;  // this lane's rows are not both padding
   const int first_step = (rank * 2 + group) * Steps, all_steps = a.inputs / 16;
   const auto* source = reinterpret_cast<const uint4*>(a.x) +
                        (static_cast<std::int64_t>(first_row / 16 + warp % 4) * all_steps + first_step) * 32 + lane;
-#pragma unroll
-  for (int s = 0; s < Steps; ++s) {
-    x[s] = present && first_step + s < all_steps ? __ldcg(source + s * 32) : make_uint4(0, 0, 0, 0);
-  }
-  typename Epilogue::Inputs inputs[rounds];
+  RowNorms<Shared::owned_rows, Steps * C> row_norms(a, owned);
+  const std::uint64_t weights = tile_descriptor(shared_address(shared + group * share), N * 16, 128);
+  auto* exchange = reinterpret_cast<float4*>(shared + Shared::exchange) + warp % 4 * (N / 8) * 32 + lane;
+  const int owner = warp % 4 / (4 / Shared::owners);
+  auto* received = reinterpret_cast<float4*>(shared + Shared::received) +
+                   (rank * Shared::units * Blocks + warp % (4 / Shared::owners) * (N / 8)) * 32 + lane;
+  const std::uint32_t remote = remote_address(received, owner), arrived = remote_address(barriers + 2, owner);
+  __syncthreads();
+  cluster_meet();
+  cudaTriggerProgrammaticLaunchCompletion();
+  cudaGridDependencySynchronize();
+
+  uint4 x[Steps];
+  load_operands<Steps, Whole>(x, source, present, all_steps - first_step);
+  if constexpr (Epilogue::normed) row_norms.load();
 #pragma unroll
   for (int i = 0; i < rounds; ++i) {
-    if (warp + 8 * i < Shared::units)
-      inputs[i] = epilogue.inputs(row_of(i), output_of(i), a.rows, shared + Shared::own);
+    if (warp + 8 * i < Shared::units) epilogue.inputs(constants[i], shared + Shared::own);
   }
 
   float acc[N / 2];
@@ -132,28 +157,35 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
   products_begin();
 #pragma unroll
   for (int s = 0; s < Steps; ++s) {
-    const std::uint32_t address = shared_address(shared + group * share + s * 32 * N);
     const std::uint32_t operand[4] = {x[s].x, x[s].y, x[s].z, x[s].w};
-    warpgroup_product<N>(acc, operand, tile_descriptor(address, N * 16, 128), s > 0);
+    warpgroup_product<N>(acc, operand, weights + s * (32 * N / 16), s > 0);
   }
   products_commit();
-  if constexpr (Epilogue::normed) row_norms.store(norms, a.inputs);
+  if constexpr (Epilogue::normed) row_norms.store(norms, a.inverse_width);
   products_wait();
 
   // across the warpgroups: each hands the other half of its outputs over; across the cluster: each warp's 16 rows go to
   // the block that finishes them
   constexpr int half = N / 16;
-  auto* exchange = reinterpret_cast<float4*>(shared + Shared::exchange) + warp % 4 * (N / 8) * 32 + lane;
-  auto* received = reinterpret_cast<float4*>(shared + Shared::received) +
-                   (rank * Shared::units * Blocks + warp % (4 / Shared::owners) * (N / 8)) * 32 + lane;
   const auto give = [&](int n) {
     exchange[n * 32] = make_float4(acc[4 * n], acc[4 * n + 1], acc[4 * n + 2], acc[4 * n + 3]);
   };
-  const auto send = [&](int n) {
-    const float4 more = exchange[n * 32];
-    store_remote(
-        received + n * 32, barriers + 2, warp % 4 / (4 / Shared::owners),
-        make_float4(acc[4 * n] + more.x, acc[4 * n + 1] + more.y, acc[4 * n + 2] + more.z, acc[4 * n + 3] + more.w));
+  const auto send = [&](const auto& mine) {  // mine(n): tile n of this warpgroup's half
+    float4 sum[half];
+#pragma unroll
+    for (int n = 0; n < half; ++n) {
+      const float4 more = exchange[mine(n) * 32];
+      const float* own = acc + 4 * mine(n);
+      sum[n] = make_float4(own[0] + more.x, own[1] + more.y, own[2] + more.z, own[3] + more.w);
+    }
+    if (owner == rank) {
+#pragma unroll
+      for (int n = 0; n < half; ++n) received[mine(n) * 32] = sum[n];
+      barrier_arrive_warp(barriers + 2);
+    } else if (present) {
+#pragma unroll
+      for (int n = 0; n < half; ++n) store_remote(remote + mine(n) * 512, arrived, sum[n]);
+    }
   };
   if (group == 0) {
 #pragma unroll
@@ -163,16 +195,18 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
     for (int n = 0; n < half; ++n) give(n);
   }
   __syncthreads();
-  if (group == 0) {
+  if (group == 0) send([](int n) { return n; });
+  else send([](int n) { return n + half; });
+  if (rank >= Shared::owners || warp >= Shared::units) return;
+  const auto ready = epilogue.ready(shared + Shared::own);
+  float scales[rounds][2];
 #pragma unroll
-    for (int n = 0; n < half; ++n) send(n);
-  } else {
-#pragma unroll
-    for (int n = half; n < 2 * half; ++n) send(n);
+  for (int i = 0; i < rounds; ++i) {
+    const int local_row = (warp + 8 * i) / across * 16 + lane / 4;
+    if constexpr (Epilogue::normed) scales[i][0] = norms[local_row], scales[i][1] = norms[local_row + 8];
   }
-  if (rank >= Shared::owners) return;
-  barrier_wait(barriers + 2, 0);
   const auto* sums = reinterpret_cast<const float4*>(shared + Shared::received) + lane;
+  barrier_wait(barriers + 2, 0);
 
 #pragma unroll
   for (int i = 0; i < rounds; ++i) {
@@ -188,15 +222,14 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
         sum[b].x += more.x, sum[b].y += more.y, sum[b].z += more.z, sum[b].w += more.w;
       }
       if constexpr (Epilogue::normed) {
-        const int local_row = unit / across * 16 + lane / 4;
-        sum[b].x *= norms[local_row], sum[b].y *= norms[local_row];
-        sum[b].z *= norms[local_row + 8], sum[b].w *= norms[local_row + 8];
+        sum[b].x *= scales[i][0], sum[b].y *= scales[i][0];
+        sum[b].z *= scales[i][1], sum[b].w *= scales[i][1];
       }
     }
-    epilogue.finish(row_of(i), output_of(i), a.rows, sum, constants[i], inputs[i], shared + Shared::own);
+    epilogue.finish(sum, constants[i], ready, shared + Shared::own);
   }
   if constexpr (!Epilogue::normed) {
-    __syncthreads();
+    warps_meet(Shared::units * 32);
     epilogue.finish_rows(owned, tile, a.rows, shared + Shared::own);
   }
 }

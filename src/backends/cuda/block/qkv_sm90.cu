@@ -25,61 +25,62 @@ struct QkvEpilogue {
 
   struct Constants {
     float2 bias[2];
-    float2 cosine[2], sine[2];  // of two channels, for two rows
-    int slot[2];
-    int head, channel;
+    float2 cosine[2], sine[2];  // of two channels, for two rows; of values 1 and 0
+    __nv_bfloat16* target[2];   // of a key or value the two rows, or null; of a query the first alone
+    bool query;
   };
-  struct Inputs {};
+  struct Ready {};
 
   __device__ Constants constants(int row, int output, int rows, std::byte*) const {
     Constants c{};
     const int channel = output / 16 * 8 + output % 8;  // of this thread's two
-    c.head = channel / half;
-    c.channel = channel % half;
-    if (c.head >= query_heads + 2 * key_heads) return c;
+    const int head = channel / half, within = channel % half;
+    if (head >= query_heads + 2 * key_heads || row >= rows) return c;
+    c.query = head < query_heads;
+    const bool value = head >= query_heads + key_heads;
+    const int g = head - query_heads - (value ? key_heads : 0);
     for (int i = 0; i < 2; ++i) c.bias[i] = *reinterpret_cast<const float2*>(bias + output + 8 * i);
+    if (c.query) c.target[0] = q + tiled_offset(row, head * 2 * half + within, query_heads * 2 * half);
     for (int s = 0; s < 2; ++s) {
+      c.cosine[s] = make_float2(1, 1);
       if (row + 8 * s >= rows) continue;
-      const int at = positions[row + 8 * s] * half + c.channel;
-      c.cosine[s] = *reinterpret_cast<const float2*>(cosine + at);
-      c.sine[s] = *reinterpret_cast<const float2*>(sine + at);
-      c.slot[s] = slots[row + 8 * s];
+      if (!value) {
+        const int at = positions[row + 8 * s] * half + within;
+        c.cosine[s] = *reinterpret_cast<const float2*>(cosine + at);
+        c.sine[s] = *reinterpret_cast<const float2*>(sine + at);
+      }
+      if (!c.query) {
+        c.target[s] = (value ? values : keys) +
+                      (static_cast<std::int64_t>(slots[row + 8 * s]) * key_heads + g) * 2 * half + within;
+      }
     }
     return c;
   }
-  __device__ Inputs inputs(int, int, int, std::byte*) const { return {}; }
+  __device__ void inputs(const Constants&, std::byte*) const {}
+  __device__ Ready ready(std::byte*) const { return {}; }
 
-  __device__ void finish(int row, int, int rows, const float4 (&sum)[2], const Constants& c, const Inputs&,
-                         std::byte*) const {
-    if (c.head >= query_heads + 2 * key_heads) return;
+  __device__ void finish(const float4 (&sum)[2], const Constants& c, const Ready&, std::byte*) const {
     __nv_bfloat162 low[2], high[2];  // channels i, i + 1 and those half a head further, for two rows
     const float2 first[2] = {{sum[0].x, sum[0].y}, {sum[0].z, sum[0].w}};
     const float2 second[2] = {{sum[1].x, sum[1].y}, {sum[1].z, sum[1].w}};
-    const bool value = c.head >= query_heads + key_heads;
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
       const float a0 = first[s].x + c.bias[0].x, b0 = first[s].y + c.bias[0].y;
       const float a1 = second[s].x + c.bias[1].x, b1 = second[s].y + c.bias[1].y;
-      const float2 cosine = value ? make_float2(1, 1) : c.cosine[s], sine = value ? make_float2(0, 0) : c.sine[s];
-      low[s] = __floats2bfloat162_rn(a0 * cosine.x - b0 * sine.x, a1 * cosine.y - b1 * sine.y);
-      high[s] = __floats2bfloat162_rn(b0 * cosine.x + a0 * sine.x, b1 * cosine.y + a1 * sine.y);
+      low[s] = __floats2bfloat162_rn(a0 * c.cosine[s].x - b0 * c.sine[s].x, a1 * c.cosine[s].y - b1 * c.sine[s].y);
+      high[s] = __floats2bfloat162_rn(b0 * c.cosine[s].x + a0 * c.sine[s].x, b1 * c.cosine[s].y + a1 * c.sine[s].y);
     }
-    if (c.head < query_heads) {  // rows beyond the last are padding of the tiles
-      const int column = c.head * 2 * half + c.channel, columns = query_heads * 2 * half;
-      auto* target = reinterpret_cast<__nv_bfloat162*>(q + tiled_offset(row, column, columns));
-      target[0] = low[0], target[1] = low[1];
-      target = reinterpret_cast<__nv_bfloat162*>(q + tiled_offset(row, column + half, columns));
-      target[0] = high[0], target[1] = high[1];
+    if (c.query) {  // a row beyond the last is padding of the tile
+      *reinterpret_cast<uint2*>(c.target[0]) = *reinterpret_cast<const uint2*>(low);
+      // half a head further are that many tiles of 16 x 16
+      *reinterpret_cast<uint2*>(c.target[0] + half * 16) = *reinterpret_cast<const uint2*>(high);
       return;
     }
-    const int g = c.head - query_heads - (value ? key_heads : 0);
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
-      if (row + 8 * s >= rows) continue;
-      __nv_bfloat16* target =
-          (value ? values : keys) + (static_cast<std::int64_t>(c.slot[s]) * key_heads + g) * 2 * half + c.channel;
-      *reinterpret_cast<__nv_bfloat162*>(target) = low[s];
-      *reinterpret_cast<__nv_bfloat162*>(target + half) = high[s];
+      if (c.target[s] == nullptr) continue;
+      *reinterpret_cast<__nv_bfloat162*>(c.target[s]) = low[s];
+      *reinterpret_cast<__nv_bfloat162*>(c.target[s] + half) = high[s];
     }
   }
 };

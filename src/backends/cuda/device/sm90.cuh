@@ -13,8 +13,8 @@ __device__ inline std::uint32_t shared_address(const void* pointer) {
 }
 
 // ---- barriers that count arrivals and bytes
-__device__ inline void barrier_init(std::uint64_t* barrier) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(barrier)) : "memory");
+__device__ inline void barrier_init(std::uint64_t* barrier, int arrivals = 1) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
 }
 
 __device__ inline void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
@@ -22,6 +22,13 @@ __device__ inline void barrier_init_fence() { asm volatile("fence.mbarrier_init.
 __device__ inline void barrier_expect(std::uint64_t* barrier, std::uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
                : "memory");
+}
+
+// Of a whole warp, after what its lanes have stored.
+__device__ inline void barrier_arrive_warp(std::uint64_t* barrier) {
+  __syncwarp();
+  if (threadIdx.x % 32 == 0)
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
 
 __device__ inline void barrier_wait(std::uint64_t* barrier, std::uint32_t parity) {
@@ -55,17 +62,23 @@ __device__ inline void cluster_meet() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// Stores into the shared memory of block `rank` of the cluster, at the place that `local` is in this block's; arrives
-// there as 16 bytes on that block's `barrier`.
-__device__ inline void store_remote(void* local, std::uint64_t* barrier, std::uint32_t rank, float4 value) {
-  std::uint32_t remote, remote_barrier;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(local)), "r"(rank));
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote_barrier) : "r"(shared_address(barrier)), "r"(rank));
+// Where block `rank` of the cluster has what `local` points to in this block's shared memory.
+__device__ inline std::uint32_t remote_address(const void* local, std::uint32_t rank) {
+  std::uint32_t remote;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(local)), "r"(rank));
+  return remote;
+}
+
+// Stores at a remote address; arrives there as 16 bytes on that block's barrier.
+__device__ inline void store_remote(std::uint32_t remote, std::uint32_t remote_barrier, float4 value) {
   asm volatile(
       "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(remote),
       "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w), "r"(remote_barrier)
       : "memory");
 }
+
+// The first `threads` of a block, whole warps, have come this far.
+__device__ inline void warps_meet(int threads) { asm volatile("bar.sync 1, %0;" ::"r"(threads) : "memory"); }
 
 // ---- warpgroup products: D [64, N] f32 += A [64, 16] bf16 (registers) B [N, 16]^T bf16 (shared memory)
 // B lies in 8 x 8 tiles of 128 contiguous bytes; `along_k` and `along_n` are the bytes between neighbouring tiles.

@@ -277,12 +277,13 @@ __device__ void wide_finish_split(const float (&sums)[Tile::columns / 2], const 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, last = a.outputs - 8 * Blocks;
   auto* received = reinterpret_cast<float4*>(memory) + lane;
   const int owner = warp / tiles;  // the part that finishes this warp's rows
+  const int owner_rank = owner * WidePlace<Tile>::sharers + place.share;
 #pragma unroll
   for (int n = 0; n < Tile::columns / 8; ++n) {
     float4* at = received + (place.part * units * Blocks + warp % tiles * (Tile::columns / 8) + n) * 32;
     const float4 sum = make_float4(sums[4 * n], sums[4 * n + 1], sums[4 * n + 2], sums[4 * n + 3]);
     if (owner == place.part) *at = sum;
-    else store_remote(at, arrived, owner * WidePlace<Tile>::sharers + place.share, sum);
+    else store_remote(remote_address(at, owner_rank), remote_address(arrived, owner_rank), sum);
   }
   const auto column_of = [&](int unit) { return unit % across * 8 * Blocks + lane % 4 * 2; };
   typename Epilogue::Rows rows[rounds];

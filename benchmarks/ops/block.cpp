@@ -1,0 +1,216 @@
+// bench_block: where the time of a transformer block of few rows goes, on a CUDA device: the action expert's layers, each
+// with weights of its own, in one graph; then without one of its ops, and of that op alone. What an op is worth is
+// what the layer saves without it: kernels of a graph overlap, so the parts do not add up.
+//
+// bench_block [--batch B] [--prefix KEYS] [--layers L] [--runs N] [--fuse 0|1]
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backends/ops.h"
+#include "core/message.h"
+#include "nervus/error.h"
+
+#include "backends/device.h"
+
+namespace nervus {
+namespace {
+
+struct Options {
+  std::int64_t batch = 1, prefix = 242, layers = 36, runs = 30, fuse = 1;
+};
+
+constexpr Heads heads{16, 2, 128};
+constexpr std::int64_t width = 768, inner = 2752, actions = 50;
+constexpr std::array<const char*, 5> parts = {"qkv", "attention", "out", "gate_up", "down"};
+
+struct Layer {
+  Linear qkv, out, gate_up, down;
+  Norm first, second;
+  Tensor gate;
+  KeyValues cache;
+};
+
+class Bench {
+ public:
+  explicit Bench(const Options& options)
+      : options_(options),
+        rows_(options.batch * (1 + actions)),
+        device_(make_cuda_device(Precision::bf16, 0, options.fuse != 0)),
+        workspace_(device_->allocate(workspace_bytes), workspace_bytes),
+        ops_(device_->kernels(), workspace_, device_->activation()),
+        fused_(device_->fuses({.names = "", .width = width, .inner = inner, .rows = rows_, .heads = heads})) {
+    for (std::int64_t i = 0; i < options.layers; ++i) layers_.push_back(make_layer());
+    place_rows();
+    h_ = ops_.residual(rows_, layers_[0].qkv);
+    const std::vector<float> stream = draw(rows_ * width, 1.0f);
+    device_->upload(h_.h, stream.data());
+  }
+
+  std::string description() const { return device_->description() + (fused_ ? ", fused" : ", not fused"); }
+
+  // Median of microseconds a layer, with the ops whose flag is set.
+  double time(const std::array<bool, parts.size()>& with) {
+    const auto graph = device_->capture([&] { run(with); });
+    std::vector<double> times;
+    for (std::int64_t i = 0; i < options_.runs + 3; ++i) {
+      device_->note(0);
+      graph->launch();
+      device_->note(1);
+      device_->synchronize();
+      if (i >= 3) times.push_back(device_->milliseconds(0, 1) * 1e3 / static_cast<double>(options_.layers));
+    }
+    std::nth_element(times.begin(), times.begin() + std::ssize(times) / 2, times.end());
+    return times[times.size() / 2];
+  }
+
+ private:
+  static constexpr std::int64_t workspace_bytes = std::int64_t{64} << 20;
+
+  std::vector<float> draw(std::int64_t count, float deviation) {
+    std::normal_distribution<float> normal(0.0f, deviation);
+    std::vector<float> values(static_cast<std::size_t>(count));
+    for (float& value : values) value = normal(random_);
+    return values;
+  }
+  Tensor constant(std::int64_t rows, std::int64_t columns, float deviation) {
+    return device_->constant(rows, columns, draw(rows * columns, deviation));
+  }
+
+  Linear make_linear(LinearSource source) {
+    const std::int64_t count = source.inputs * source.outputs;
+    if (std::ssize(weights_) < count) weights_ = draw(count, 0.03f);
+    source.name = "weight";
+    source.fused = fused_;
+    source.read_weight = [&](DType to, void* target) { convert(DType::f32, weights_.data(), to, target, count); };
+    return device_->make_linear(source);
+  }
+  Norm make_norm(const Linear& reader) {
+    return device_->fold({.scale = constant(1, width, 1.0f), .shift = constant(1, width, 0.1f), .folded = {}}, reader);
+  }
+  KeyValues make_cache() {
+    const std::int64_t slots = options_.batch * stride(), columns = heads.key_value * heads.size;
+    KeyValues cache{.settled = true};
+    for (Tensor* part : {&cache.keys, &cache.values}) {
+      *part = {device_->allocate(slots * columns * 2), DType::bf16, slots, columns};
+      const std::vector<float> values = draw(slots * columns, 1.0f);
+      std::vector<std::byte> bytes(static_cast<std::size_t>(part->bytes()));
+      convert(DType::f32, values.data(), DType::bf16, bytes.data(), part->count());
+      device_->upload(*part, bytes.data());
+    }
+    return cache;
+  }
+  Layer make_layer() {
+    const std::int64_t queries = heads.query * heads.size;
+    Layer layer{
+        .qkv = make_linear({.outputs = queries + 2 * heads.key_value * heads.size, .inputs = width, .heads = heads}),
+        .out = make_linear({.outputs = width, .inputs = queries, .full_output = true}),
+        .gate_up = make_linear({.outputs = 2 * inner, .inputs = width, .gate_up = true}),
+        .down = make_linear({.outputs = width, .inputs = inner, .full_output = true})};
+    layer.first = make_norm(layer.qkv);
+    layer.second = make_norm(layer.gate_up);
+    layer.gate = constant(1, width, 0.1f);
+    layer.cache = make_cache();
+    return layer;
+  }
+
+  // Slots of a sample: its prefix, its state, its actions; the state does not see the actions.
+  std::int64_t stride() const { return options_.prefix + 1 + actions; }
+  void place_rows() {
+    std::vector<std::int32_t> positions, slots, ranges;
+    const auto place = [&](std::int64_t sample, std::int64_t within) {
+      const auto begin = static_cast<std::int32_t>(sample * stride());
+      const auto end = static_cast<std::int32_t>(begin + options_.prefix);
+      positions.push_back(static_cast<std::int32_t>(options_.prefix + within));
+      slots.push_back(static_cast<std::int32_t>(end + within));
+      ranges.insert(ranges.end(), {begin, end, end, static_cast<std::int32_t>(end + (within > 0 ? 1 + actions : 1))});
+    };
+    for (std::int64_t b = 0; b < options_.batch; ++b) place(b, 0);
+    for (std::int64_t b = 0; b < options_.batch; ++b) {
+      for (std::int64_t i = 1; i <= actions; ++i) place(b, i);
+    }
+    slots_ = device_->constant(1, rows_, slots);
+    ranges_ = device_->constant(rows_, 4, ranges);
+    rope_ = {constant(stride(), heads.size / 2, 1.0f), constant(stride(), heads.size / 2, 1.0f),
+             device_->constant(1, rows_, positions)};
+  }
+
+  void run(const std::array<bool, parts.size()>& with) {
+    const auto scope = ops_.scope();
+    ops_.start_residual(h_, layers_[0].first);
+    Tensor q = ops_.allocate(Encoding{.dtype = DType::bf16, .tiled = fused_}, rows_, heads.query * heads.size);
+    Tensor attended = q;
+    Tensor products = ops_.allocate(layers_[0].down.input, rows_, inner);
+    for (const Layer& w : layers_) {
+      const auto layer_scope = ops_.scope();
+      if (with[0]) q = ops_.qkv(h_, w.first, w.qkv, rope_, w.cache, slots_);
+      if (with[1]) attended = ops_.attention(q, w.cache, ranges_, heads, w.out.input);
+      if (with[2]) ops_.linear_add(h_, attended, w.out, w.gate, w.second);
+      if (with[3]) products = ops_.gate_up(h_, w.second, w.gate_up, w.down.input);
+      if (with[4]) ops_.linear_add(h_, products, w.down, w.gate, w.first);
+    }
+  }
+
+  Options options_;
+  std::int64_t rows_;
+  std::unique_ptr<Device> device_;
+  Workspace workspace_;
+  Ops ops_;
+  bool fused_;
+  std::mt19937 random_{1};
+  std::vector<float> weights_;
+  std::vector<Layer> layers_;
+  Tensor slots_, ranges_;
+  Rope rope_;
+  Residual h_;
+};
+
+Options parse(const std::vector<std::string>& arguments) {
+  Options options;
+  for (std::size_t i = 0; i + 1 < arguments.size(); i += 2) {
+    const std::string &name = arguments[i], &value = arguments[i + 1];
+    if (name == "--batch") options.batch = std::stol(value);
+    else if (name == "--prefix") options.prefix = std::stol(value);
+    else if (name == "--layers") options.layers = std::stol(value);
+    else if (name == "--runs") options.runs = std::stol(value);
+    else if (name == "--fuse") options.fuse = std::stol(value);
+    else fail(ErrorKind::usage, "bench_block: unknown option ", name);
+  }
+  if (arguments.size() % 2 != 0) fail(ErrorKind::usage, "bench_block: ", arguments.back(), " wants a value");
+  if (options.batch < 1 || options.layers < 1 || options.runs < 1)
+    fail(ErrorKind::usage, "bench_block: --batch, --layers and --runs: expected at least 1");
+  return options;
+}
+
+void run(const Options& options) {
+  Bench bench(options);
+  std::array<bool, parts.size()> all{};
+  all.fill(true);
+  const double whole = bench.time(all);
+  std::printf("%s\nbatch %ld, prefix %ld, %ld layers: %.2f us a layer\n", bench.description().c_str(),
+              static_cast<long>(options.batch), static_cast<long>(options.prefix), static_cast<long>(options.layers),
+              whole);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    std::array<bool, parts.size()> others = all, alone{};
+    others[i] = false;
+    alone[i] = true;
+    std::printf("  %-10s %6.2f us saved without it, %6.2f us alone\n", parts[i], whole - bench.time(others),
+                bench.time(alone));
+  }
+}
+
+}  // namespace
+}  // namespace nervus
+
+int main(int count, char** arguments) {
+  try {
+    nervus::run(nervus::parse({arguments + 1, arguments + count}));
+    return 0;
+  } catch (const nervus::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return nervus::exit_code(error.kind());
+  }
+}
