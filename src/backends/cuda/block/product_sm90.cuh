@@ -141,8 +141,8 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
   const std::uint32_t remote = remote_address(received, owner), arrived = remote_address(barriers + 2, owner);
   __syncthreads();
   cluster_meet();
-  cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();  // not before: blocks two kernels ahead would take the next one's places
 
   uint4 x[Steps];
   load_operands<Steps, Whole>(x, source, present, all_steps - first_step);
