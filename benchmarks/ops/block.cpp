@@ -1,6 +1,6 @@
-// bench_block: where the time of a transformer block of few rows goes, on a CUDA device: the action expert's layers, each
-// with weights of its own, in one graph; then without one of its ops, and of that op alone. What an op is worth is
-// what the layer saves without it: kernels of a graph overlap, so the parts do not add up.
+// bench_block: where the time of a denoise step goes, on a CUDA device: the action expert's layers, each with weights
+// of its own, and what stands before and behind them, in one graph; then without one of the ops, and of that op alone.
+// What an op is worth is what the layer saves without it: kernels of a graph overlap, so the parts do not add up.
 //
 // bench_block [--batch B] [--prefix KEYS] [--layers L] [--runs N] [--fuse 0|1]
 #include <algorithm>
@@ -10,11 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "backends/device.h"
 #include "backends/ops.h"
 #include "core/message.h"
 #include "nervus/error.h"
-
-#include "backends/device.h"
 
 namespace nervus {
 namespace {
@@ -24,8 +23,8 @@ struct Options {
 };
 
 constexpr Heads heads{16, 2, 128};
-constexpr std::int64_t width = 768, inner = 2752, actions = 50;
-constexpr std::array<const char*, 5> parts = {"qkv", "attention", "out", "gate_up", "down"};
+constexpr std::int64_t width = 768, inner = 2752, actions = 50, action = 75;
+constexpr std::array<const char*, 6> parts = {"qkv", "attention", "out", "gate_up", "down", "edges"};
 
 struct Layer {
   Linear qkv, out, gate_up, down;
@@ -48,11 +47,17 @@ class Bench {
     h_ = ops_.residual(rows_, layers_[0].qkv);
     const std::vector<float> stream = draw(rows_ * width, 1.0f);
     device_->upload(h_.h, stream.data());
+    embed_in_ = make_linear({.outputs = width, .inputs = action, .silu = true});
+    embed_out_ = make_linear({.outputs = width, .inputs = width, .full_output = true});
+    velocity_ = make_linear({.outputs = action, .inputs = width, .full_output = true});
+    last_ = make_norm(velocity_);
+    states_ = constant(options.batch, width, 1.0f);
+    x_ = constant(options.batch * actions, action, 1.0f);
   }
 
   std::string description() const { return device_->description() + (fused_ ? ", fused" : ", not fused"); }
 
-  // Median of microseconds a layer, with the ops whose flag is set.
+  // Median of microseconds a step, with the ops whose flag is set.
   double time(const std::array<bool, parts.size()>& with) {
     const auto graph = device_->capture([&] { run(with); });
     std::vector<double> times;
@@ -61,7 +66,7 @@ class Bench {
       graph->launch();
       device_->note(1);
       device_->synchronize();
-      if (i >= 3) times.push_back(device_->milliseconds(0, 1) * 1e3 / static_cast<double>(options_.layers));
+      if (i >= 3) times.push_back(device_->milliseconds(0, 1) * 1e3);
     }
     std::nth_element(times.begin(), times.begin() + std::ssize(times) / 2, times.end());
     return times[times.size() / 2];
@@ -140,7 +145,10 @@ class Bench {
 
   void run(const std::array<bool, parts.size()>& with) {
     const auto scope = ops_.scope();
-    ops_.start_residual(h_, layers_[0].first);
+    if (with[5]) {
+      const Tensor x = ops_.silu_linear(x_, embed_in_, rows_, embed_out_.input);
+      ops_.embed(h_, states_, x, embed_out_, layers_[0].first);
+    }
     Tensor q = ops_.allocate(Encoding{.dtype = DType::bf16, .tiled = fused_}, rows_, heads.query * heads.size);
     Tensor attended = q;
     Tensor products = ops_.allocate(layers_[0].down.input, rows_, inner);
@@ -152,6 +160,7 @@ class Bench {
       if (with[3]) products = ops_.gate_up(h_, w.second, w.gate_up, w.down.input);
       if (with[4]) ops_.linear_add(h_, products, w.down, w.gate, w.first);
     }
+    if (with[5]) ops_.euler_step(x_, h_, last_, velocity_, 1e-3f);
   }
 
   Options options_;
@@ -166,6 +175,9 @@ class Bench {
   Tensor slots_, ranges_;
   Rope rope_;
   Residual h_;
+  Linear embed_in_, embed_out_, velocity_;
+  Norm last_;
+  Tensor states_, x_;
 };
 
 Options parse(const std::vector<std::string>& arguments) {
@@ -189,16 +201,17 @@ void run(const Options& options) {
   Bench bench(options);
   std::array<bool, parts.size()> all{};
   all.fill(true);
-  const double whole = bench.time(all);
-  std::printf("%s\nbatch %ld, prefix %ld, %ld layers: %.2f us a layer\n", bench.description().c_str(),
+  const double whole = bench.time(all), layers = static_cast<double>(options.layers);
+  std::printf("%s\nbatch %ld, prefix %ld, %ld layers: %.1f us a step\n", bench.description().c_str(),
               static_cast<long>(options.batch), static_cast<long>(options.prefix), static_cast<long>(options.layers),
               whole);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     std::array<bool, parts.size()> others = all, alone{};
     others[i] = false;
     alone[i] = true;
-    std::printf("  %-10s %6.2f us saved without it, %6.2f us alone\n", parts[i], whole - bench.time(others),
-                bench.time(alone));
+    const double count = i + 1 < parts.size() ? layers : 1.0;  // the edges are there once
+    std::printf("  %-10s %6.2f us saved without it, %6.2f us alone\n", parts[i], (whole - bench.time(others)) / count,
+                bench.time(alone) / count);
   }
 }
 

@@ -24,4 +24,14 @@ void Kernels::fused_qkv(const Tensor&, const KeyValues&, const Tensor&, const Re
 
 void Kernels::fused_gate_up(const Tensor&, const Residual&, const Norm&, const Linear&) { not_fused("fused_gate_up"); }
 
+void Kernels::fused_silu(const Tensor&, const Tensor&, const Linear&) { not_fused("fused_silu"); }
+
+void Kernels::fused_embed(const Residual&, const Tensor&, const Tensor&, const Linear&, const Norm&) {
+  not_fused("fused_embed");
+}
+
+void Kernels::fused_euler_step(const Tensor&, const Residual&, const Norm&, const Linear&, float) {
+  not_fused("fused_euler_step");
+}
+
 }  // namespace nervus

@@ -94,6 +94,12 @@ class Kernels {
                          const Norm& norm, const Linear& w, const Rope& rope);
   // y = swiglu(norm(h) W^T + b)
   virtual void fused_gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w);
+  // The last x.rows rows of y = silu(x W^T + b), those before them 0; x f32
+  virtual void fused_silu(const Tensor& y, const Tensor& x, const Linear& w);
+  // h.h = x W^T + b but for its first rows, which are `first` f32; then start_residual(h, next)
+  virtual void fused_embed(const Residual& h, const Tensor& first, const Tensor& x, const Linear& w, const Norm& next);
+  // x f32 -= dt (norm(h) W^T + b) of the last x.rows rows of h
+  virtual void fused_euler_step(const Tensor& x, const Residual& h, const Norm& norm, const Linear& w, float dt);
 };
 
 }  // namespace nervus

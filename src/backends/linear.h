@@ -68,10 +68,12 @@ struct LinearSource {
   std::function<void(float* target)> read_bias = nullptr;             // fills [outputs]; null without bias
   bool full_output = false;  // y is f32 whatever the precision: it starts a residual stream or is a result
   // What a backend may choose a layout by. `fused`: one of the four of a block that the device fuses (Device::fuses);
-  // `heads`: its outputs are queries, keys and values; `gate_up`: they are gate and up, side by side.
+  // `heads`: its outputs are queries, keys and values; `gate_up`: they are gate and up, side by side. Those before and
+  // behind the blocks can be `fused` too.
   bool fused = false;
   Heads heads = {};
   bool gate_up = false;
+  bool silu = false;  // its outputs go through silu, its inputs are few and f32
 };
 
 }  // namespace nervus

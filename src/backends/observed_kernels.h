@@ -84,6 +84,16 @@ class ObservedKernels : public Kernels {
   void fused_gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w) override {
     observe(product("fused_gate_up", y, h.scaled, w), [&] { inner_.fused_gate_up(y, h, norm, w); });
   }
+  void fused_silu(const Tensor& y, const Tensor& x, const Linear& w) override {
+    observe(product("fused_silu", y, x, w), [&] { inner_.fused_silu(y, x, w); });
+  }
+  void fused_embed(const Residual& h, const Tensor& first, const Tensor& x, const Linear& w,
+                   const Norm& next) override {
+    observe(product("fused_embed", h.h, x, w), [&] { inner_.fused_embed(h, first, x, w, next); });
+  }
+  void fused_euler_step(const Tensor& x, const Residual& h, const Norm& norm, const Linear& w, float dt) override {
+    observe(product("fused_euler_step", x, h.scaled, w), [&] { inner_.fused_euler_step(x, h, norm, w, dt); });
+  }
 
  private:
   template <typename Body>

@@ -112,6 +112,26 @@ Tensor Ops::gate_up(const Residual& h, const Norm& norm, const Linear& w, const 
   return encode(y, encoding);
 }
 
+Tensor Ops::silu_linear(const Tensor& x, const Linear& w, std::int64_t rows, const Encoding& encoding) {
+  if (!w.fused) return silu(linear(encode(x, w.input), w), encoding);
+  check(x.rows <= rows && x.columns == w.inputs && encoding_of(x) == w.input, "silu_linear: rows of " + w.name);
+  const Tensor y = allocate(encoding, rows, w.outputs);
+  if (rows > 0) kernels_->fused_silu(y, x, w);
+  return y;
+}
+
+void Ops::embed(const Residual& h, const Tensor& first, const Tensor& x, const Linear& w, const Norm& next) {
+  if (!w.fused) {
+    copy_into(h.h.slice(0, first.rows), first);
+    linear_into(h.h.slice(first.rows, h.h.rows - first.rows), x, w);
+    return start_residual(h, next);
+  }
+  check_linear(h.h, x, w);
+  check_norm(next, h.h);
+  check(first.rows <= x.rows && first.columns == h.h.columns && first.dtype == DType::f32, "embed: first rows of h");
+  if (x.rows > 0) kernels_->fused_embed(h, first, x, w, next);
+}
+
 Tensor Ops::attention(const Tensor& q, const KeyValues& cache, const Tensor& ranges, const Heads& heads,
                       const Encoding& encoding) {
   check_cache(cache, heads, activation_);
@@ -169,6 +189,16 @@ void Ops::euler_step(const Tensor& x, const Tensor& v, float dt) {
   check_shape(v, x.rows, x.columns, "velocity");
   check(x.dtype == DType::f32 && v.dtype == DType::f32, "euler_step: x and v are f32");
   if (x.rows > 0) kernels_->euler_step(x, v, dt);
+}
+
+void Ops::euler_step(const Tensor& x, const Residual& h, const Norm& norm, const Linear& w, float dt) {
+  if (!w.fused) {
+    const auto scope = workspace_.scope();
+    return euler_step(x, linear(rms_norm(h.h.slice(h.h.rows - x.rows, x.rows), norm, w.input), w), dt);
+  }
+  check_norm(norm, h.h);
+  check(x.rows <= h.h.rows && x.columns == w.outputs && w.inputs == h.h.columns, "euler_step: rows of " + w.name);
+  if (x.rows > 0) kernels_->fused_euler_step(x, h, norm, w, dt);
 }
 
 }  // namespace nervus

@@ -44,6 +44,11 @@ class Ops {
              const Tensor& slots);
   // swiglu(linear(rms_norm(h))) -> [T, F]
   Tensor gate_up(const Residual& h, const Norm& norm, const Linear& w, const Encoding& encoding);
+  // silu(linear(x)) for a stream of `rows` rows, of which x are the last; what becomes of the others only `embed`
+  // knows.
+  Tensor silu_linear(const Tensor& x, const Linear& w, std::int64_t rows, const Encoding& encoding);
+  // Fills a residual stream that a norm `next` reads: rows `first`, then linear(x), x as from silu_linear.
+  void embed(const Residual& h, const Tensor& first, const Tensor& x, const Linear& w, const Norm& next);
   // Returns q [T, H d] and stores keys and values in the cache.
   Tensor split_rope(const Tensor& qkv, const Heads& heads, const Rope& rope, const KeyValues& cache,
                     const Tensor& slots);
@@ -58,6 +63,8 @@ class Ops {
   Tensor copy(const Tensor& x);                              // the same rows again
   void copy_into(const Tensor& y, const Tensor& x);
   void euler_step(const Tensor& x, const Tensor& v, float dt);
+  // The same with v = linear(rms_norm(h)) of the last rows of h.
+  void euler_step(const Tensor& x, const Residual& h, const Norm& norm, const Linear& w, float dt);
 
  private:
   // How a kernel writes what is to have `encoding`: an i8 row needs its largest |x| first, which only the kernels of

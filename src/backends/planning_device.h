@@ -24,6 +24,9 @@ class NoKernels : public Kernels {
   void fused_qkv(const Tensor&, const KeyValues&, const Tensor&, const Residual&, const Norm&, const Linear&,
                  const Rope&) override {}
   void fused_gate_up(const Tensor&, const Residual&, const Norm&, const Linear&) override {}
+  void fused_silu(const Tensor&, const Tensor&, const Linear&) override {}
+  void fused_embed(const Residual&, const Tensor&, const Tensor&, const Linear&, const Norm&) override {}
+  void fused_euler_step(const Tensor&, const Residual&, const Norm&, const Linear&, float) override {}
 };
 
 class PlanningDevice : public Device {

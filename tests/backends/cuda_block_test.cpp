@@ -136,6 +136,31 @@ Outputs run_linear_add(FusedLab& lab, const BlockCase& c, std::int64_t inputs) {
   return {lab.values(h.h)};
 }
 
+// What stands before and behind the blocks of an action expert: a step of x by what a stream made of it says.
+Outputs run_edges(FusedLab& lab, const BlockCase& c) {
+  constexpr std::int64_t columns = 75;
+  const std::int64_t first_rows = 1 + c.rows / 64;
+  if (c.rows <= first_rows) return {};
+  const Linear in = lab.linear({.name = "", .outputs = c.width, .inputs = columns, .heads = {}, .silu = true}, c.bias);
+  const Linear out =
+      lab.linear({.name = "", .outputs = c.width, .inputs = c.width, .full_output = true, .heads = {}}, c.bias);
+  const Linear reader = lab.linear(qkv_source(c), false);
+  const Linear velocity =
+      lab.linear({.name = "", .outputs = columns, .inputs = c.width, .full_output = true, .heads = {}}, c.bias);
+  const Norm next = draw_norm(lab, c.width, c.shift);
+  const Norm last = lab.plain().device().fold(draw_norm(lab, c.width, c.shift), velocity);
+  const Tensor first =
+      lab.plain().input(DType::f32, first_rows, c.width, lab.plain().random_values(first_rows * c.width, c.deviation));
+  const Tensor x = lab.plain().input(DType::f32, c.rows - first_rows, columns, 1.0f);
+  const Residual h = lab.ops().residual(c.rows, reader);
+  lab.ops().embed(h, first, lab.ops().silu_linear(x, in, c.rows, lab.encoding()), out, next);
+  check_residual(lab, h, next);
+  const std::vector<float> stream = lab.values(h.h);
+  lab.ops().start_residual(h, last);
+  lab.ops().euler_step(x, h, last, velocity, 0.3f);
+  return {stream, lab.values(x)};
+}
+
 // Twice on the device, which must give the same bits, and once on the reference.
 template <typename Run>
 void check_fused(const std::string& op, DType output, const Run& run) {
@@ -168,6 +193,10 @@ TEST_CASE("cuda block: fused linear_add adds to the stream and leaves what the n
               [](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, c.heads.query * c.heads.size); });
   check_fused("fused_linear_add", DType::f32,
               [](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, c.inner); });
+}
+
+TEST_CASE("cuda block: fused edges embed actions behind given rows, and take a step of Euler by what the stream says") {
+  check_fused("qkv", DType::bf16, run_edges);
 }
 
 // A block run again and again on its own stream; `between` is called after each launch.

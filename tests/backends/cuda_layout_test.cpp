@@ -13,7 +13,8 @@ std::vector<BlockLayout> layouts() {
   return {choose_block_layout(BlockRole::qkv, 2560, 768, 128),   choose_block_layout(BlockRole::qkv, 512, 128, 128),
           choose_block_layout(BlockRole::gate_up, 5504, 768, 0), choose_block_layout(BlockRole::gate_up, 416, 160, 0),
           choose_block_layout(BlockRole::add, 768, 2048, 0),     choose_block_layout(BlockRole::add, 768, 2752, 0),
-          choose_block_layout(BlockRole::add, 128, 208, 0)};
+          choose_block_layout(BlockRole::add, 128, 208, 0),      choose_block_layout(BlockRole::add, 75, 768, 0),
+          choose_block_layout(BlockRole::add, 768, 768, 0)};
 }
 
 // Whether `at(i)` for i in [0, count) are the numbers [0, count), each once.
@@ -99,7 +100,7 @@ TEST_CASE("cuda layout: the expert's block fits, what the kernels were not made 
   CHECK_FALSE(with([](BlockShape& s) { s.heads.query = 24; }));
   CHECK(choose_block_layout(BlockRole::add, 768, 2880, 0).columns > 0);
   CHECK(choose_block_layout(BlockRole::add, 768, 2896, 0).columns == 0);
-  CHECK(choose_block_layout(BlockRole::add, 768 + 16, 2048, 0).columns == 0);
+  CHECK(choose_block_layout(BlockRole::gate_up, 768 + 16, 768, 0).columns == 0);
   CHECK(choose_block_layout(BlockRole::qkv, 2560, 768, 80).columns == 0);
 }
 

@@ -69,6 +69,14 @@ class CudaKernels final : public Kernels {
     if (w.wide) return wide_.gate_up(y, h.scaled, w);
     block_gate_up(stream_, y, h, norm, w);
   }
+  void fused_silu(const Tensor& y, const Tensor& x, const Linear& w) override { silu_linear(stream_, y, x, w); }
+  void fused_embed(const Residual& h, const Tensor& first, const Tensor& x, const Linear& w,
+                   const Norm& next) override {
+    block_embed(stream_, h, first, x, w, next);
+  }
+  void fused_euler_step(const Tensor& x, const Residual& h, const Norm& norm, const Linear& w, float dt) override {
+    block_euler_step(stream_, x, h, norm, w, dt);
+  }
 
  private:
   const Stream& stream_;
@@ -124,16 +132,17 @@ class CudaDevice final : public Device {
 
   Linear make_linear(const LinearSource& source) override {
     Linear w = begin_linear(source);
+    w.fused = w.fused && w.input.dtype == activation_ && (!source.silu || silu_linear_fits(w));
     w.wide = fuse_ && !w.fused && kernels_.wide().fits(source, w);
-    w.weight = w.fused  ? pack_fused(source, w)
-               : w.wide ? kernels_.wide().pack(source, w, weights_)
-                        : kernels_.linears().pack(source, w, weights_);
+    if (w.wide) w.weight = kernels_.wide().pack(source, w, weights_);
+    else if (!w.fused) w.weight = kernels_.linears().pack(source, w, weights_);
+    else w.weight = source.silu ? pack_silu(source, w) : pack_fused(source, w);
     return w;
   }
   Linear with_bias(const Linear& w, const std::vector<float>& bias) override {
-    check(!w.fused && !w.wide, w.name + ": a linear between larger kernels keeps its bias");
+    check(!w.wide, w.name + ": a wide linear keeps its bias");
     Linear other = Device::with_bias(w, bias);
-    other.weight = kernels_.linears().with_bias(other);
+    if (!w.fused) other.weight = kernels_.linears().with_bias(other);
     return other;
   }
   bool fuses(const BlockShape& shape) const override {
@@ -221,6 +230,17 @@ class CudaDevice final : public Device {
     product->packed = packed;
     w.input.tiled = true;
     return product;
+  }
+
+  // In f32, transposed: [K, N].
+  std::shared_ptr<const void> pack_silu(const LinearSource& source, Linear& w) {
+    std::vector<float> rows(static_cast<std::size_t>(w.inputs * w.outputs)), columns(rows.size());
+    source.read_weight(DType::f32, rows.data());
+    for (std::int64_t n = 0; n < w.outputs; ++n) {
+      for (std::int64_t k = 0; k < w.inputs; ++k) columns[k * w.outputs + n] = rows[n * w.inputs + k];
+    }
+    w.input = {.dtype = DType::f32};
+    return std::make_shared<Tensor>(constant(w.inputs, w.outputs, columns));
   }
 
   DType activation_;

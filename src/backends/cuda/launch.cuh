@@ -29,9 +29,9 @@ void launch(const Stream& stream, const Shape& shape, void (*kernel)(Parameters.
                "asking for shared memory");
     // All of it, whatever one kernel needs: a multiprocessor has to be empty before it can be divided anew, and would
     // not take blocks of the next kernel before.
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                    cudaSharedmemCarveoutMaxShared),
-               "asking for shared memory");
+    check_cuda(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+        "asking for shared memory");
   }
   cudaLaunchAttribute attributes[2];
   cudaLaunchConfig_t config{};

@@ -19,16 +19,20 @@ std::vector<float> row_of(const std::vector<float>& x, std::int64_t row, std::in
 }  // namespace
 
 Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
-    : config_(config),
-      state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})),
-      action_in_(reader.linear({root + "action_in_proj"}, {.full_output = config.separate_time})) {
-  if (!config.separate_time) {
-    action_time_in_ = reader.linear({root + "action_time_mlp_in"}, {.inputs = config.expert.width});
-    action_time_out_ = reader.linear({root + "action_time_mlp_out"}, {.full_output = true});
-  }
+    : config_(config), state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})) {
   const Heads heads{config.expert.heads, config.expert.kv_heads, config.expert.head_size};
   const bool fused = reader.device().fuses(
       {.names = expert_root, .width = config.expert.width, .inner = config.expert.mlp, .rows = rows, .heads = heads});
+  if (fused && !config.separate_time) compose_action_in(reader);
+  if (!action_time_in_.fused) {
+    action_in_ = reader.linear({root + "action_in_proj"}, {.full_output = config.separate_time});
+    if (!config.separate_time)
+      action_time_in_ = reader.linear({root + "action_time_mlp_in"}, {.inputs = config.expert.width});
+  }
+  if (!config.separate_time) {
+    action_time_out_ =
+        reader.linear({root + "action_time_mlp_out"}, {.full_output = true, .fused = action_time_in_.fused});
+  }
   for (std::int64_t i = 0; i < config.expert.layers; ++i) {
     const std::string n = expert_layer(i), a = n + "self_attn.";
     layers_.push_back({
@@ -38,7 +42,30 @@ Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
         .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true, .fused = fused}),
     });
   }
-  action_out_ = reader.linear({root + "action_out_proj"}, {.full_output = true});
+  action_out_ = reader.linear({root + "action_out_proj"}, {.full_output = true, .fused = fused});
+}
+
+// Nothing stands between the action projection and the actions' half of action_time_mlp_in: as one they are [E, A].
+void Expert::compose_action_in(WeightReader& reader) {
+  const std::int64_t width = config_.expert.width, columns = config_.action;
+  const std::vector<float> outer = reader.values(root + "action_time_mlp_in.weight");  // [E, 2 E]
+  const std::vector<float> inner = reader.values(root + "action_in_proj.weight"),      // [E, A]
+      inner_bias = reader.values(root + "action_in_proj.bias");
+  std::vector<float> weight(width * columns);
+  composed_bias_.assign(width, 0.0f);
+  for (std::int64_t n = 0; n < width; ++n) {
+    for (std::int64_t i = 0; i < width; ++i) {
+      const float factor = outer[n * 2 * width + i];
+      for (std::int64_t k = 0; k < columns; ++k) weight[n * columns + k] += factor * inner[i * columns + k];
+      composed_bias_[n] += factor * inner_bias[i];
+    }
+  }
+  LinearSource source{
+      .name = root + "action_in_proj", .outputs = width, .inputs = columns, .fused = true, .silu = true};
+  source.read_weight = [&](DType to, void* target) {
+    convert(DType::f32, weight.data(), to, target, std::ssize(weight));
+  };
+  action_time_in_ = reader.device().make_linear(source);
 }
 
 // What the norms are conditioned on, [times, D].
@@ -107,37 +134,40 @@ std::vector<TimeConstants> Expert::constants(WeightReader& reader, const std::ve
       config_.separate_time ? std::vector<float>{} : reader.affine(root + "action_time_mlp_in", cond, count, width);
   for (std::int64_t k = 0; k < count; ++k) {
     result[k].dt = steps[k].dt;
-    result[k].final_norm = last[k].norm;
+    result[k].final_norm = reader.device().fold(last[k].norm, action_out_);
     if (config_.separate_time) continue;
-    result[k].action_time_in = reader.device().with_bias(action_time_in_, row_of(time_bias, k, width));
+    std::vector<float> bias = row_of(time_bias, k, width);
+    for (std::int64_t i = 0; i < width && action_time_in_.fused; ++i) bias[i] += composed_bias_[i];
+    result[k].action_time_in = reader.device().with_bias(action_time_in_, bias);
   }
   return result;
 }
 
+Tensor Expert::states(Ops& ops, const Buffers& buffers) const {
+  return ops.linear(ops.encode(buffers.state, state_proj_.input), state_proj_);
+}
+
 // Rows: the B states, then the B x n actions.
-Residual Expert::embed_suffix(Ops& ops, const Buffers& buffers, const Tensor& x_t, const TimeConstants& time) const {
-  const std::int64_t batch = buffers.state.rows;
-  const Residual h = ops.residual(batch + x_t.rows, layers_[0].qkv);
-  const Tensor actions = h.h.slice(batch, x_t.rows);
+Residual Expert::embed_suffix(Ops& ops, const Tensor& states, const Tensor& x_t, const TimeConstants& time) const {
+  const Residual h = ops.residual(states.rows + x_t.rows, layers_[0].qkv);
   const auto scope = ops.scope();
-  ops.linear_into(h.h.slice(0, batch), ops.encode(buffers.state, state_proj_.input), state_proj_);
-  const Tensor x = ops.encode(x_t, action_in_.input);
+  const Norm& next = time.attn_style[0].norm;
   if (config_.separate_time) {
-    ops.linear_into(actions, x, action_in_);
-  } else {
-    Tensor a = ops.encode(ops.linear(x, action_in_), time.action_time_in.input);
-    a = ops.silu(ops.linear(a, time.action_time_in), action_time_out_.input);
-    ops.linear_into(actions, a, action_time_out_);
+    ops.embed(h, states, ops.encode(x_t, action_in_.input), action_in_, next);
+    return h;
   }
-  ops.start_residual(h, time.attn_style[0].norm);
+  Tensor x = x_t;
+  if (!action_time_in_.fused) x = ops.linear(ops.encode(x_t, action_in_.input), action_in_);
+  x = ops.silu_linear(x, time.action_time_in, h.h.rows, action_time_out_.input);
+  ops.embed(h, states, x, action_time_out_, next);
   return h;
 }
 
-Tensor Expert::velocity(Ops& ops, const Buffers& buffers, const Rope& table, const Tensor& x_t,
-                        const TimeConstants& time) const {
+void Expert::advance(Ops& ops, const Buffers& buffers, const Rope& table, const Tensor& states, const Tensor& x_t,
+                     const TimeConstants& time) const {
   const DeviceRows& rows = buffers.plan.suffix;
   const Rope rope{table.cosine, table.sine, rows.positions};
-  const Residual h = embed_suffix(ops, buffers, x_t, time);  // [B (1 + n), E]
+  const Residual h = embed_suffix(ops, states, x_t, time);  // [B (1 + n), E]
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const auto scope = ops.scope();
     const Layer& w = layers_[i];
@@ -151,8 +181,7 @@ Tensor Expert::velocity(Ops& ops, const Buffers& buffers, const Rope& table, con
     x = ops.gate_up(h, mlp.norm, w.gate_up, w.down.input);  // [B (1 + n), F]
     ops.linear_add(h, x, w.down, mlp.gate, next);
   }
-  const Tensor actions = h.h.slice(buffers.state.rows, x_t.rows);
-  return ops.linear(ops.rms_norm(actions, time.final_norm, action_out_.input), action_out_);
+  ops.euler_step(x_t, h, time.final_norm, action_out_, time.dt);
 }
 
 }  // namespace nervus::lingbot

@@ -33,9 +33,11 @@ class Expert {
   // The constants of each step. Reads the weights that depend on the time, which are not kept.
   std::vector<TimeConstants> constants(WeightReader& reader, const std::vector<Step>& steps) const;
 
-  // v = f(x_t, t | prefix): one pass over [states, actions] -> f32 [B n, A] in the caller's scope.
-  Tensor velocity(Ops& ops, const Buffers& buffers, const Rope& rope, const Tensor& x_t,
-                  const TimeConstants& time) const;
+  // The states as the first rows of the stream, f32 [B, E], in the caller's scope: the same at any time.
+  Tensor states(Ops& ops, const Buffers& buffers) const;
+  // x_t -= dt v(x_t, t | prefix), f32 [B n, A]: one pass over [states, actions].
+  void advance(Ops& ops, const Buffers& buffers, const Rope& rope, const Tensor& states, const Tensor& x_t,
+               const TimeConstants& time) const;
 
  private:
   struct Layer {
@@ -48,12 +50,15 @@ class Expert {
   std::vector<float> condition(WeightReader& reader, const std::vector<float>& times) const;
   std::vector<Style> styles(WeightReader& reader, const std::string& name, const std::vector<float>& cond,
                             std::int64_t times) const;
-  Residual embed_suffix(Ops& ops, const Buffers& buffers, const Tensor& x_t, const TimeConstants& time) const;
+  void compose_action_in(WeightReader& reader);
+  Residual embed_suffix(Ops& ops, const Tensor& states, const Tensor& x_t, const TimeConstants& time) const;
 
   const Config& config_;
   Linear state_proj_;
   Linear action_in_;
-  Linear action_time_in_;  // the actions' half of it; empty with a separate time MLP
+  Linear
+      action_time_in_;  // the actions' half of it, or where fused of it and action_in_; empty with a separate time MLP
+  std::vector<float> composed_bias_;  // where fused: what action_in_'s bias adds to that of action_time_in_
   Linear action_time_out_;
   std::vector<Layer> layers_;
   Linear action_out_;

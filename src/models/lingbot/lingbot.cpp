@@ -73,11 +73,12 @@ void LingBot::vision() { vision_->run(*ops_, *buffers_); }
 void LingBot::prefix() { prefix_->run(*ops_, *buffers_, rope_); }
 
 void LingBot::denoise(std::size_t schedule) {
+  const auto scope = ops_->scope();
+  const Tensor states = expert_->states(*ops_, *buffers_);
   ops_->copy_into(buffers_->actions, buffers_->noise);
   for (const TimeConstants& time : schedules_[schedule]) {
-    const auto scope = ops_->scope();
-    const Tensor v = expert_->velocity(*ops_, *buffers_, rope_, buffers_->actions, time);
-    ops_->euler_step(buffers_->actions, v, time.dt);
+    const auto step_scope = ops_->scope();
+    expert_->advance(*ops_, *buffers_, rope_, states, buffers_->actions, time);
   }
 }
 
@@ -118,13 +119,19 @@ std::vector<Array> LingBot::trace_velocity(Device& device, const Checkpoint& che
                                            const std::vector<float>& times) {
   WeightReader reader(checkpoint, device, {}, false);
   std::vector<Step> steps;
-  for (const float t : times) steps.push_back({t, 0});
+  for (const float t : times) steps.push_back({t, 1});
+  const Shape shape{plan_.batch, config_.chunk, config_.action};
+  Array noise(DType::f32, shape);
+  device.download(noise.bytes.data(), buffers_->noise);
   std::vector<Array> velocities;
   for (const TimeConstants& time : expert_->constants(reader, steps)) {
     const auto scope = ops_->scope();
-    const Tensor v = expert_->velocity(*ops_, *buffers_, rope_, buffers_->noise, time);
-    Array array(DType::f32, {plan_.batch, config_.chunk, config_.action});
-    device.download(array.bytes.data(), v.slice(0, plan_.batch * config_.chunk));
+    const Tensor x = ops_->copy(buffers_->noise);
+    expert_->advance(*ops_, *buffers_, rope_, expert_->states(*ops_, *buffers_), x, time);
+    Array array(DType::f32, shape);  // what a step of 1 takes away
+    device.download(array.bytes.data(), x.slice(0, plan_.batch * config_.chunk));
+    for (std::int64_t i = 0; i < array.count(); ++i)
+      array.data<float>()[i] = noise.data<float>()[i] - array.data<float>()[i];
     velocities.push_back(std::move(array));
   }
   return velocities;

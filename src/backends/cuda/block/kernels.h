@@ -26,6 +26,14 @@ void block_qkv(const Stream& stream, const Tensor& q, const KeyValues& cache, co
 void block_gate_up(const Stream& stream, const Tensor& y, const Residual& h, const Norm& norm, const Linear& w);
 void block_linear_add(const Stream& stream, const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
                       const Norm& next);
+// As fused_embed, fused_euler_step and fused_silu of backends/kernels.h.
+void block_embed(const Stream& stream, const Residual& h, const Tensor& first, const Tensor& x, const Linear& w,
+                 const Norm& next);
+void block_euler_step(const Stream& stream, const Tensor& x, const Residual& h, const Norm& norm, const Linear& w,
+                      float dt);
+void silu_linear(const Stream& stream, const Tensor& y, const Tensor& x, const Linear& w);
+// Whether silu_linear has the shape.
+bool silu_linear_fits(const Linear& w);
 void start_residual(const Stream& stream, const Residual& h, const Norm& next);
 
 }  // namespace nervus::cuda

@@ -14,16 +14,15 @@ constexpr std::int64_t most_rows = 128;       // beyond, library products are fa
 constexpr std::int64_t attention_head = 128;  // of attention_narrow
 
 constexpr Variant variants[] = {
-    {BlockRole::qkv, 48, 2, 12},
-    {BlockRole::gate_up, 96, 2, 12},
-    {BlockRole::add, 32, 4, 16},
-    {BlockRole::add, 32, 5, 18},
+    {BlockRole::qkv, 48, 2, 12}, {BlockRole::gate_up, 96, 2, 12}, {BlockRole::add, 32, 4, 6},
+    {BlockRole::add, 32, 4, 16}, {BlockRole::add, 32, 5, 18},
 };
 
 }  // namespace
 
 BlockLayout choose_block_layout(BlockRole role, std::int64_t outputs, std::int64_t inputs, std::int64_t head_size) {
-  const bool fits = inputs % 16 == 0 && outputs % 32 == 0 && (role != BlockRole::qkv || head_size % 32 == 0);
+  const bool fits = inputs % 16 == 0 && (role == BlockRole::add || outputs % 32 == 0) &&
+                    (role != BlockRole::qkv || head_size % 32 == 0);
   for (const Variant& v : variants) {
     const std::int64_t most =
         static_cast<std::int64_t>(v.steps) * v.cluster * BlockLayout::warpgroups * BlockLayout::step_inputs;
@@ -45,7 +44,7 @@ bool block_fits(const BlockShape& shape) {
   const auto has = [&](BlockRole role, std::int64_t outputs, std::int64_t inputs) {
     return choose_block_layout(role, outputs, inputs, shape.heads.size).columns > 0;
   };
-  return shape.rows <= most_rows && shape.heads.size == attention_head &&
+  return shape.rows <= most_rows && shape.heads.size == attention_head && shape.width % 32 == 0 &&
          has(BlockRole::qkv, queries + 2 * shape.heads.key_value * shape.heads.size, shape.width) &&
          has(BlockRole::add, shape.width, queries) && has(BlockRole::gate_up, 2 * shape.inner, shape.width) &&
          has(BlockRole::add, shape.width, shape.inner);

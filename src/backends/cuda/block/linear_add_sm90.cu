@@ -10,6 +10,8 @@
 namespace nervus::cuda {
 namespace {
 
+// `Embeds`: h is no sum but what x W^T + b is, after its first rows, which are given (and of x zero).
+template <bool Embeds>
 struct AddEpilogue {
   static constexpr bool normed = false;
   static constexpr int blocks = 1;
@@ -19,6 +21,8 @@ struct AddEpilogue {
   float* h;
   __nv_bfloat16* scaled;  // tiled
   float* squares;         // [rows, parts]
+  const float* first;     // [first_rows, D]
+  int first_rows;
   int width, parts;
 
   // Of a thread that finishes. `kept` lies in shared memory, where it does not take the registers of x; the 16 x 8
@@ -27,6 +31,7 @@ struct AddEpilogue {
     const float* from;  // 16 bytes of what the warp adds to, or null
     float* h[2];        // of two rows, or null
     __nv_bfloat16* scaled;
+    bool is_first[2];  // whether the rows are among the given
   };
   struct Kept {
     float2 bias, gate, scale;
@@ -50,8 +55,14 @@ struct AddEpilogue {
                                                          pair_or(scale, output, 1)};
     const int lane = threadIdx.x % 32, from = row - lane / 4 + lane / 2, column = output / 8 * 8 + lane % 2 * 4;
     Constants c{};
-    if (from < rows) c.from = h + static_cast<std::int64_t>(from) * width + column;
+    if constexpr (Embeds) {
+      auto* own = &reinterpret_cast<Own*>(shared)->h[threadIdx.x / 32][lane / 2][lane % 2 * 4];
+      *reinterpret_cast<float4*>(own) = make_float4(0, 0, 0, 0);
+    }
+    const float* before = Embeds ? first : h;
+    if (from < (Embeds ? first_rows : rows)) c.from = before + static_cast<std::int64_t>(from) * width + column;
     for (int s = 0; s < 2; ++s) {
+      c.is_first[s] = Embeds && row + 8 * s < first_rows;
       if (row + 8 * s < rows) c.h[s] = h + static_cast<std::int64_t>(row + 8 * s) * width + output;
     }
     if (row < rows) c.scaled = scaled + tiled_offset(row, output, width);
@@ -82,8 +93,11 @@ struct AddEpilogue {
     __nv_bfloat162 next_scaled[2];
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
-      const float2 next = make_float2(ready.before[s].x + k.gate.x * (v[s].x + k.bias.x),
-                                      ready.before[s].y + k.gate.y * (v[s].y + k.bias.y));
+      float2 next = ready.before[s];
+      if (!c.is_first[s]) {
+        next.x += k.gate.x * (v[s].x + k.bias.x);
+        next.y += k.gate.y * (v[s].y + k.bias.y);
+      }
       next_scaled[s] = __floats2bfloat162_rn(next.x * k.scale.x, next.y * k.scale.y);
       if (c.h[s] != nullptr) *reinterpret_cast<float2*>(c.h[s]) = next;
       float square = next.x * next.x + next.y * next.y;
@@ -119,21 +133,37 @@ __global__ void start_residual_kernel(const float* h, const float* scale, __nv_b
 
 }  // namespace
 
+namespace {
+
+template <bool Embeds>
+void start(const Stream& stream, const Residual& h, const Tensor& first, const Tensor& x, const Linear& w,
+           const Tensor& gate, const Norm& next) {
+  const AddEpilogue<Embeds> epilogue{.bias = data<const float>(w.bias),
+                                     .gate = data<const float>(gate),
+                                     .scale = next.scale.as<float>(),
+                                     .h = h.h.as<float>(),
+                                     .scaled = data<__nv_bfloat16>(h.scaled),
+                                     .squares = h.squares.as<float>(),
+                                     .first = data<const float>(first),
+                                     .first_rows = static_cast<int>(first.rows),
+                                     .width = static_cast<int>(h.h.columns),
+                                     .parts = static_cast<int>(h.squares.columns)};
+  const int steps = static_cast<const BlockProduct*>(w.weight.get())->layout.steps;
+  if (steps == 6) launch_block<32, 4, 6>(stream, w, x, {}, epilogue);
+  else if (steps == 16) launch_block<32, 4, 16>(stream, w, x, {}, epilogue);
+  else launch_block<32, 5, 18>(stream, w, x, {}, epilogue);
+}
+
+}  // namespace
+
 void block_linear_add(const Stream& stream, const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
                       const Norm& next) {
-  const AddEpilogue epilogue{.bias = data<const float>(w.bias),
-                             .gate = data<const float>(gate),
-                             .scale = next.scale.as<float>(),
-                             .h = h.h.as<float>(),
-                             .scaled = data<__nv_bfloat16>(h.scaled),
-                             .squares = h.squares.as<float>(),
-                             .width = static_cast<int>(h.h.columns),
-                             .parts = static_cast<int>(h.squares.columns)};
-  if (static_cast<const BlockProduct*>(w.weight.get())->layout.steps == 16) {
-    launch_block<32, 4, 16>(stream, w, x, {}, epilogue);
-  } else {
-    launch_block<32, 5, 18>(stream, w, x, {}, epilogue);
-  }
+  start<false>(stream, h, {}, x, w, gate, next);
+}
+
+void block_embed(const Stream& stream, const Residual& h, const Tensor& first, const Tensor& x, const Linear& w,
+                 const Norm& next) {
+  start<true>(stream, h, first, x, w, {}, next);
 }
 
 void start_residual(const Stream& stream, const Residual& h, const Norm& next) {
