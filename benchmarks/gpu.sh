@@ -13,6 +13,7 @@
 #   bench      every precision and step count in turns, with a kept prefix, against float32
 #   attention  the fast attention kernels and the plain one in turns
 #   batch      batch 8
+#   block      a denoise step, op by op (bench_block)
 #   load       from a warm page cache, twice
 #   peer       PyTorch: torch.compile and one CUDA graph (benchmarks/gpu_peer.py)
 #
@@ -28,7 +29,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,30s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,31s/^# \{0,1\}//p' "$0"; }
 
 build="build-gpu"
 folder=
@@ -179,6 +180,12 @@ step_batch() {
     "${options[@]}" "${runs[@]}"
 }
 
+step_block() {
+  local program=$build/benchmarks/ops/bench_block
+  [ -z "$folder" ] || program=$folder/bin/bench_block
+  "$program" --json "$parts/block.json"
+}
+
 step_load() {
   cat "$checkpoint"/*.safetensors >/dev/null
   measured load bench --checkpoint "$checkpoint" --precision bf16 --attention auto plain --steps 10 --warmup 1 --runs 1
@@ -186,7 +193,7 @@ step_load() {
 
 step_peer() { python3 benchmarks/gpu_peer.py --steps 10 --json "$parts/peer.json"; }
 
-all=(build tests sanitize goldens synth calibrate inspect bench attention batch load peer)
+all=(build tests sanitize goldens synth calibrate inspect bench attention batch block load peer)
 [ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")
 for step in "${steps[@]}"; do
   declare -F "step_$step" >/dev/null || { echo "gpu: no step '$step'; the steps are: ${all[*]}" >&2; exit 2; }

@@ -2,10 +2,11 @@
 // of its own, and what stands before and behind them, in one graph; then without one of the ops, and of that op alone.
 // What an op is worth is what the layer saves without it: kernels of a graph overlap, so the parts do not add up.
 //
-// bench_block [--batch B] [--prefix KEYS] [--layers L] [--runs N] [--fuse 0|1]
+// bench_block [--batch B] [--prefix KEYS] [--layers L] [--runs N] [--fuse 0|1] [--json FILE]
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <fstream>
 #include <random>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ namespace {
 
 struct Options {
   std::int64_t batch = 1, prefix = 242, layers = 36, runs = 30, fuse = 1;
+  std::string json;
 };
 
 constexpr Heads heads{16, 2, 128};
@@ -189,12 +191,31 @@ Options parse(const std::vector<std::string>& arguments) {
     else if (name == "--layers") options.layers = std::stol(value);
     else if (name == "--runs") options.runs = std::stol(value);
     else if (name == "--fuse") options.fuse = std::stol(value);
+    else if (name == "--json") options.json = value;
     else fail(ErrorKind::usage, "bench_block: unknown option ", name);
   }
   if (arguments.size() % 2 != 0) fail(ErrorKind::usage, "bench_block: ", arguments.back(), " wants a value");
   if (options.batch < 1 || options.layers < 1 || options.runs < 1)
     fail(ErrorKind::usage, "bench_block: --batch, --layers and --runs: expected at least 1");
   return options;
+}
+
+// What an op is worth, in microseconds each time it is there.
+struct Part {
+  const char* name;
+  double saved, alone;
+};
+
+void write_json(const Options& options, const std::string& device, double step, const std::vector<Part>& found) {
+  std::ofstream file(options.json);
+  file << "{\"device\": \"" << device << "\", \"batch\": " << options.batch << ", \"prefix\": " << options.prefix
+       << ", \"layers\": " << options.layers << ", \"step_us\": " << step << ", \"parts\": [";
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    file << (i > 0 ? ", " : "") << "{\"op\": \"" << found[i].name << "\", \"saved_us\": " << found[i].saved
+         << ", \"alone_us\": " << found[i].alone << "}";
+  }
+  file << "]}\n";
+  if (!file) fail(ErrorKind::io, options.json, ": cannot be written");
 }
 
 void run(const Options& options) {
@@ -205,14 +226,16 @@ void run(const Options& options) {
   std::printf("%s\nbatch %ld, prefix %ld, %ld layers: %.1f us a step\n", bench.description().c_str(),
               static_cast<long>(options.batch), static_cast<long>(options.prefix), static_cast<long>(options.layers),
               whole);
+  std::vector<Part> found;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     std::array<bool, parts.size()> others = all, alone{};
     others[i] = false;
     alone[i] = true;
     const double count = i + 1 < parts.size() ? layers : 1.0;  // the edges are there once
-    std::printf("  %-10s %6.2f us saved without it, %6.2f us alone\n", parts[i], (whole - bench.time(others)) / count,
-                bench.time(alone) / count);
+    found.push_back({parts[i], (whole - bench.time(others)) / count, bench.time(alone) / count});
+    std::printf("  %-10s %6.2f us saved without it, %6.2f us alone\n", found[i].name, found[i].saved, found[i].alone);
   }
+  if (!options.json.empty()) write_json(options, bench.description(), whole, found);
 }
 
 }  // namespace
