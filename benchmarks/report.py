@@ -110,8 +110,9 @@ def gpu_totals():
             f"{bench['runs']} calls on {bench['device']}, driver {bench['device_state']['driver']}:\n\n" +
             table(["precision", "steps", "p50", "p95", "p99", "p99.9", "max", f"PyTorch {peer['torch']}, bf16, p50"],
                   rows) +
-            "\n\nPyTorch is torch.compile, one CUDA graph, inputs on the device (`benchmarks/gpu_peer.py`), timed in "
-            f"the same session. Commit {bench['commit']}.")
+            "\n\nPyTorch is torch.compile, one CUDA graph, inputs on the device (`benchmarks/gpu_peer.py`), timed " +
+            ("in the same session" if "commit" not in peer else "on another day on a GPU of this kind") +
+            f". Commit {bench['commit']}.")
 
 
 def gpu_stages():
@@ -125,7 +126,9 @@ def gpu_stages():
             if latency is None:
                 continue
             peaks = result.get("peaks", {}).get(stage, {})
-            floor = peaks.get("floor_ms") or (step * result["steps"] if stage == "denoise" else assumed.get(stage))
+            floor = peaks.get("floor_ms")
+            if floor is None and result["precision"] == "bf16":
+                floor = step * result["steps"] if stage == "denoise" else assumed.get(stage)
             rate = ""
             if peaks:
                 rate = (f"{peaks['flops_per_second'] / 1e12:.0f} TFLOP/s" if peaks["bound"] == "products" else
