@@ -22,7 +22,8 @@ ALLOWED = {
     "quant": ["core", "checkpoint", BACKEND_FRONT],
     "runtime": ["core", "checkpoint", "preprocess", "backends", "models", "quant"],
     "capi": [],
-    "serve": ["core", "checkpoint/json.h"],
+    "wire": ["core"],
+    "serve": ["core", "wire", "checkpoint/json.h"],
     "cli": [],
     "python": [],
 }
@@ -35,7 +36,7 @@ PARTS = (
     ("cuda", ("src/backends/cuda/",), None),
     ("quant", ("src/quant/",), None),
     ("capi", ("src/capi/", "include/nervus/nervus.h"), None),
-    ("serve", ("src/serve/", "include/nervus/server.h", "cli/serve"), None),
+    ("serve", ("src/wire/", "src/serve/", "include/nervus/server.h", "cli/serve"), None),
     ("python", ("python/",), None),
     ("core", ("src/", "include/"), 8450),
     ("bench", ("cli/bench",), 620),

@@ -11,10 +11,12 @@
 #include "nervus/observation.h"
 #include "nervus/server.h"
 #include "serve/guard.h"
-#include "serve/msgpack.h"
-#include "serve/numpy.h"
+#include "wire/msgpack.h"
+#include "wire/numpy.h"
 
 namespace nervus::serve {
+
+using namespace wire;  // whose values requests and replies are
 
 // An error that a client is told: one text frame of JSON. `code` is stable, `hint` says how to mend it.
 struct Refusal {

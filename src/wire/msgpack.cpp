@@ -1,4 +1,4 @@
-#include "serve/msgpack.h"
+#include "wire/msgpack.h"
 
 #include <algorithm>
 #include <bit>
@@ -6,7 +6,7 @@
 
 #include "core/message.h"
 
-namespace nervus::serve {
+namespace nervus::wire {
 namespace {
 
 using Node = MsgpackDocument::Node;
@@ -307,4 +307,4 @@ bool is_utf8(std::string_view text) noexcept {
   return true;
 }
 
-}  // namespace nervus::serve
+}  // namespace nervus::wire

@@ -1,5 +1,6 @@
-#include "serve/numpy.h"
+#include "wire/numpy.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -7,7 +8,7 @@
 
 #include "core/message.h"
 
-namespace nervus::serve {
+namespace nervus::wire {
 namespace {
 
 struct NumpyType {
@@ -116,11 +117,18 @@ std::vector<float> read_numbers(const MsgpackValue& value, const std::string& na
   return numbers;
 }
 
-void write_array(MsgpackWriter& writer, const std::vector<float>& values, const Shape& shape) {
-  writer.map(4).binary("__ndarray__").boolean(true).binary("data");
-  writer.binary({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
-  writer.binary("dtype").text("<f4").binary("shape").array(shape.size());
-  for (const std::int64_t extent : shape) writer.integer(extent);
+void write_array(MsgpackWriter& writer, const ArrayView& array) {
+  const auto type =
+      std::find_if(types.begin(), types.end(), [&](const NumpyType& t) { return t.dtype == array.dtype; });
+  check(type != types.end(), "numpy has a type for what is written");
+  writer.map(4).binary("__ndarray__").boolean(true).binary("data").binary(array.bytes);
+  writer.binary("dtype").text(type->name).binary("shape").array(array.shape.size());
+  for (const std::int64_t extent : array.shape) writer.integer(extent);
 }
 
-}  // namespace nervus::serve
+void write_array(MsgpackWriter& writer, const std::vector<float>& values, const Shape& shape) {
+  write_array(writer,
+              {DType::f32, shape, {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)}});
+}
+
+}  // namespace nervus::wire

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "nervus/array.h"
-#include "serve/msgpack.h"
+#include "wire/msgpack.h"
 
-namespace nervus::serve {
+namespace nervus::wire {
 
 // An array whose bytes lie in a message. Row-major, little-endian.
 struct ArrayView {
@@ -26,7 +26,8 @@ std::optional<ArrayView> read_array(const MsgpackValue& value, const std::string
 // Numbers from an array, a value of numpy, a list of numbers, or one number. Throws Error(input).
 std::vector<float> read_numbers(const MsgpackValue& value, const std::string& name);
 
-// Appends {__ndarray__: true, data, dtype: "<f4", shape}.
+// Appends {__ndarray__: true, data, dtype, shape}. The type must be one that read_array takes.
+void write_array(MsgpackWriter& writer, const ArrayView& array);
 void write_array(MsgpackWriter& writer, const std::vector<float>& values, const Shape& shape);
 
-}  // namespace nervus::serve
+}  // namespace nervus::wire

@@ -1,4 +1,4 @@
-#include "serve/msgpack.h"
+#include "wire/msgpack.h"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,7 @@
 #include "checkpoint/support.h"
 
 using namespace nervus;
-using namespace nervus::serve;
+using namespace nervus::wire;
 using namespace std::string_literals;
 using nervus::test::error_of;
 

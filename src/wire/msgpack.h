@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace nervus::serve {
+namespace nervus::wire {
 
 struct MsgpackLimits {
   int depth = 16;              // arrays and maps inside each other
@@ -107,4 +107,4 @@ class MsgpackWriter {
 // Whether these bytes are UTF-8: no overlong forms, surrogates, or code points beyond U+10FFFF.
 bool is_utf8(std::string_view text) noexcept;
 
-}  // namespace nervus::serve
+}  // namespace nervus::wire
