@@ -24,6 +24,7 @@ ALLOWED = {
     "capi": [],
     "wire": ["core"],
     "serve": ["core", "wire", "checkpoint/json.h"],
+    "client": ["core", "wire", "checkpoint/json.h"],
     "cli": [],
     "python": [],
 }
@@ -37,6 +38,7 @@ PARTS = (
     ("quant", ("src/quant/",), None),
     ("capi", ("src/capi/", "include/nervus/nervus.h"), None),
     ("serve", ("src/wire/", "src/serve/", "include/nervus/server.h", "cli/serve"), None),
+    ("client", ("src/client/", "include/nervus/client.h", "include/nervus/player.h"), None),
     ("python", ("python/",), None),
     ("core", ("src/", "include/"), 8450),
     ("bench", ("cli/bench",), 620),

@@ -1,0 +1,243 @@
+#include "nervus/client.h"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+
+#include "client/connection.h"
+#include "client/messages.h"
+#include "client/path.h"
+#include "core/message.h"
+
+namespace nervus {
+namespace {
+
+using client::from_seconds;
+using client::to_seconds;
+using Lock = std::unique_lock<std::mutex>;
+
+Instant clock_now() { return std::chrono::steady_clock::now(); }
+
+void check_options(const ClientOptions& options) {
+  if (options.host.empty()) fail(ErrorKind::usage, "host: expected a name or an address, found none");
+  if (options.port < 1 || options.port > 65535)
+    fail(ErrorKind::usage, "port: expected a number from 1 to 65535, found ", options.port);
+  if (!options.path.starts_with('/')) fail(ErrorKind::usage, "path: expected it to begin with '/'");
+  if (options.api_key.find_first_of("\r\n") != std::string::npos)
+    fail(ErrorKind::usage, "api_key: expected one line of text");
+  const auto check_seconds = [](const char* name, double value) {
+    if (!(value >= 1e-3 && value <= 3600))
+      fail(ErrorKind::usage, name, ": expected a number from 0.001 to 3600, found ", value);
+  };
+  check_seconds("handshake_seconds", options.handshake_seconds);
+  check_seconds("backoff_seconds", options.backoff_seconds);
+  check_seconds("most_backoff_seconds", options.most_backoff_seconds);
+  check_seconds("idle_seconds", options.idle_seconds);
+}
+
+// What infer() waits for.
+struct Question {
+  std::optional<ClientReply> reply;
+  std::optional<Refused> refused;
+  std::string lost;  // why there will be no answer
+
+  bool is_answered() const { return reply || refused || !lost.empty(); }
+};
+
+// A request that the server has, in the order in which it answers.
+struct Sent {
+  std::uint64_t id = 0;
+  std::uint64_t of_player = 0;         // its number there; 0: a question
+  std::shared_ptr<Question> question;  // of infer()
+};
+
+}  // namespace
+
+struct Client::Implementation final : client::ConnectionHandler {
+  explicit Implementation(ClientOptions o) : options(std::move(o)), player(options.player) {
+    check_options(options);
+    connection = std::make_unique<client::Connection>(options, *this);
+  }
+  // The connection's thread ends before what it uses.
+  ~Implementation() override { connection.reset(); }
+
+  void say(const std::string& line) const {
+    if (options.log) options.log(line);
+  }
+  void opened(std::string_view metadata) override;
+  void received(std::string_view message, bool binary) override;
+  void closed(const std::string& why, bool was_open) override;
+
+  void answered(const Sent& sent, client::Reply reply);
+  void refused(const Sent& sent, const Refused& error);
+  std::optional<Sent> take(const std::optional<std::string>& id);
+  void lose(const Sent& sent, const std::string& why);
+  void send(const Observation& observation, double age_seconds, double deadline_seconds, Sent sent);
+  void end_doubtful();
+
+  const ClientOptions options;
+  std::mutex mutex;
+  std::condition_variable changed;
+  Player player;
+  ServerInfo server;
+  bool connected = false;
+  std::uint64_t connections = 0, last_id = 0;
+  std::string problem;
+  std::deque<Sent> sent;
+  std::unique_ptr<client::Connection> connection;
+};
+
+void Client::Implementation::opened(std::string_view metadata) {
+  ServerInfo info = client::read_metadata(metadata);
+  say("connected to " + options.host + ":" + std::to_string(options.port));
+  const Lock lock(mutex);
+  server = std::move(info);
+  connected = true;
+  problem.clear();
+  ++connections;
+  changed.notify_all();
+}
+
+void Client::Implementation::closed(const std::string& why, bool was_open) {
+  say((was_open ? "disconnected: " : "not connected: ") + why);
+  const Lock lock(mutex);
+  connected = false;
+  problem = why;
+  player.disconnected(clock_now());
+  for (const Sent& one : sent) lose(one, why);
+  sent.clear();
+  changed.notify_all();
+}
+
+void Client::Implementation::lose(const Sent& one, const std::string& why) {
+  if (one.question) one.question->lost = why;
+}
+
+// The request that a message answers. A server answers a session's requests in order, so that those before it are lost.
+std::optional<Sent> Client::Implementation::take(const std::optional<std::string>& id) {
+  const auto found =
+      std::find_if(sent.begin(), sent.end(), [&](const Sent& one) { return !id || std::to_string(one.id) == *id; });
+  if (found == sent.end()) return std::nullopt;
+  for (auto one = sent.begin(); one != found; ++one) lose(*one, "the server answered a later request");
+  const Sent taken = *found;
+  sent.erase(sent.begin(), found + 1);
+  return taken;
+}
+
+void Client::Implementation::received(std::string_view message, bool binary) {
+  if (binary) {
+    Lock lock(mutex);
+    client::Reply reply = client::read_reply(message, server);
+    if (const auto one = take(reply.request_id)) answered(*one, std::move(reply));
+  } else {
+    const client::Refusal refusal = client::read_refusal(message);
+    say(std::string("refused: ") + refusal.error.what());
+    const Lock lock(mutex);
+    problem = refusal.error.what();
+    if (const auto one = take(refusal.request_id)) refused(*one, refusal.error);
+  }
+  changed.notify_all();
+}
+
+void Client::Implementation::answered(const Sent& one, client::Reply reply) {
+  if (one.question) {
+    one.question->reply = std::move(reply.reply);
+    return;
+  }
+  if (player.replied(one.of_player, reply.reply.chunk, clock_now()) == Arrival::invalid)
+    problem = "a reply's actions are not finite, or of another size than those before";
+}
+
+void Client::Implementation::refused(const Sent& one, const Refused& error) {
+  if (one.question) one.question->refused = error;
+  else player.refused(one.of_player, error.halt, error.retry_seconds, clock_now());
+}
+
+void Client::Implementation::send(const Observation& observation, double age_seconds, double deadline_seconds,
+                                  Sent one) {
+  connection->send(client::write_request(observation, options,
+                                         {.request_id = std::to_string(one.id),
+                                          .age_ms = std::max(0.0, age_seconds * 1000),
+                                          .deadline_ms = deadline_seconds * 1000}));
+  sent.push_back(std::move(one));
+}
+
+// A reply that is missing leaves it open which request the next one answers, unless replies carry the request's id.
+void Client::Implementation::end_doubtful() {
+  if (connected && server.server != "nervus") connection->restart("no reply within timeout_seconds");
+}
+
+Client::Client(ClientOptions options) : implementation_(std::make_unique<Implementation>(std::move(options))) {}
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+Client::~Client() = default;
+
+bool Client::wait_connected(double seconds) {
+  Lock lock(implementation_->mutex);
+  return implementation_->changed.wait_for(lock, from_seconds(seconds), [this] { return implementation_->connected; });
+}
+
+ServerInfo Client::server() const {
+  const Lock lock(implementation_->mutex);
+  return implementation_->server;
+}
+
+ClientStatus Client::status() const {
+  const Implementation& my = *implementation_;
+  const Lock lock(implementation_->mutex);
+  return {.connected = my.connected,
+          .connections = my.connections,
+          .problem = my.problem,
+          .latency_seconds = my.player.latency_seconds(),
+          .counts = my.player.counts()};
+}
+
+bool Client::wants_observation() {
+  Implementation& my = *implementation_;
+  const Lock lock(my.mutex);
+  const std::uint64_t lost = my.player.counts().lost;
+  const bool wanted = my.player.wants_request(clock_now());
+  if (my.player.counts().lost > lost) my.end_doubtful();
+  return wanted && my.connected;
+}
+
+bool Client::observe(const Observation& observation, Instant observed) {
+  if (!wants_observation()) return false;
+  Implementation& my = *implementation_;
+  const Lock lock(my.mutex);
+  const Instant now = clock_now();
+  if (!my.connected || !my.player.wants_request(now)) return false;
+  my.send(observation, to_seconds(now - observed), my.options.player.timeout_seconds,
+          {.id = ++my.last_id, .of_player = my.player.requested(observed, now)});
+  return true;
+}
+
+Motion Client::motion(Instant now) {
+  const Lock lock(implementation_->mutex);
+  return implementation_->player.motion(now);
+}
+
+void Client::reset() {
+  const Lock lock(implementation_->mutex);
+  implementation_->player.reset();
+}
+
+ClientReply Client::infer(const Observation& observation, double timeout_seconds) {
+  Implementation& my = *implementation_;
+  const auto question = std::make_shared<Question>();
+  Lock lock(my.mutex);
+  if (!my.connected)
+    fail(ErrorKind::io, my.options.host, ":", my.options.port, ": not connected", my.problem.empty() ? "" : ": ",
+         my.problem);
+  my.send(observation, 0, timeout_seconds, {.id = ++my.last_id, .question = question});
+  // The server's own refusal, which comes by the deadline, says more.
+  constexpr double grace_seconds = 1;
+  my.changed.wait_for(lock, from_seconds(timeout_seconds + grace_seconds), [&] { return question->is_answered(); });
+  if (question->refused) throw *question->refused;
+  if (!question->lost.empty()) fail(ErrorKind::io, "the connection ended before the reply: ", question->lost);
+  if (question->reply) return std::move(*question->reply);
+  my.end_doubtful();
+  fail(ErrorKind::io, "no reply within ", timeout_seconds, " s");
+}
+
+}  // namespace nervus
