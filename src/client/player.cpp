@@ -94,7 +94,7 @@ struct Player::Implementation {
   void halt(Halt order);
   void prune();
   std::vector<float> blended() const;
-  bool hand_over(Motion& motion);
+  void stand(Motion& motion) const;
 
   // Of the newest chunk, without an order to stop.
   MotionState state() const {
@@ -175,15 +175,18 @@ std::vector<float> Player::Implementation::blended() const {
   return pose;
 }
 
-// The callback's command, if it has one.
-bool Player::Implementation::hand_over(Motion& motion) {
-  if (options.watchdog != Watchdog::callback || last.empty()) return false;
+// Nothing moves, unless the callback does.
+void Player::Implementation::stand(Motion& motion) const {
+  motion.values = last;
+  if (options.watchdog != Watchdog::callback || last.empty()) {
+    if (!layers.empty()) motion.values = blended();
+    return;
+  }
   std::vector<float> pose =
       options.callback({.now = now, .seconds = to_seconds(now - *idle_since), .last = last, .stopped = stopped});
-  if (pose.size() != last.size() || !all_finite(pose)) return false;
+  if (pose.size() != last.size() || !all_finite(pose)) return;
   motion.state = MotionState::callback;
   motion.values = std::move(pose);
-  return true;
 }
 
 Player::Player(PlayerOptions options) : implementation_(std::make_unique<Implementation>(std::move(options))) {}
@@ -276,9 +279,12 @@ Motion Player::motion(Instant now) {
     motion.age_seconds = to_seconds(my.now - layer.observed);
   }
   my.prune();
-  const bool stands = motion.state == MotionState::holding;
-  if (!stands || !my.hand_over(motion)) motion.values = my.layers.empty() ? my.last : my.blended();
-  if (my.stopped && (stands || motion.state == MotionState::waiting)) motion.state = MotionState::stopped;
+  if (motion.state == MotionState::playing || motion.state == MotionState::ramping) {
+    motion.values = my.blended();
+  } else {
+    if (motion.state == MotionState::holding) my.stand(motion);
+    if (my.stopped) motion.state = MotionState::stopped;
+  }
   my.last = motion.values;
   return motion;
 }
