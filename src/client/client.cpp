@@ -164,7 +164,9 @@ void Client::Implementation::send(const Observation& observation, double age_sec
 
 // A reply that is missing leaves it open which request the next one answers, unless replies carry the request's id.
 void Client::Implementation::end_doubtful() {
-  if (connected && server.server != "nervus") connection->restart("no reply within timeout_seconds");
+  if (!connected || server.server == "nervus") return;
+  connected = false;
+  connection->restart("no reply within timeout_seconds");
 }
 
 Client::Client(ClientOptions options) : implementation_(std::make_unique<Implementation>(std::move(options))) {}

@@ -3,36 +3,12 @@
 
 #include <doctest/doctest.h>
 
+#include "client/eventually.h"
 #include "serve/fake.h"
 
 using namespace nervus;
 using namespace nervus::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-Observation look(float position = 0) {
-  return {.images = {{"cam_high", {.width = 2, .height = 1, .rgb = {1, 2, 3, 4, 5, 6}}}},
-          .state = {position, 1},
-          .prompt = "go"};
-}
-
-ClientOptions options_for(int port) {
-  ClientOptions options{.port = port, .backoff_seconds = 0.01, .most_backoff_seconds = 0.05};
-  options.player.actions_per_second = 100;
-  return options;
-}
-
-template <typename Condition>
-bool eventually(Condition condition) {
-  for (int i = 0; i < 2000; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(5ms);
-  }
-  return false;
-}
-
-}  // namespace
 
 TEST_CASE("infer: a question gets the policy's answer, with what the server says of it") {
   FakeServer server([](const Observation& seen, const InferOptions& chosen, ActionChunk& chunk) {
@@ -83,4 +59,127 @@ TEST_CASE("a robot's loop plays the server's actions and never waits for them") 
   CHECK(status.counts.taken >= 4);
   CHECK(status.counts.requests <= status.counts.taken + 1);
   CHECK(status.latency_seconds >= 0.02);
+}
+
+TEST_CASE("the observation's age travels with it, and the guard's order to hold is obeyed") {
+  serve::ServiceOptions served;
+  served.guard.joints.resize(2);
+  served.guard.age_ms = 500;
+  FakeServer server(
+      [](const Observation&, const InferOptions&, ActionChunk& chunk) {
+        chunk.steps = 50;
+        chunk.values.assign(100, 3);
+      },
+      served);
+  Client client(options_for(server.port()));
+  REQUIRE(client.wait_connected(10));
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  CHECK(client.observe(look(), now() - 1s));
+  CHECK(!client.observe(look(), now()));  // one is under way
+  CHECK(eventually([&] { return client.status().counts.refused == 1; }));
+  CHECK(client.status().problem == "guard_tripped: the observation is older than the robot file's observation_age_ms");
+  CHECK(client.motion().state == MotionState::waiting);
+  CHECK(server.metric("nervus_guard_tripped_total", "reason=\"age\"") == 1);
+  CHECK(eventually([&] { return client.observe(look(), now()); }));
+  CHECK(eventually([&] { return client.motion().state == MotionState::playing; }));
+  CHECK(server.metric("nervus_guard_tripped_total", "reason=\"age\"") == 1);
+}
+
+TEST_CASE("the guard's order to stop is obeyed until reset") {
+  serve::ServiceOptions served;
+  served.guard.joints.resize(2);
+  served.guard.joints[0].state_most = 1;
+  served.guard.verdict = serve::Verdict::stop;
+  FakeServer server(
+      [](const Observation&, const InferOptions&, ActionChunk& chunk) {
+        chunk.steps = 20;
+        chunk.values.assign(40, 3);
+      },
+      served);
+  Client client(options_for(server.port()));
+  REQUIRE(client.wait_connected(10));
+  CHECK(client.observe(look(0)));
+  CHECK(eventually([&] { return client.motion().state == MotionState::playing; }));
+  CHECK(eventually([&] { return client.observe(look(2)); }));
+  CHECK(eventually([&] { return client.motion().state == MotionState::stopped; }));
+  CHECK(client.motion().values == std::vector<float>{3, 3});
+  CHECK(!client.wants_observation());
+  client.reset();
+  CHECK(client.observe(look(0)));
+  CHECK(eventually([&] { return client.motion().state == MotionState::playing; }));
+}
+
+TEST_CASE("infer is refused in the server's words") {
+  FakeServer server([](const Observation&, const InferOptions&, ActionChunk& chunk) { chunk.values[0] = NAN; });
+  Client client(options_for(server.port()));
+  REQUIRE(client.wait_connected(10));
+  try {
+    client.infer(look());
+    CHECK(false);
+  } catch (const Refused& refused) {
+    CHECK(refused.kind() == ErrorKind::numeric);
+    CHECK(refused.code == "not_finite");
+    CHECK(refused.halt == Halt::hold);
+    CHECK(refused.hint == "check the checkpoint and its statistics");
+  }
+}
+
+TEST_CASE("a key that is wrong is told, one that is right opens") {
+  serve::ServiceOptions served;
+  served.network.api_key = "0123456789";
+  FakeServer server({}, served);
+  ClientOptions options = options_for(server.port());
+  Client without(options);
+  CHECK(eventually([&] { return !without.status().problem.empty(); }));
+  CHECK(without.status().problem == "127.0.0.1:" + std::to_string(server.port()) +
+                                        ": the server answered 401: a key is needed: Authorization: Bearer KEY, or "
+                                        "Api-Key KEY");
+  options.api_key = "0123456789";
+  Client with(options);
+  CHECK(with.wait_connected(10));
+  CHECK(with.infer(look()).chunk.steps == 4);
+}
+
+TEST_CASE("a deadline that the server cannot keep is a refusal, and the next request is taken") {
+  std::atomic<bool> slow = true;
+  FakeServer server([&](const Observation&, const InferOptions&, ActionChunk&) {
+    while (slow) std::this_thread::sleep_for(1ms);
+  });
+  Client client(options_for(server.port()));
+  REQUIRE(client.wait_connected(10));
+  try {
+    client.infer(look(), 0.05);
+    CHECK(false);
+  } catch (const Refused& refused) {
+    CHECK(refused.kind() == ErrorKind::io);
+    CHECK(refused.code == "deadline_exceeded");
+  }
+  slow = false;
+  CHECK(client.infer(look()).chunk.steps == 4);
+  CHECK(client.status().connections == 1);
+}
+
+TEST_CASE("a server that ends and comes back is found again, while the chunk plays on") {
+  const FakePolicy policy = [](const Observation&, const InferOptions&, ActionChunk& chunk) {
+    chunk.steps = 100;
+    chunk.values.assign(200, 3);
+  };
+  auto server = std::make_unique<FakeServer>(policy);
+  serve::ServiceOptions served;
+  served.network.port = server->port();
+  Client client(options_for(server->port()));
+  REQUIRE(client.wait_connected(10));
+  CHECK(client.observe(look()));
+  CHECK(eventually([&] { return client.motion().state == MotionState::playing; }));
+  server.reset();
+  CHECK(eventually([&] { return !client.status().connected; }));
+  CHECK(client.motion().values == std::vector<float>{3, 3});
+  CHECK(eventually([&] { return client.motion().state == MotionState::holding; }));
+  CHECK(client.motion().values == std::vector<float>{3, 3});
+  server = std::make_unique<FakeServer>(policy, served);
+  CHECK(eventually([&] {
+    client.observe(look());
+    return client.motion().state == MotionState::playing;
+  }));
+  CHECK(client.status().connections == 2);
 }
