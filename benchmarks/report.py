@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the tables of README.md and docs/performance.md from benchmarks/results/*.json.
+"""Writes the tables of README.md, docs/performance.md and docs/client.md from benchmarks/results/*.json.
 
     python3 benchmarks/report.py [--check]
 
@@ -190,12 +190,19 @@ def formats():
     return "\n\n".join((by_part, kinds, mixes))
 
 
+def chunks():
+    """Jumps where one chunk of actions follows another."""
+    rows = [[way["way"], way["what"], f"{1e3 * way['max_rad']:.1f} mrad", f"{1e3 * way['rms_rad']:.1f} mrad",
+             f"{100 * way['standing_commands'] / way['commands']:.1f} %"] for way in load("chunks.json")["ways"]]
+    return table(["", "the next chunk", "largest jump", "RMS", "time without an action"], rows)
+
+
 def main():
     tables = {"gpu": gpu_totals, "gpu_stages": gpu_stages, "gpu_accuracy": gpu_accuracy, "gpu_batch": gpu_batch,
               "formats": formats, "table": first_screen, "stages": stages, "linears": linears,
-              "attention": attention}
+              "attention": attention, "chunks": chunks}
     stale = []
-    for path in (repository / "README.md", repository / "docs" / "performance.md"):
+    for path in (repository / "README.md", repository / "docs" / "performance.md", repository / "docs" / "client.md"):
         before = text = path.read_text()
         for name, make in tables.items():
             pattern = re.compile(f"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.S)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a finished build, moves the installation, and builds and runs examples/cpp and examples/c against it.
+# Installs a finished build, moves the installation, and builds and runs examples/ against it.
 #
 #   tools/check_package.sh BUILD_DIRECTORY
 set -euo pipefail
@@ -27,6 +27,12 @@ for language in cpp c; do
   fi
 done
 cmp "$scratch/action.cpp" "$scratch/action.c"
+cmake -S "$source/examples/client" -B "$scratch/client" "-DCMAKE_PREFIX_PATH=$scratch/moved"
+cmake --build "$scratch/client"
+if "$scratch/client/robot_loop" 2>"$scratch/usage" || ! grep -q '^robot_loop: usage: ' "$scratch/usage"; then
+  echo "check_package: robot_loop does not say how it is used" >&2
+  exit 1
+fi
 for file in share/bash-completion/completions/nervus share/zsh/site-functions/_nervus \
   share/fish/vendor_completions.d/nervus.fish share/doc/nervus/LICENSE; do
   [ -s "$scratch/moved/$file" ] || { echo "check_package: $file is not installed" >&2; exit 1; }
