@@ -25,6 +25,7 @@ struct Verb {
 const std::array verbs = {
     Verb{"run", "Turn camera images, joint state and an instruction into a chunk of actions", add_run},
     Verb{"serve", "Serve a policy to robots over a websocket, in the dialects of openpi and LingBot", add_serve},
+    Verb{"replay", "Ask what a server recorded again, and compare every reply to the last bit", add_replay},
     Verb{"verify", "Compare a checkpoint with a reference case, stage by stage", add_verify},
     Verb{"inspect", "Say what a checkpoint is, what is missing, and what one call costs", add_inspect},
     Verb{"bench", "Measure latency by stage and the linears' share of peak", add_bench},
@@ -137,7 +138,7 @@ Options:
 
 Exit codes:
   0                         done
-  1                         verify or compare: beyond the tolerance
+  1                         verify, compare or replay: beyond the tolerance
   2                         a verb, option or argument is wrong
   3                         an observation, tensor, image, state or prompt is wrong
   4                         a checkpoint, config, tokenizer or statistics file is wrong

@@ -19,6 +19,8 @@ struct ServeArguments {
   std::string api_key_file, robot_file, robot, norm_stats, normalization;
   std::vector<std::string> cameras, origins;
   int max_message_mib = 0;
+  std::string record;
+  int record_max_mib = 1024;
 };
 
 ServeOptions serve_options(const ServeArguments& arguments, const Output& output) {
@@ -40,6 +42,8 @@ ServeOptions serve_options(const ServeArguments& arguments, const Output& output
   options.api_key_file = arguments.api_key_file;
   options.robot_file = arguments.robot_file;
   options.origins = arguments.origins;
+  options.record = arguments.record;
+  options.record_max_bytes = static_cast<std::uint64_t>(arguments.record_max_mib) << 20;
   options.max_message_bytes = static_cast<std::uint64_t>(arguments.max_message_mib) << 20;
   for (const std::string& camera : arguments.cameras) {
     const std::size_t equals = camera.find('=');
@@ -103,6 +107,10 @@ void add_requests(CLI::App& verb, ServeArguments& arguments) {
   add_option(verb, "--deadline-ms", serve.deadline_ms, "MS", "Of requests that name none").check(CLI::Range(1.0, 1e9));
   add_option(verb, "--max-waiting", serve.max_waiting, "N", "Requests that wait for a replica")
       .check(integer_between(1, 65536));
+  add_option(verb, "--record", arguments.record, "FILE",
+             "A file that is not there yet: every request that is computed, with its answer, for 'nervus replay'");
+  add_option(verb, "--record-max-mib", arguments.record_max_mib, "N", "Then nothing more is recorded")
+      .check(integer_between(1, 1 << 20));
   add_option(verb, "--drain-seconds", serve.drain_seconds, "S", "After SIGTERM, for what is under way")
       .check(CLI::Range(0.0, 3600.0));
 }

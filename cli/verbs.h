@@ -19,6 +19,7 @@ Command add_calibrate(CLI::App& verb, const Output& output);
 Command add_compare(CLI::App& verb, const Output& output);
 Command add_doctor(CLI::App& verb, const Output& output);
 Command add_serve(CLI::App& verb, const Output& output);
+Command add_replay(CLI::App& verb, const Output& output);
 Command add_synth(CLI::App& verb, const Output& output);
 Command add_completion(CLI::App& verb, const Output& output);
 

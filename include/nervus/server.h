@@ -45,6 +45,10 @@ struct ServeOptions {
   std::uint64_t max_message_bytes = 0;  // 0: twice three frames of 1920 x 1080 for three views, at most 64 MiB
   double drain_seconds = 30;            // after stop(), for what is under way
 
+  // A file that is not there yet: every request that is computed, with its answer, for replay() of record.h.
+  std::filesystem::path record;
+  std::uint64_t record_max_bytes = std::uint64_t{1} << 30;  // then nothing more is recorded
+
   // A line of JSON a happening; empty: none. Called by several threads, one at a time.
   std::function<void(const std::string& line)> log;
 };

@@ -54,11 +54,9 @@ JointLimits read_joint(const Fields& fields) {
   return joint;
 }
 
-}  // namespace
+constexpr JsonLimits file_limits = {.bytes = std::uint64_t{1} << 20, .depth = 8, .values = 65536};
 
-GuardLimits read_guard_limits(const std::filesystem::path& path, const std::vector<std::string>& joints,
-                              std::size_t dimensions) {
-  const Fields fields = Fields::read(path, {.bytes = std::uint64_t{1} << 20, .depth = 8, .values = 65536});
+GuardLimits limits_from(const Fields& fields, const std::vector<std::string>& joints, std::size_t dimensions) {
   refuse_unknown(fields, {"version", "actions_per_second", "on_trip", "observation_age_ms", "joints", "comment"});
   fields.integer("version", 1, 1);
   GuardLimits limits;
@@ -82,6 +80,18 @@ GuardLimits read_guard_limits(const std::filesystem::path& path, const std::vect
       fail(ErrorKind::checkpoint, place, ": 'max_rate' needs the file's 'actions_per_second', found none");
   }
   return limits;
+}
+
+}  // namespace
+
+GuardLimits read_guard_limits(const std::filesystem::path& path, const std::vector<std::string>& joints,
+                              std::size_t dimensions) {
+  return limits_from(Fields::read(path, file_limits), joints, dimensions);
+}
+
+GuardLimits parse_guard_limits(std::string_view text, const std::string& file, const std::vector<std::string>& joints,
+                               std::size_t dimensions) {
+  return limits_from(Fields::parse(text, file, file_limits), joints, dimensions);
 }
 
 }  // namespace nervus::serve

@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "serve/guard.h"
@@ -20,5 +21,9 @@ namespace nervus::serve {
 // are asked for. Throws Error(checkpoint | io) naming file and field.
 GuardLimits read_guard_limits(const std::filesystem::path& path, const std::vector<std::string>& joints,
                               std::size_t dimensions);
+
+// The same of a file's text.
+GuardLimits parse_guard_limits(std::string_view text, const std::string& file, const std::vector<std::string>& joints,
+                               std::size_t dimensions);
 
 }  // namespace nervus::serve

@@ -42,6 +42,9 @@ Metrics::Metrics() {
       {"nervus_running", {"Requests that are being computed", "gauge", {}, {{"", {}}}}},
       {"nervus_replicas", {"Replicas of the policy", "gauge", {}, {{"", {}}}}},
       {"nervus_ready", {"1 where requests are taken", "gauge", {}, {{"", {}}}}},
+      {"nervus_recorded_total", {"Requests that were recorded", "counter", {}, {}}},
+      {"nervus_record_dropped_total", {"Requests that were not recorded, by reason", "counter", {}, {}}},
+      {"nervus_record_bytes", {"Bytes of the recording", "gauge", {}, {{"", {}}}}},
       {"process_resident_memory_bytes", {"Resident memory", "gauge", {}, {{"", {}}}}},
       {"process_open_fds", {"Open file descriptors", "gauge", {}, {{"", {}}}}},
   };

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct Job {
   std::uint64_t session = 0;
   std::uint64_t ticket = 0;             // of the session's requests
   std::shared_ptr<const void> message;  // keeps alive what the request's frames lie in
+  std::string_view bytes;               // of the message, as it came
   Request request;
   Clock::time_point arrived, deadline;
   std::optional<double> prev_total_ms;

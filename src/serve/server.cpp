@@ -5,6 +5,7 @@
 
 #include "core/message.h"
 #include "serve/guard_file.h"
+#include "serve/record_settings.h"
 #include "serve/service.h"
 
 namespace nervus {
@@ -88,6 +89,11 @@ ServiceOptions service_options(const ServeOptions& options, const PolicyInfo& in
   service.most_waiting = static_cast<std::size_t>(options.max_waiting);
   service.drain = std::chrono::milliseconds(static_cast<std::int64_t>(options.drain_seconds * 1000));
   service.log = options.log;
+  if (!options.record.empty()) {
+    service.record = options.record;
+    service.record_settings = serve::write_settings(options, info);
+    service.record_max_bytes = options.record_max_bytes;
+  }
   return service;
 }
 

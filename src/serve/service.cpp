@@ -34,6 +34,9 @@ Service::Service(std::vector<std::unique_ptr<Replica>> replicas, const ServiceOp
       scheduler_(replicas_.size(), options.most_waiting,
                  [this](std::size_t replica, const Job& job) { compute(replica, job); }) {
   metrics_.set("nervus_replicas", static_cast<double>(replicas_.size()));
+  if (!options.record.empty())
+    recorder_ =
+        std::make_unique<Recorder>(options.record, options.record_settings, options.record_max_bytes, metrics_, log_);
 }
 
 Service::~Service() { scheduler_.stop(); }
@@ -152,6 +155,7 @@ void Service::submit(std::uint64_t session, Pending& pending, const Message& mes
   const Scheduler::Submission submission = scheduler_.submit({.session = session,
                                                               .ticket = ticket,
                                                               .message = message.owner,
+                                                              .bytes = message.bytes,
                                                               .request = std::move(request),
                                                               .arrived = pending.arrived,
                                                               .deadline = pending.deadline,
@@ -174,6 +178,7 @@ void Service::submit(std::uint64_t session, Pending& pending, const Message& mes
 void Service::compute(std::size_t replica, const Job& job) {
   const auto result = std::make_shared<Answer>(answer(*replicas_[replica], guard_, job, metrics_));
   if (!result->refusal) status_.record(result->timing, result->chunk);
+  if (recorder_) recorder_->record(job, *result);
   network_.post([this, result, session = job.session, ticket = job.ticket] {
     if (!result->log.empty())
       log_.warning("call_failed", {{"session", session}, {"code", result->refusal->code}, {"message", result->log}});

@@ -12,6 +12,7 @@
 
 #include "serve/log.h"
 #include "serve/network.h"
+#include "serve/recorder.h"
 #include "serve/replica.h"
 #include "serve/scheduler.h"
 #include "serve/status.h"
@@ -25,6 +26,9 @@ struct ServiceOptions {
   double deadline_ms = 30000;
   std::size_t most_waiting = 64;
   Clock::duration drain = std::chrono::seconds(30);
+  std::filesystem::path record;  // what is computed; empty: nothing
+  std::string record_settings;
+  std::uint64_t record_max_bytes = std::uint64_t{1} << 30;
   Log::Sink log;
 };
 
@@ -98,6 +102,7 @@ class Service final : private NetworkHandler {
   std::optional<Clock::time_point> drain_by_;
   bool draining_ = false, ended_ = false;
   std::optional<std::string> failure_;
+  std::unique_ptr<Recorder> recorder_;
   // Last, so that its threads end first.
   Scheduler scheduler_;
 };
