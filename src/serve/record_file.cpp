@@ -35,16 +35,6 @@ std::uint32_t get(std::string_view bytes, std::size_t at) {
   return value;
 }
 
-std::string framed(const std::string& map) {
-  check(map.size() <= 0xffffffff, "a record fits a frame");
-  std::string frame;
-  frame.reserve(header_bytes + map.size());
-  put(frame, static_cast<std::uint32_t>(map.size()));
-  put(frame, checksum(map));
-  put(frame, checksum(frame));
-  return frame += map;
-}
-
 // The fields of a frame; errors name where it begins.
 class FrameFields {
  public:
@@ -124,6 +114,16 @@ std::string digest_of(const Shape& shape, std::string_view actions) {
   return hexadecimal(state, 16);
 }
 
+std::string frame_of(std::string_view map) {
+  check(map.size() <= 0xffffffff, "a record fits a frame");
+  std::string frame;
+  frame.reserve(header_bytes + map.size());
+  put(frame, static_cast<std::uint32_t>(map.size()));
+  put(frame, checksum(map));
+  put(frame, checksum(frame));
+  return frame += map;
+}
+
 std::string encode(const Record& record) {
   MsgpackWriter writer;
   writer.map(14).text("session").natural(record.session).text("ticket").natural(record.ticket);
@@ -134,11 +134,11 @@ std::string encode(const Record& record) {
   writer.text("request").binary(record.request).text("shape").array(record.shape.size());
   for (const std::int64_t extent : record.shape) writer.integer(extent);
   writer.text("actions").binary(record.actions).text("digest").text(digest_of(record.shape, record.actions));
-  return framed(writer.take());
+  return frame_of(writer.take());
 }
 
 std::string encode_settings(const std::string& settings) {
-  return framed(MsgpackWriter().map(1).text("settings").binary(settings).take());
+  return frame_of(MsgpackWriter().map(1).text("settings").binary(settings).take());
 }
 
 RecordFile::RecordFile(const std::filesystem::path& path, const std::string& settings)

@@ -42,7 +42,8 @@ struct Record {
 // 16 hexadecimal digits: FNV-1a of shape and values.
 std::string digest_of(const Shape& shape, std::string_view actions);
 
-// What a frame holds, from its header on.
+// Frames: of any map, of a record's, of the settings'.
+std::string frame_of(std::string_view map);
 std::string encode(const Record& record);
 std::string encode_settings(const std::string& settings);
 

@@ -30,6 +30,11 @@ TEST_CASE("completion: bash offers verbs, options, words and files") {
   CHECK(completed("run --image cam_l") == "cam_left_wrist=\n");
   CHECK(completed("run --image cam_high = complete") == "complete.sh\n");
   CHECK(completed("inspect tin") == "tiny\n");
+  CHECK(completed("replay complete") == "complete.sh\n");
+  CHECK(completed("replay --checkpoint tin") == "tiny\n");
+  CHECK(completed("replay x --prec") == "--precision\n");
+  CHECK(completed("serve --record-m") == "--record-max-mib\n");
+  CHECK(completed("rep") == "replay\n");
   CHECK(completed("compare complete") == "complete.sh\n");
   CHECK(completed("completion z") == "zsh\n");
   CHECK(completed("verify --al") == "--all\n");

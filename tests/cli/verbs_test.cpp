@@ -27,12 +27,12 @@ Outcome done(const Outcome& outcome) {
 
 TEST_CASE("help, version and exit codes") {
   const Outcome help = done(program("--help"));
-  for (const char* word :
-       {"run", "verify", "inspect", "bench", "calibrate", "compare", "doctor", "synth", "completion", "130"})
+  for (const char* word : {"run", "serve", "replay", "verify", "inspect", "bench", "calibrate", "compare", "doctor",
+                           "synth", "completion", "130"})
     CHECK(help.out.find(word) != std::string::npos);
   CHECK(done(program("--version")).out.starts_with("nervus 0.1.0 ("));
-  for (const char* verb :
-       {"run", "verify", "inspect", "bench", "calibrate", "compare", "doctor", "synth", "completion"}) {
+  for (const char* verb : {"run", "serve", "replay", "verify", "inspect", "bench", "calibrate", "compare", "doctor",
+                           "synth", "completion"}) {
     const Outcome text = done(program(std::string(verb) + " --help"));
     CHECK(text.out.find("--json") != std::string::npos);
     CHECK(text.out.find("Example:\n") != std::string::npos);
