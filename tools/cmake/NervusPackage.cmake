@@ -20,9 +20,9 @@ endif()
 set_target_properties(nervus_shared PROPERTIES
   OUTPUT_NAME nervus EXPORT_NAME nervus LINK_DEPENDS ${exports}
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-if(NERVUS_WITH_CUDA)
-  set_target_properties(nervus_shared PROPERTIES INSTALL_RPATH "${NERVUS_CUDA_RPATH}")
-endif()
+# Where a folder or a wheel holds what the library needs, it lies beside it. Not RUNPATH, which hides the loader's own.
+set_target_properties(nervus_shared PROPERTIES INSTALL_RPATH "$ORIGIN;${NERVUS_CUDA_RPATH}")
+target_link_options(nervus_shared PRIVATE -Wl,--disable-new-dtags)
 target_compile_features(nervus_shared INTERFACE cxx_std_20)
 target_include_directories(nervus_shared INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

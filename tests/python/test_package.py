@@ -1,0 +1,63 @@
+"""The installed package: whole, typed, and independent of where it was built."""
+import pathlib
+import re
+import subprocess
+import sys
+
+import nervus
+from conftest import SOURCE
+
+PACKAGE = pathlib.Path(nervus.__file__).parent
+# What the package may take from the machine: the C and C++ libraries, zlib, CUDA, and Python's own.
+ASSUMED = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|pthread|util|gcc_s|stdc\+\+|z|cu(da|blas|blasLt)|python3[.\d]*))\.so"
+                     r"[.\d]*$|/lib-dynload/")
+
+
+def test_it_is_not_the_source_tree():
+    assert PACKAGE != SOURCE / "python" / "nervus" and "site-packages" in PACKAGE.parts
+    assert (PACKAGE / "py.typed").exists() and (PACKAGE / "_native.pyi").exists()
+
+
+MAPPED = """
+import pathlib, re, sys, numpy
+
+def mapped():
+    return set(re.findall(r"(/\\S+\\.so[.\\d]*)$", pathlib.Path("/proc/self/maps").read_text(), re.MULTILINE))
+
+before = mapped()
+import nervus
+policy = nervus.Policy.load(sys.argv[1], threads=1, steps=[1])
+policy.infer(images={"cam_high": sys.argv[2]}, state=[0.0] * 75, prompt="go")
+print(*(mapped() - before), sep="\\n")
+"""
+
+
+def test_libraries_are_its_own(checkpoint):
+    """A call maps no library of the machine, beside those of Python and numpy, that another machine may lack."""
+    image = SOURCE / "examples" / "aloha" / "cam_high.png"
+    done = subprocess.run([sys.executable, "-c", MAPPED, checkpoint, image], capture_output=True, text=True, check=True,
+                          env={}, cwd="/")
+    paths = [pathlib.Path(line) for line in done.stdout.split()]
+    own = {path.name.split(".")[0] for path in paths if path.parent == PACKAGE}
+    assert {"libdnnl", "libpcre2-8", "libutf8proc", "libspng", "libturbojpeg", "libnervus", "libgomp"} <= own
+    assert [path for path in paths if path.parent != PACKAGE and not ASSUMED.search(str(path))] == []
+
+
+def test_types_are_checked(tmp_path):
+    """mypy finds the example sound, and each wrong line wrong."""
+    example = (SOURCE / "tests" / "python" / "typed_example.py").read_text()
+    (tmp_path / "right.py").write_text(example)
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache", "--python-version",
+               f"{sys.version_info[0]}.{sys.version_info[1]}"]
+    done = subprocess.run([*command, "right.py"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    wrong = {"policy.infer(images={}, state=[0.0])": "Missing named argument",
+             "policy.infer(images={}, state=[0.0], prompt=3)": "incompatible type",
+             "nervus.Policy.load('x', precision='f64')": "incompatible type",
+             "nervus.Policy.load('x', colour='red')": "Unexpected keyword argument",
+             "policy.info.joint": "has no attribute"}
+    (tmp_path / "wrong.py").write_text(example + "\n".join(wrong))
+    found = subprocess.run([*command, "wrong.py"], capture_output=True, text=True, cwd=tmp_path).stdout.splitlines()
+    start = len(example.splitlines())
+    for offset, (line, words) in enumerate(wrong.items(), 1):
+        assert any(f"wrong.py:{start + offset}:" in text and words in text for text in found), (line, found)
