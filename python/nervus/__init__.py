@@ -11,11 +11,12 @@ from nervus.actions import Actions
 from nervus.error import (CheckpointError, DeviceError, Error, InputError, InternalError, IoError, NumericError,
                           UnsupportedError, UsageError)
 from nervus.policy import Policy
+from nervus.server import Server
 from nervus.tools import calibrate, doctor, inspect, read_arrays, read_image, synthesise, version
 
 __version__ = version()
 __all__ = [
     "Actions", "CalibrationReport", "CheckpointError", "CheckpointReport", "DeviceError", "Error", "InputError",
-    "InternalError", "IoError", "NumericError", "Policy", "PolicyInfo", "UnsupportedError", "UsageError", "calibrate",
-    "doctor", "inspect", "read_arrays", "read_image", "synthesise", "version",
+    "InternalError", "IoError", "NumericError", "Policy", "PolicyInfo", "Server", "UnsupportedError", "UsageError",
+    "calibrate", "doctor", "inspect", "read_arrays", "read_image", "synthesise", "version",
 ]

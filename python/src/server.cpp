@@ -1,0 +1,71 @@
+// A policy server in this process.
+#include "nervus/server.h"
+
+#include <nanobind/stl/filesystem.h>
+#include <nanobind/stl/function.h>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+
+#include "binding.h"
+#include "nervus/error.h"
+
+namespace nervus::python {
+namespace {
+
+constexpr const char* dialects[] = {"auto", "openpi", "lingbot"};
+
+void set_dialect(ServeOptions& options, const std::string& name) {
+  for (std::size_t i = 0; i < std::size(dialects); ++i) {
+    if (name == dialects[i]) {
+      options.dialect = static_cast<Dialect>(i);
+      return;
+    }
+  }
+  throw Error(ErrorKind::usage, "dialect: expected auto, openpi or lingbot, found '" + name + "'");
+}
+
+std::unique_ptr<Server> load(const std::filesystem::path& directory, const ServeOptions& options) {
+  const nb::gil_scoped_release released;
+  return std::make_unique<Server>(Server::load(directory, options));
+}
+
+}  // namespace
+
+void bind_server(nb::module_& module) {
+  nb::class_<ServeOptions>(module, "ServeOptions")
+      .def(nb::init<>())
+      .def_rw("load", &ServeOptions::load)
+      .def_rw("devices", &ServeOptions::devices)
+      .def_rw("host", &ServeOptions::host)
+      .def_rw("port", &ServeOptions::port)
+      .def_rw("api_key_file", &ServeOptions::api_key_file)
+      .def_rw("insecure", &ServeOptions::insecure)
+      .def_rw("origins", &ServeOptions::origins)
+      .def_prop_rw(
+          "dialect",
+          [](const ServeOptions& options) { return std::string(dialects[static_cast<std::size_t>(options.dialect)]); },
+          set_dialect)
+      .def_rw("cameras", &ServeOptions::cameras)
+      .def_rw("prompt", &ServeOptions::prompt)
+      .def_rw("seed", &ServeOptions::seed)
+      .def_rw("robot_file", &ServeOptions::robot_file)
+      .def_rw("deadline_ms", &ServeOptions::deadline_ms)
+      .def_rw("max_waiting", &ServeOptions::max_waiting)
+      .def_rw("max_connections", &ServeOptions::max_connections)
+      .def_rw("max_connections_per_address", &ServeOptions::max_connections_per_address)
+      .def_rw("max_message_bytes", &ServeOptions::max_message_bytes)
+      .def_rw("drain_seconds", &ServeOptions::drain_seconds)
+      .def_rw("log", &ServeOptions::log);
+  nb::class_<Server>(module, "Server")
+      .def_static("load", &load, nb::arg("directory"), nb::arg("options"))
+      .def("run", &Server::run, nb::call_guard<nb::gil_scoped_release>())
+      .def("stop", &Server::stop, nb::call_guard<nb::gil_scoped_release>())
+      .def_prop_ro("port", &Server::port)
+      .def_prop_ro("info", [](const Server& server) { return server.info(); });
+}
+
+}  // namespace nervus::python
