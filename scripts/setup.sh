@@ -9,7 +9,8 @@ packages=(
   nlohmann-json3-dev libpcre2-dev libutf8proc-dev    # checkpoints and tokenizers
   libspng-dev libturbojpeg0-dev libdnnl-dev          # images and matrix products
   libboost-dev                                       # the policy server
-  libcli11-dev doctest-dev python3                   # the program, the tests, the checks
+  libcli11-dev doctest-dev                           # the program, the tests
+  python3 python3-dev python3-venv                   # the checks, the Python package
   "$@"
 )
 oldest_gcc=11

@@ -18,7 +18,7 @@ import venv
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
 BUILD_TOOLS = ["nanobind>=2.4,<4", "scikit-build-core>=0.10", "ninja"]
-TEST_TOOLS = ["msgpack", "mypy", "pytest", "typing-extensions", "websockets"]
+TEST_TOOLS = ["kubernetes-validate", "msgpack", "mypy", "pytest", "pyyaml", "typing-extensions", "websockets>=14"]
 SKIPPED = 77
 
 
