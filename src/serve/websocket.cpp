@@ -51,7 +51,7 @@ void Session::tick(Clock::time_point now) {
   const NetworkOptions& options = sessions_.options;
   const std::size_t received = buffer_ ? buffer_->size() : 0;
   if (received != received_) heard();
-  if (received == 0) message_began_ = now;
+  if (received_ == 0) message_began_ = now;  // none had begun at the last tick, or another one
   received_ = received;
   if (writing_ && now - write_began_ > options.stall) return drop("the peer reads too slowly");
   if (received > 0 && now - message_began_ > options.receive) return drop("the peer sends too slowly");
