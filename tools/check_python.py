@@ -96,8 +96,8 @@ def main():
     elsewhere = options.work / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
     print(f"check_python: {wheel.name}, {wheel.stat().st_size >> 20} MiB", flush=True)
-    tests = [environment.python, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", SOURCE / "tests" / "python",
-             "--program", options.build / "cli" / "nervus"]
+    tests = [environment.python, "-m", "pytest", "-q", "-rs", "-W", "ignore::DeprecationWarning", "-p",
+             "no:cacheprovider", SOURCE / "tests" / "python", "--program", options.build / "cli" / "nervus"]
     return subprocess.run(tests, cwd=elsewhere, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}).returncode
 
 

@@ -8,15 +8,17 @@ kind, in the words of the command line.
 """
 from nervus._native import CalibrationReport, CheckpointReport, PolicyInfo
 from nervus.actions import Actions
+from nervus.client import Client
 from nervus.error import (CheckpointError, DeviceError, Error, InputError, InternalError, IoError, NumericError,
-                          UnsupportedError, UsageError)
+                          Refused, UnsupportedError, UsageError)
 from nervus.policy import Policy
 from nervus.server import Server
 from nervus.tools import calibrate, doctor, inspect, read_arrays, read_image, synthesise, version
 
 __version__ = version()
 __all__ = [
-    "Actions", "CalibrationReport", "CheckpointError", "CheckpointReport", "DeviceError", "Error", "InputError",
-    "InternalError", "IoError", "NumericError", "Policy", "PolicyInfo", "Server", "UnsupportedError", "UsageError",
-    "calibrate", "doctor", "inspect", "read_arrays", "read_image", "synthesise", "version",
+    "Actions", "CalibrationReport", "CheckpointError", "CheckpointReport", "Client", "DeviceError", "Error",
+    "InputError", "InternalError", "IoError", "NumericError", "Policy", "PolicyInfo", "Refused", "Server",
+    "UnsupportedError", "UsageError", "calibrate", "doctor", "inspect", "read_arrays", "read_image", "synthesise",
+    "version",
 ]

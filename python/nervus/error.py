@@ -1,5 +1,5 @@
 """Errors, as `include/nervus/error.h` has them: one class a kind, in the words of the command line."""
-from typing import ClassVar
+from __future__ import annotations
 
 from nervus import _native
 
@@ -11,11 +11,12 @@ class Error(Exception):
     a word; `exit_code` is what the command line exits with.
     """
 
-    kind: ClassVar[str] = ""
-    exit_code: ClassVar[int] = 1
+    kind: str = ""
+    exit_code: int = 1
 
-    def __init_subclass__(cls, *, kind: str) -> None:
-        cls.kind, cls.exit_code = kind, _native.exit_code(kind)
+    def __init_subclass__(cls, *, kind: str = "") -> None:
+        if kind:
+            cls.kind, cls.exit_code = kind, _native.exit_code(kind)
 
 
 class UsageError(Error, kind="usage"):
@@ -51,3 +52,15 @@ class InternalError(Error, kind="internal"):
 
 
 BY_KIND: dict[str, type[Error]] = {cls.kind: cls for cls in Error.__subclasses__()}
+
+
+class Refused(Error):
+    """A server gave no actions, in its words. Kind "input" where the request was wrong, "numeric" where a value was not
+    finite, "device" where a device failed, "io" where it may be tried again."""
+
+    def __init__(self, message: str, kind: str, code: str, hint: str, retry_seconds: float | None,
+                 halt: str | None) -> None:
+        """Of a server's error: `code` as "guard_tripped", `halt` "hold" or "stop" where its guard orders so."""
+        super().__init__(message)
+        self.kind, self.exit_code = kind, _native.exit_code(kind)
+        self.code, self.hint, self.retry_seconds, self.halt = code, hint, retry_seconds, halt

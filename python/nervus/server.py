@@ -12,7 +12,7 @@ from nervus.options import LoadArguments, load_options
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-PATHS = ("api_key_file", "robot_file")
+PATHS = ("api_key_file", "record", "robot_file")
 
 
 class Server:
@@ -40,7 +40,8 @@ class Server:
                  replica each), `api_key_file`, `insecure`, `origins`, `dialect` ("auto", "openpi", "lingbot"),
                  `cameras` (key of a request -> camera), `prompt`, `seed`, `robot_file` (the guard's limits),
                  `deadline_ms`, `max_waiting`, `max_connections`, `max_connections_per_address`, `max_message_bytes`,
-                 `drain_seconds`, and `log`, called with a line of JSON a happening
+                 `drain_seconds`, `record` (a file of what is computed), and `log`, called with a line of JSON a
+                 happening
         options  as `Policy.load` takes them
 
         Raises CheckpointError, UnsupportedError, IoError, UsageError or DeviceError.

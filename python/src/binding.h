@@ -48,6 +48,7 @@ void bind_values(nb::module_& module);
 void bind_options(nb::module_& module);
 void bind_policy(nb::module_& module);
 void bind_server(nb::module_& module);
+void bind_client(nb::module_& module);
 void bind_tools(nb::module_& module);
 
 }  // namespace nervus::python

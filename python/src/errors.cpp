@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "binding.h"
+#include "nervus/client.h"
 #include "nervus/error.h"
 
 namespace nervus::python {
@@ -21,11 +22,24 @@ void raise(const Error& error) {
   PyErr_SetObject(type.ptr(), text_of(error.what()).ptr());
 }
 
+void raise(const Refused& refused) {
+  const nb::object type = nb::module_::import_("nervus.error").attr("Refused");
+  const nb::object halt = !refused.halt                 ? nb::none()
+                          : *refused.halt == Halt::stop ? nb::object(nb::str("stop"))
+                                                        : nb::object(nb::str("hold"));
+  const nb::object exception =
+      type(text_of(refused.what()), name_of(refused.kind()), text_of(refused.code.c_str()),
+           text_of(refused.hint.c_str()), refused.retry_seconds ? nb::cast(*refused.retry_seconds) : nb::none(), halt);
+  PyErr_SetObject(type.ptr(), exception.ptr());
+}
+
 void translate(const std::exception_ptr& exception, void*) {
   try {
     std::rethrow_exception(exception);
   } catch (const std::bad_cast&) {
     throw;  // nanobind's own, of a wrong argument
+  } catch (const Refused& refused) {
+    raise(refused);
   } catch (...) {
     raise(current_error());
   }

@@ -27,6 +27,7 @@ NB_MODULE(_native, module) {
   nervus::python::bind_options(module);
   nervus::python::bind_policy(module);
   nervus::python::bind_server(module);
+  nervus::python::bind_client(module);
   nervus::python::bind_tools(module);
   module.def(
       "version", [] { return std::string(nervus::version()); }, "The library's version, as \"0.1.0\".");

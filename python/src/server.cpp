@@ -28,9 +28,21 @@ void set_dialect(ServeOptions& options, const std::string& name) {
   throw Error(ErrorKind::usage, "dialect: expected auto, openpi or lingbot, found '" + name + "'");
 }
 
-std::unique_ptr<Server> load(const std::filesystem::path& directory, const ServeOptions& options) {
-  const nb::gil_scoped_release released;
-  return std::make_unique<Server>(Server::load(directory, options));
+// A server whose log may need the interpreter while its threads are waited for.
+struct OwnedServer {
+  std::unique_ptr<Server> server;
+
+  explicit OwnedServer(Server loaded) : server(std::make_unique<Server>(std::move(loaded))) {}
+  ~OwnedServer() {
+    const nb::gil_scoped_release released;
+    server.reset();
+  }
+};
+
+std::unique_ptr<OwnedServer> load(const std::filesystem::path& directory, const ServeOptions& options) {
+  nb::gil_scoped_release released;
+  Server server = Server::load(directory, options);
+  return std::make_unique<OwnedServer>(std::move(server));
 }
 
 }  // namespace
@@ -59,13 +71,18 @@ void bind_server(nb::module_& module) {
       .def_rw("max_connections_per_address", &ServeOptions::max_connections_per_address)
       .def_rw("max_message_bytes", &ServeOptions::max_message_bytes)
       .def_rw("drain_seconds", &ServeOptions::drain_seconds)
+      .def_rw("record", &ServeOptions::record)
+      .def_rw("record_max_bytes", &ServeOptions::record_max_bytes)
       .def_rw("log", &ServeOptions::log);
-  nb::class_<Server>(module, "Server")
+  using Released = nb::call_guard<nb::gil_scoped_release>;
+  nb::class_<OwnedServer>(module, "Server")
       .def_static("load", &load, nb::arg("directory"), nb::arg("options"))
-      .def("run", &Server::run, nb::call_guard<nb::gil_scoped_release>())
-      .def("stop", &Server::stop, nb::call_guard<nb::gil_scoped_release>())
-      .def_prop_ro("port", &Server::port)
-      .def_prop_ro("info", [](const Server& server) { return server.info(); });
+      .def(
+          "run", [](OwnedServer& self) { self.server->run(); }, Released())
+      .def(
+          "stop", [](OwnedServer& self) { self.server->stop(); }, Released())
+      .def_prop_ro("port", [](const OwnedServer& self) { return self.server->port(); })
+      .def_prop_ro("info", [](const OwnedServer& self) { return self.server->info(); });
 }
 
 }  // namespace nervus::python
