@@ -64,7 +64,8 @@ def load_options(arguments: LoadArguments) -> _native.LoadOptions:
             if name == "steps":
                 options.steps = list(arguments["steps"])
             else:
-                setattr(limits if name in LIMITS else options, name, value if name not in PATHS else os.fspath(value))
+                given = os.fspath(value) if name in PATHS else value  # type: ignore[call-overload]
+                setattr(limits if name in LIMITS else options, name, given)
         except TypeError:
             expected = LoadArguments.__annotations__[name]
             words = getattr(expected, "__forward_arg__", expected)

@@ -66,15 +66,18 @@ void bind_inputs(nb::module_& module) {
           "of", [](const std::map<std::string, AnyArray>& arrays) { return Inputs::from(arrays_from(arrays)); },
           nb::arg("arrays"))
       .def_static("load", &Inputs::load, nb::arg("path"))
-      .def("arrays", [](const Inputs& inputs) {
-        std::map<std::string, nb::object> arrays = {{"images", to_numpy(inputs.images)},
-                                                    {"img_masks", to_numpy(inputs.image_mask)},
-                                                    {"lang_tokens", to_numpy(inputs.tokens)},
-                                                    {"lang_masks", to_numpy(inputs.token_mask)},
-                                                    {"state", to_numpy(inputs.state)}};
-        if (inputs.noise.count() > 0) arrays.emplace("noise", to_numpy(inputs.noise));
-        return arrays;
-      });
+      .def(
+          "arrays",
+          [](const Inputs& inputs) {
+            std::map<std::string, nb::object> arrays = {{"images", to_numpy(inputs.images)},
+                                                        {"img_masks", to_numpy(inputs.image_mask)},
+                                                        {"lang_tokens", to_numpy(inputs.tokens)},
+                                                        {"lang_masks", to_numpy(inputs.token_mask)},
+                                                        {"state", to_numpy(inputs.state)}};
+            if (inputs.noise.count() > 0) arrays.emplace("noise", to_numpy(inputs.noise));
+            return arrays;
+          },
+          nb::sig("def arrays(self) -> dict[str, numpy.typing.NDArray[typing.Any]]"));
 }
 
 // The values stay the chunk's own; the numpy array keeps it alive.
@@ -132,6 +135,7 @@ void bind_values(nb::module_& module) {
       .def_ro("timing", &ActionChunk::timing);
   module.def(
       "read_image", [](const std::filesystem::path& path) { return image_array(read_image(path)); }, nb::arg("path"),
+      nb::sig("def read_image(path: str | os.PathLike[str]) -> numpy.typing.NDArray[numpy.uint8]"),
       "The pixels of a PNG or JPEG file, u8 [height, width, 3].");
   module.def(
       "read_arrays",
@@ -140,7 +144,8 @@ void bind_values(nb::module_& module) {
         for (auto& [name, array] : read_arrays(path)) arrays.emplace(name, to_numpy(std::move(array)));
         return arrays;
       },
-      nb::arg("path"));
+      nb::arg("path"),
+      nb::sig("def read_arrays(path: str | os.PathLike[str]) -> dict[str, numpy.typing.NDArray[typing.Any]]"));
 }
 
 }  // namespace nervus::python

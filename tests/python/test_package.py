@@ -43,6 +43,14 @@ def test_libraries_are_its_own(checkpoint):
     assert [path for path in paths if path.parent != PACKAGE and not ASSUMED.search(str(path))] == []
 
 
+def test_the_package_is_sound(tmp_path):
+    """mypy finds nothing in the package itself; the extras' own packages may be missing."""
+    command = [sys.executable, "-m", "mypy", "-p", "nervus", "--disallow-untyped-defs", "--warn-unused-ignores",
+               "--ignore-missing-imports", "--cache-dir", tmp_path / "cache"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
 def test_types_are_checked(tmp_path):
     """mypy finds the example sound, and each wrong line wrong."""
     example = (SOURCE / "tests" / "python" / "typed_example.py").read_text()

@@ -43,4 +43,6 @@ def build(arguments: dict[str, Any]) -> Application:
     if not key_file and arguments.get("insecure") is not True:
         raise UsageError("args: robots reach the fleet from other machines: name a file with a key for them "
                          "(api_key_file), or say that none is wanted (insecure: true)")
-    return Gate.bind(Replica.bind(), float(arguments.get("deadline_seconds", 30)), key_file)
+    replicas = Replica.bind()  # type: ignore[attr-defined,unused-ignore]
+    deadline = float(arguments.get("deadline_seconds", 30))
+    return Gate.bind(replicas, deadline, key_file)  # type: ignore[attr-defined,unused-ignore]

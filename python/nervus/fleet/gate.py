@@ -28,7 +28,7 @@ def refusal(code: str, message: str, hint: str, **more: Any) -> str:
     return json.dumps({"error": {"code": code, "message": message, "hint": hint, **more}})
 
 
-def message_of(event: dict[str, Any]) -> bytes | str:
+def message_of(event: Mapping[str, Any]) -> bytes | str:
     """Of what ASGI received. Raises WebSocketDisconnect."""
     if event["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(event.get("code") or 1000)

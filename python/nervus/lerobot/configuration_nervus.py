@@ -9,6 +9,8 @@ from lerobot.configs.policies import PreTrainedConfig
 from nervus.error import UnsupportedError
 from nervus.options import LoadArguments
 
+NO_TRAINING = "nervus does not train: train the checkpoint with its own code, and load it here"
+
 
 @PreTrainedConfig.register_subclass("nervus")
 @dataclass
@@ -51,7 +53,7 @@ class NervusConfig(PreTrainedConfig):
 
     def get_optimizer_preset(self) -> NoReturn:
         """Raises UnsupportedError: nervus infers."""
-        raise UnsupportedError("nervus does not train: train the checkpoint with its own code, and load it here")
+        raise UnsupportedError(NO_TRAINING)
 
     def get_scheduler_preset(self) -> None:
         """None: nervus infers."""

@@ -10,7 +10,7 @@ import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
 
 import nervus
-from nervus.lerobot.configuration_nervus import NervusConfig
+from nervus.lerobot.configuration_nervus import NO_TRAINING, NervusConfig
 
 IMAGES, STATE, TASK = "observation.images.", "observation.state", "task"
 
@@ -78,7 +78,7 @@ class NervusPolicy(PreTrainedPolicy):
 
     def forward(self, batch: dict[str, Any]) -> NoReturn:
         """Raises UnsupportedError: nervus infers."""
-        self.config.get_optimizer_preset()
+        raise nervus.UnsupportedError(NO_TRAINING)
 
     def get_optim_params(self) -> dict[str, Any]:
         """None: the weights are nervus's own."""
