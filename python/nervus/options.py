@@ -9,7 +9,7 @@ from nervus import _native
 from nervus.values import Path
 
 Progress = Callable[[int, int, str], None]
-Precision = Literal["f32", "bf16", "fp8"]
+Precision = Literal["f32", "bf16", "fp8", "int8"]
 
 
 class LoadArguments(TypedDict, total=False):
@@ -18,9 +18,10 @@ class LoadArguments(TypedDict, total=False):
     device: str
     """`"cpu"` (default), `"cuda:0"`."""
     precision: Precision
-    """`"bf16"` (default), `"f32"`, `"fp8"`: how weights and activations are held."""
+    """`"bf16"` (default), `"f32"`, `"fp8"`, `"int8"`: how weights and activations are held."""
     recipe: Path
-    """Of fp8: which linears are 8 bits, `"fp8"` (default), `"fp8-all"` or the path of a .json."""
+    """Of fp8 and int8: which linears have 8 bits, `"fp8"`, `"fp8-all"`, `"int8"`, `"int8-all"` or the path of a .json;
+    default: as the precision."""
     calibration: Path
     """Of fp8: the file that `calibrate` writes."""
     attention: Literal["auto", "fast", "plain"]

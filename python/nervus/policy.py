@@ -31,11 +31,11 @@ class Policy:
     def load(cls, directory: values.Path, **options: Unpack[LoadArguments]) -> Policy:
         """Loads a checkpoint directory.
 
-        Keywords, all optional: `device` ("cpu", "cuda:0"), `precision` ("bf16", "f32", "fp8"), `recipe` and
-        `calibration` of fp8, `attention` ("auto", "fast", "plain"), `threads`, `steps` (every count that will be asked
-        for), `time_grid` ("exact", "bf16-accumulated"), `robot` ("aloha", "robotwin"), `norm_stats`, `normalization`,
-        `batch`, `views`, `patches` and `text_tokens` of the largest call of tensors, and `progress`, called with bytes
-        done, bytes in all, and what is being read (`nervus.options.LoadArguments` tells each).
+        Keywords, all optional: `device` ("cpu", "cuda:0"), `precision` ("bf16", "f32", "fp8", "int8"), `recipe` of
+        fp8 and int8, `calibration` of fp8, `attention` ("auto", "fast", "plain"), `threads`, `steps` (every count that
+        will be asked for), `time_grid` ("exact", "bf16-accumulated"), `robot` ("aloha", "robotwin"), `norm_stats`,
+        `normalization`, `batch`, `views`, `patches` and `text_tokens` of the largest call of tensors, and `progress`,
+        called with bytes done, bytes in all, and what is being read (`nervus.options.LoadArguments` tells each).
 
         Raises CheckpointError, UnsupportedError, IoError, UsageError or DeviceError: what can fail, fails here.
         """
@@ -81,12 +81,12 @@ class Policy:
     def calibrate(self, samples: Sequence[Mapping[str, Any] | values.Path], *, out: values.Path | None = None,
                   check: values.Path | None = None, percentile: float = 100.0,
                   progress: Progress | None = None) -> _native.CalibrationReport:
-        """`nervus.calibrate` on this policy's checkpoint, robot, device and steps, in bf16 where it is fp8.
+        """`nervus.calibrate` on this policy's checkpoint, robot, device and steps, in bf16 where it has 8 bits.
 
         The checkpoint is loaded once more beside this policy.
         """
         arguments: LoadArguments = {**self._arguments}
-        if self.info.precision == "fp8":
+        if self.info.precision in ("fp8", "int8"):
             arguments["precision"] = "bf16"
             for name in ("recipe", "calibration"):
                 arguments.pop(name, None)  # type: ignore[misc]

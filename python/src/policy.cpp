@@ -25,7 +25,7 @@ void bind_info(nb::module_& module) {
       .def_ro("device", &PolicyInfo::device, "as \"cpu (2 threads, avx512_bf16)\"")
       .def_prop_ro(
           "precision", [](const PolicyInfo& info) { return std::string(name_of(info.precision)); },
-          "\"f32\", \"bf16\" or \"fp8\"")
+          "\"f32\", \"bf16\", \"fp8\" or \"int8\"")
       .def_ro("steps", &PolicyInfo::steps, "step counts that infer accepts")
       .def_ro("chunk_steps", &PolicyInfo::chunk_steps, "actions in a chunk")
       .def_ro("state_dimensions", &PolicyInfo::state_dimensions, "of an observation's state")
