@@ -11,6 +11,7 @@ compare with. With --plain the wheel is `pip wheel .`, as a user makes it, which
 import argparse
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ import venv
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
 BUILD_TOOLS = ["nanobind>=2.4,<4", "scikit-build-core>=0.10", "ninja"]
-TEST_TOOLS = ["kubernetes-validate", "msgpack", "mypy", "pytest", "pyyaml", "typing-extensions", "websockets>=14"]
+TEST_TOOLS = ["auditwheel", "kubernetes-validate", "msgpack", "mypy", "pytest", "pyyaml", "typing-extensions",
+              "websockets>=14"]
 SKIPPED = 77
 
 
@@ -72,6 +74,18 @@ def build_wheel(environment, options):
     return wheel
 
 
+def platform_of(environment, wheel):
+    """The oldest Linux that the wheel's libraries run on, as auditwheel sees it; None where it lacks some of its own."""
+    shown = subprocess.run([environment.python, "-m", "auditwheel", "show", wheel], capture_output=True, text=True)
+    found = re.search(r'platform tag:\s+"(\w+)"', shown.stdout)
+    if found and found[1].startswith("manylinux"):
+        return found[1]
+    if "libcublasLt" in shown.stdout:  # CUDA's libraries are the machine's
+        return "with CUDA"
+    print(shown.stdout + shown.stderr)
+    return None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path, metavar="BUILD_DIRECTORY")
@@ -95,7 +109,10 @@ def main():
         environment.install(f"{wheel}[{','.join(options.extra)}]", numpy_requirement(options.numpy))
     elsewhere = options.work / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
-    print(f"check_python: {wheel.name}, {wheel.stat().st_size >> 20} MiB", flush=True)
+    platform = platform_of(environment, wheel)
+    print(f"check_python: {wheel.name}, {wheel.stat().st_size >> 20} MiB, {platform}", flush=True)
+    if not platform:
+        return 1
     tests = [environment.python, "-m", "pytest", "-q", "-rs", "-W", "ignore::DeprecationWarning", "-p",
              "no:cacheprovider", SOURCE / "tests" / "python", "--program", options.build / "cli" / "nervus"]
     return subprocess.run(tests, cwd=elsewhere, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}).returncode
