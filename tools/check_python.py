@@ -75,7 +75,7 @@ def build_wheel(environment, options):
 
 
 def platform_of(environment, wheel):
-    """The oldest Linux that the wheel's libraries run on, as auditwheel sees it; None where it lacks some of its own."""
+    """The oldest Linux that the wheel runs on, as auditwheel sees it; None where it lacks libraries of its own."""
     shown = subprocess.run([environment.python, "-m", "auditwheel", "show", wheel], capture_output=True, text=True)
     found = re.search(r'platform tag:\s+"(\w+)"', shown.stdout)
     if found and found[1].startswith("manylinux"):
