@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -87,6 +88,12 @@ class Policy {
   ActionChunk infer(const Observation& observation, const InferOptions& options = {});
   // The same from tensors; actions in the model's units, all max_action_dim dimensions, for every batch row.
   ActionChunk infer(const Inputs& inputs, const InferOptions& options = {});
+
+  // Several observations in one call, at most LoadOptions::limits.batch: to each the bytes that infer would return for
+  // it alone, with the call's timing. Each has its options, of which `steps` is the same and `noise` and `keep_prefix`
+  // are not for batches.
+  std::vector<ActionChunk> infer_batch(std::span<const Observation> observations,
+                                       std::span<const InferOptions> options);
 
   // The tensors that infer(observation) feeds the model.
   Inputs preprocess(const Observation& observation) const;

@@ -70,7 +70,7 @@ CalibrationReport calibrate(const std::filesystem::path& directory, std::size_t 
   for (std::size_t i = 0; i < count; ++i) {
     const Sample one = sample(i);
     const auto* inputs = std::get_if<Inputs>(&one);
-    engine.upload(inputs ? *inputs : observations.preprocess(std::get<Observation>(one), false), {.seed = i});
+    engine.upload(inputs ? *inputs : observations.preprocess({&std::get<Observation>(one), 1}, false), {.seed = i});
     for (std::size_t schedule = 0; schedule < engine.steps().size(); ++schedule) {
       engine.observe(schedule, observer, [](const char*) {});
     }

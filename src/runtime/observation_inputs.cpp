@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/message.h"
-#include "preprocess/image.h"
 
 namespace nervus {
 namespace {
@@ -49,6 +48,7 @@ std::optional<Tokenizer> find_tokenizer(const std::filesystem::path& directory, 
 ObservationInputs::ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
                                      const LoadOptions& options)
     : shape_(shape),
+      patches_{static_cast<int>(shape.patch_side), static_cast<int>(shape.merge), 2},
       text_tokens_(std::min(shape.text_tokens, limits.text_tokens)),
       directory_(checkpoint.directory().string()),
       tokenizer_(find_tokenizer(checkpoint.directory(), shape.vocabulary)),
@@ -66,15 +66,32 @@ std::vector<std::string> ObservationInputs::joints() const {
   return joints_ ? joints_->robot().joints : std::vector<std::string>{};
 }
 
-Inputs ObservationInputs::preprocess(const Observation& observation, bool state_only) const {
+Inputs ObservationInputs::preprocess(std::span<const Observation> observations, bool state_only) const {
+  const auto batch = static_cast<std::int64_t>(observations.size());
   Inputs inputs;
-  if (!state_only) add_images(observation, inputs);
-  add_state(observation, inputs);
-  if (!state_only) add_prompt(observation, inputs);
+  inputs.state = Array(DType::f32, {batch, shape_.state});
+  if (!state_only) {
+    const auto views = static_cast<std::int64_t>(shape_.cameras.size());
+    const int side = static_cast<int>(shape_.image_side);
+    inputs.images = Array(DType::f32, {batch, views, patch_count(side, side, patches_), shape_.patch_values});
+    inputs.image_mask = Array(DType::boolean, {batch, views});
+    inputs.tokens = Array(DType::i32, {batch, text_tokens_});
+    inputs.token_mask = Array(DType::boolean, {batch, text_tokens_});
+  }
+  for (std::int64_t b = 0; b < batch; ++b) {
+    try {
+      if (!state_only) add_images(observations[b], b, inputs);
+      add_state(observations[b], b, inputs);
+      if (!state_only) add_prompt(observations[b], b, inputs);
+    } catch (const Error& error) {
+      if (batch == 1) throw;
+      fail(error.kind(), "observations[", b, "]: ", error.what());
+    }
+  }
   return inputs;
 }
 
-void ObservationInputs::add_images(const Observation& observation, Inputs& inputs) const {
+void ObservationInputs::add_images(const Observation& observation, std::int64_t b, Inputs& inputs) const {
   for (const auto& [name, image] : observation.images) {
     if (std::find(shape_.cameras.begin(), shape_.cameras.end(), name) == shape_.cameras.end()) {
       fail(ErrorKind::input, "camera '", name, "': expected one of ", joined(shape_.cameras));
@@ -83,23 +100,19 @@ void ObservationInputs::add_images(const Observation& observation, Inputs& input
   if (observation.images.empty()) {
     fail(ErrorKind::input, "images: expected at least one of ", joined(shape_.cameras), ", found none");
   }
-  const PatchGeometry geometry{static_cast<int>(shape_.patch_side), static_cast<int>(shape_.merge), 2};
   const int side = static_cast<int>(shape_.image_side);
-  const auto views = static_cast<std::int64_t>(shape_.cameras.size());
-  const std::int64_t patches = patch_count(side, side, geometry);
-  inputs.images = Array(DType::f32, {1, views, patches, shape_.patch_values});
-  inputs.image_mask = Array(DType::boolean, {1, views});
+  const std::int64_t views = inputs.images.shape[1], view_values = inputs.images.shape[2] * shape_.patch_values;
   for (std::int64_t v = 0; v < views; ++v) {
     const auto found = observation.images.find(shape_.cameras[v]);
     if (found == observation.images.end()) continue;
     require_pixels(found->second, concat("camera '", found->first, "'"));
-    float* out = inputs.images.data<float>() + v * patches * shape_.patch_values;
-    extract_patches(resize_bilinear(found->second, side, side), geometry, out);
-    inputs.image_mask.data<std::uint8_t>()[v] = 1;
+    float* out = inputs.images.data<float>() + (b * views + v) * view_values;
+    extract_patches(resize_bilinear(found->second, side, side), patches_, out);
+    inputs.image_mask.data<std::uint8_t>()[b * views + v] = 1;
   }
 }
 
-void ObservationInputs::add_state(const Observation& observation, Inputs& inputs) const {
+void ObservationInputs::add_state(const Observation& observation, std::int64_t b, Inputs& inputs) const {
   std::vector<float> state(observation.state);
   if (joints_) {
     state = joints_->state_to_model(observation.state, shape_.state);
@@ -110,19 +123,18 @@ void ObservationInputs::add_state(const Observation& observation, Inputs& inputs
     if (std::isfinite(state[i])) continue;
     fail(ErrorKind::input, "state[", i, "]: expected a finite value, found ", state[i]);
   }
-  state.resize(shape_.state, 0.0f);
-  inputs.state = Array::from(state, {1, shape_.state});
+  std::copy(state.begin(), state.end(), inputs.state.data<float>() + b * shape_.state);
 }
 
-void ObservationInputs::add_prompt(const Observation& observation, Inputs& inputs) const {
+void ObservationInputs::add_prompt(const Observation& observation, std::int64_t b, Inputs& inputs) const {
   if (!tokenizer_) {
     fail(ErrorKind::checkpoint, directory_,
          ": expected tokenizer.json, or vocab.json and merges.txt, found neither: "
          "copy Qwen2.5's into the checkpoint's directory to use instructions");
   }
   const Prompt prompt = encode_prompt(*tokenizer_, observation.prompt, text_tokens_);
-  inputs.tokens = Array::from(prompt.tokens, {1, text_tokens_});
-  inputs.token_mask = Array::from(prompt.valid, {1, text_tokens_});
+  std::copy(prompt.tokens.begin(), prompt.tokens.end(), inputs.tokens.data<std::int32_t>() + b * text_tokens_);
+  std::copy(prompt.valid.begin(), prompt.valid.end(), inputs.token_mask.data<std::uint8_t>() + b * text_tokens_);
 }
 
 ActionChunk ObservationInputs::postprocess(const Array& actions, bool robot_units) const {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "models/model.h"
+#include "preprocess/image.h"
 #include "preprocess/robots/robot.h"
 #include "preprocess/tokenizer.h"
 
@@ -15,9 +17,10 @@ class ObservationInputs {
   ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
                     const LoadOptions& options);
 
-  // Throws Error(input) for what is wrong with the observation. `state_only`: without images and text.
-  Inputs preprocess(const Observation& observation, bool state_only) const;
-  // Fills an action chunk from [batch, n, A] of the model; `robot_units` cuts and un-normalises to the robot's joints.
+  // One batch. Throws Error(input) for what is wrong with an observation. `state_only`: without images and text.
+  Inputs preprocess(std::span<const Observation> observations, bool state_only) const;
+  // Fills an action chunk from [batch, n, A] of the model; `robot_units` cuts and un-normalises to the robot's joints,
+  // for a batch of one.
   ActionChunk postprocess(const Array& actions, bool robot_units) const;
 
   std::int64_t state_dimensions() const;
@@ -25,11 +28,13 @@ class ObservationInputs {
   std::vector<std::string> joints() const;
 
  private:
-  void add_images(const Observation& observation, Inputs& inputs) const;
-  void add_state(const Observation& observation, Inputs& inputs) const;
-  void add_prompt(const Observation& observation, Inputs& inputs) const;
+  // Of sample b.
+  void add_images(const Observation& observation, std::int64_t b, Inputs& inputs) const;
+  void add_state(const Observation& observation, std::int64_t b, Inputs& inputs) const;
+  void add_prompt(const Observation& observation, std::int64_t b, Inputs& inputs) const;
 
   ModelShape shape_;
+  PatchGeometry patches_;
   std::int64_t text_tokens_;
   std::string directory_;
   std::optional<Tokenizer> tokenizer_;

@@ -1,11 +1,29 @@
 #include "nervus/policy.h"
 
+#include <algorithm>
 #include <chrono>
 
+#include "core/message.h"
+#include "preprocess/noise.h"
 #include "runtime/engine.h"
 #include "runtime/observation_inputs.h"
 
 namespace nervus {
+namespace {
+
+void check_batch(std::size_t observations, std::span<const InferOptions> options, std::int64_t most) {
+  const auto count = static_cast<std::int64_t>(observations);
+  if (count < 1 || count > most)
+    fail(ErrorKind::input, "observations: expected 1 to ", most, ", found ", count,
+         ": raise LoadOptions::limits.batch");
+  if (options.size() != observations)
+    fail(ErrorKind::usage, "options: expected one an observation, ", count, ", found ", options.size());
+  for (const InferOptions& one : options)
+    if (one.steps != options.front().steps || one.keep_prefix || !one.noise.bytes.empty())
+      fail(ErrorKind::usage, "options of a batch: expected the same steps, no kept prefix and no noise");
+}
+
+}  // namespace
 
 struct Policy::Implementation {
   Implementation(const std::filesystem::path& directory, const LoadOptions& options)
@@ -32,7 +50,8 @@ struct Policy::Implementation {
             .attention_plan = engine.device().attention_plan()};
   }
 
-  ActionChunk infer(const Inputs& inputs, const InferOptions& options, bool robot_units, StageTimes times) {
+  // What the stages make of the inputs, and adds what they took; but for postprocess.
+  Array compute(const Inputs& inputs, const InferOptions& options, StageTimes& times) {
     const std::size_t schedule = engine.schedule_of(options.steps);
     timed(times, "total", [&] {
       timed(times, "preprocess", [&] { engine.begin(inputs, options); });
@@ -40,6 +59,10 @@ struct Policy::Implementation {
     });
     Array actions = timed(times, "total", [&] { return engine.actions(); });
     engine.add_times(times, options.keep_prefix);
+    return actions;
+  }
+
+  ActionChunk finish(const Array& actions, bool robot_units, StageTimes times) const {
     ActionChunk chunk = timed(times, "postprocess", [&] { return observations.postprocess(actions, robot_units); });
     times["total"] += times["postprocess"];
     chunk.timing = times;
@@ -63,18 +86,47 @@ Policy Policy::load(const std::filesystem::path& directory, const LoadOptions& o
 
 ActionChunk Policy::infer(const Observation& observation, const InferOptions& options) {
   StageTimes times;
-  const Inputs inputs = timed(
-      times, "preprocess", [&] { return implementation_->observations.preprocess(observation, options.keep_prefix); });
+  const Inputs inputs = timed(times, "preprocess", [&] {
+    return implementation_->observations.preprocess({&observation, 1}, options.keep_prefix);
+  });
   times["total"] = times["preprocess"];
-  return implementation_->infer(inputs, options, true, times);
+  const Array actions = implementation_->compute(inputs, options, times);
+  return implementation_->finish(actions, true, times);
 }
 
 ActionChunk Policy::infer(const Inputs& inputs, const InferOptions& options) {
-  return implementation_->infer(inputs, options, false, {});
+  StageTimes times;
+  const Array actions = implementation_->compute(inputs, options, times);
+  return implementation_->finish(actions, false, times);
+}
+
+std::vector<ActionChunk> Policy::infer_batch(std::span<const Observation> observations,
+                                             std::span<const InferOptions> options) {
+  check_batch(observations.size(), options, info().limits.batch);
+  StageTimes times;
+  const ModelShape& shape = implementation_->engine.model().shape();
+  const auto values = static_cast<std::size_t>(shape.chunk * shape.action);
+  const Inputs inputs = timed(times, "preprocess", [&] {
+    Inputs all = implementation_->observations.preprocess(observations, false);
+    all.noise = Array(DType::f32, {all.state.shape[0], shape.chunk, shape.action});
+    // Each as if it were alone: the first sample of its own seed.
+    for (std::size_t b = 0; b < options.size(); ++b)
+      fill_normal(options[b].seed, 0, all.noise.data<float>() + b * values, values);
+    return all;
+  });
+  times["total"] = times["preprocess"];
+  const Array actions = implementation_->compute(inputs, {.steps = options.front().steps}, times);
+  std::vector<ActionChunk> chunks;
+  for (std::size_t b = 0; b < options.size(); ++b) {
+    Array one(DType::f32, {1, shape.chunk, shape.action});
+    std::copy_n(actions.data<float>() + b * values, values, one.data<float>());
+    chunks.push_back(implementation_->finish(one, true, times));
+  }
+  return chunks;
 }
 
 Inputs Policy::preprocess(const Observation& observation) const {
-  return implementation_->observations.preprocess(observation, false);
+  return implementation_->observations.preprocess({&observation, 1}, false);
 }
 
 std::map<std::string, Array> Policy::trace(const Inputs& inputs, const std::vector<float>& times) {

@@ -62,6 +62,63 @@ TEST_CASE("one seed gives the same bytes, whatever the threads; another seed, ot
   }
 }
 
+TEST_CASE("a batch of observations: to each the bytes that it gets alone, in any order and company") {
+  Observation other = observation(), third = observation();
+  other.images = {{"cam_left_wrist", gradient(64, 48, 3)}};
+  other.prompt = "open the drawer, then put the blue cup in it";
+  third.state[3] = -0.5f;
+  const std::vector<Observation> all = {observation(), other, third};
+  const std::vector<InferOptions> options = {{.steps = 5, .seed = 7}, {.steps = 5, .seed = 7}, {.steps = 5, .seed = 9}};
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    Policy policy = Policy::load(test::tiny(), {.precision = precision,
+                                                .threads = 2,
+                                                .steps = {3, 5},
+                                                .limits = {.batch = 3},
+                                                .robot = "aloha",
+                                                .norm_stats = NERVUS_SOURCE_DIR "/examples/aloha/norm_stats.json"});
+    std::vector<std::vector<float>> alone;
+    for (std::size_t i = 0; i < all.size(); ++i) alone.push_back(policy.infer(all[i], options[i]).values);
+    CHECK(alone[0] != alone[1]);
+    CHECK(alone[0] != alone[2]);
+    for (const std::vector<std::size_t>& order : {std::vector<std::size_t>{0, 1, 2}, {2, 0}, {1}, {1, 1, 0}}) {
+      std::vector<Observation> observations;
+      std::vector<InferOptions> chosen;
+      for (const std::size_t i : order) {
+        observations.push_back(all[i]);
+        chosen.push_back(options[i]);
+      }
+      const std::vector<ActionChunk> chunks = policy.infer_batch(observations, chosen);
+      REQUIRE(chunks.size() == order.size());
+      for (std::size_t k = 0; k < order.size(); ++k) {
+        CHECK(chunks[k].values == alone[order[k]]);
+        CHECK(chunks[k].batch == 1);
+        CHECK(chunks[k].dimensions == 14);
+        CHECK(chunks[k].names.size() == 14);
+        CHECK(chunks[k].timing.at("total") > 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("a batch that cannot be: what is wrong is named") {
+  Policy policy = Policy::load(test::tiny(), {.threads = 2, .limits = {.batch = 2}, .robot = "aloha"});
+  std::vector<Observation> two(2, observation());
+  const std::vector<InferOptions> options(2);
+  const auto message = [&](std::span<const Observation> observations, std::span<const InferOptions> chosen) {
+    return test::error_of([&] { policy.infer_batch(observations, chosen); }).second;
+  };
+  CHECK(message({}, {}) == "observations: expected 1 to 2, found 0: raise LoadOptions::limits.batch");
+  const std::vector<Observation> three(3, observation());
+  CHECK(message(three, std::vector<InferOptions>(3)).starts_with("observations: expected 1 to 2, found 3"));
+  CHECK(message(two, std::span(options).first(1)) == "options: expected one an observation, 2, found 1");
+  for (const InferOptions& wrong : {InferOptions{.steps = 3}, InferOptions{.keep_prefix = true},
+                                    InferOptions{.noise = Array::from(std::vector<float>{1}, {1, 1, 1})}})
+    CHECK(message(two, std::vector<InferOptions>{{}, wrong}) ==
+          "options of a batch: expected the same steps, no kept prefix and no noise");
+  two[1].state.pop_back();
+  CHECK(message(two, options).starts_with("observations[1]: state"));
+}
+
 TEST_CASE("padding changes nothing: longer limits, more text padding, views that are not there") {
   const Inputs inputs = test::golden_inputs("base");
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
