@@ -107,6 +107,12 @@ void add_requests(CLI::App& verb, ServeArguments& arguments) {
   add_option(verb, "--deadline-ms", serve.deadline_ms, "MS", "Of requests that name none").check(CLI::Range(1.0, 1e9));
   add_option(verb, "--max-waiting", serve.max_waiting, "N", "Requests that wait for a replica")
       .check(integer_between(1, 65536));
+  add_option(verb, "--max-batch", serve.max_batch, "N",
+             "Requests of several sessions that one call computes; 0: 4 on a GPU, 1 on a processor")
+      .check(integer_between(0, 256));
+  add_option(verb, "--batch-window-us", serve.batch_window_us, "US",
+             "That a call of several requests waits for more; one that is alone starts at once")
+      .check(CLI::Range(0.0, 1e6));
   add_option(verb, "--record", arguments.record, "FILE",
              "A file that is not there yet: every request that is computed, with its answer, for 'nervus replay'");
   add_option(verb, "--record-max-mib", arguments.record_max_mib, "N", "Then nothing more is recorded")

@@ -35,7 +35,7 @@ Answer ask_again(Replica& replica, const RequestRules& rules, const Guard& guard
             .request = read_request(MsgpackDocument::read(record.request), rules),
             .arrived = Clock::now(),
             .deadline = Clock::time_point::max()};
-    return answer(replica, guard, job, metrics);
+    return std::move(answer(replica, guard, std::span(&job, 1), metrics).front());
   } catch (const Error& error) {
     return {.refusal = Refusal{.code = "bad_request", .message = error.what()}};
   }

@@ -14,6 +14,10 @@ class PolicyReplica final : public Replica {
   ActionChunk infer(const Observation& observation, const InferOptions& options) override {
     return policy_.infer(observation, options);
   }
+  std::vector<ActionChunk> infer_batch(std::span<const Observation> observations,
+                                       std::span<const InferOptions> options) override {
+    return policy_.infer_batch(observations, options);
+  }
 
  private:
   Policy policy_;
@@ -81,41 +85,140 @@ Refusal refusal_of(const Error& error, Verdict verdict) {
   return internal_error();
 }
 
-Answer compute(Replica& replica, const Guard& guard, const Job& job, Metrics& metrics) {
-  const Clock::time_point started = Clock::now();
-  const double queue_ms = milliseconds(started - job.arrived);
-  metrics.observe("nervus_queue_seconds", "", queue_ms / 1e3);
-  const Request& request = job.request;
-  const Verdict verdict = guard.limits().verdict;
-  const auto trip = [&](const GuardReport& report) {
-    count_trip(report, metrics);
-    return Answer{.refusal = refusal_of(report, verdict, replica.info())};
-  };
-  GuardReport report = guard.check_observation(request.state, request.age_ms + queue_ms);
-  if (!report.passed()) return trip(report);
-
-  const Observation observation = observation_of(request);
-  ActionChunk chunk = replica.infer(observation, {.steps = request.steps, .seed = request.seed});
-  for (const auto& [stage, took] : chunk.timing)
-    metrics.observe("nervus_stage_seconds", concat("stage=\"", stage, "\""), took / 1e3);
-  metrics.observe("nervus_batch_size", "", 1);
-
-  const auto dimensions = static_cast<std::size_t>(std::max<std::int64_t>(chunk.dimensions, 0));
-  report = guard.check_actions(request.state, chunk.values, dimensions);
-  metrics.add("nervus_guard_clamped_total", "", static_cast<double>(report.clamped));
-  if (!report.passed()) return trip(report);
-  const ReplyTimes times{
-      .infer_ms = milliseconds(Clock::now() - started), .queue_ms = queue_ms, .prev_total_ms = job.prev_total_ms};
-  Answer answer;
-  answer.reply = write_reply(request, chunk, report, times);
-  answer.timing = chunk.timing;
-  answer.chunk = std::move(chunk);
-  return answer;
+// Runs `work`; what it throws becomes the answer's refusal. True if that is a value that is not finite.
+template <typename Work>
+bool guarded(Answer& answer, Verdict verdict, Work&& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    answer.refusal = refusal_of(error, verdict);
+    if (error.kind() == ErrorKind::device) answer.device_error = error.what();
+    answer.log = error.what();
+    return error.kind() == ErrorKind::numeric;
+  } catch (const std::exception& error) {
+    answer.refusal = internal_error();
+    answer.log = error.what();
+  }
+  return false;
 }
+
+// One call over jobs: prepare each, compute all, finish each.
+class Call {
+ public:
+  Call(Replica& replica, const Guard& guard, std::span<const Job> jobs, Metrics& metrics)
+      : replica_(replica), guard_(guard), jobs_(jobs), metrics_(metrics), answers_(jobs.size()) {}
+
+  std::vector<Answer> run() {
+    for (std::size_t i = 0; i < jobs_.size(); ++i) attempt(i, [&] { prepare(i); });
+    if (live_.size() > 1 && compute_together()) return std::move(answers_);
+    const Answer* lost = nullptr;  // of the job whose call lost the device
+    for (std::size_t k = 0; k < live_.size(); ++k) {
+      Answer& answer = answers_[live_[k]];
+      if (lost) answer = *lost;
+      else attempt(live_[k], [&] { compute_alone(k); });
+      if (answer.device_error) lost = &answer;
+    }
+    return std::move(answers_);
+  }
+
+ private:
+  Verdict verdict() const { return guard_.limits().verdict; }
+
+  template <typename Work>
+  void attempt(std::size_t i, Work&& work) {
+    if (guarded(answers_[i], verdict(), work)) count_trip({.tripped = Trip::not_finite}, metrics_);
+  }
+
+  void refuse(std::size_t i, const GuardReport& report) {
+    count_trip(report, metrics_);
+    answers_[i].refusal = refusal_of(report, verdict(), replica_.info());
+  }
+
+  // Joins the call, unless its deadline has passed or the guard refuses it.
+  void prepare(std::size_t i) {
+    const Job& job = jobs_[i];
+    const Clock::time_point now = Clock::now();
+    if (now >= job.deadline) {
+      answers_[i].refusal = Refusal{.code = "deadline_exceeded",
+                                    .message = "the request waited beyond its deadline",
+                                    .hint = "send fewer requests, or allow more deadline_ms"};
+      return;
+    }
+    const double queue_ms = milliseconds(now - job.arrived);
+    metrics_.observe("nervus_queue_seconds", "", queue_ms / 1e3);
+    const GuardReport report = guard_.check_observation(job.request.state, job.request.age_ms + queue_ms);
+    if (!report.passed()) return refuse(i, report);
+    observations_.push_back(observation_of(job.request));
+    options_.push_back({.steps = job.request.steps, .seed = job.request.seed});
+    live_.push_back(i);
+    answers_[i].timing["decode"] = job.decode_ms + milliseconds(Clock::now() - now);
+  }
+
+  void compute_alone(std::size_t k) {
+    metrics_.observe("nervus_batch_size", "", 1);
+    finish(live_[k], replica_.infer(observations_[k], options_[k]));
+  }
+
+  // False if each has to run alone: any of them may be what failed the call.
+  bool compute_together() {
+    Answer failed;
+    std::vector<ActionChunk> chunks;
+    guarded(failed, verdict(), [&] {
+      metrics_.observe("nervus_batch_size", "", static_cast<double>(live_.size()));
+      chunks = replica_.infer_batch(observations_, options_);
+      if (chunks.size() != live_.size()) fail(ErrorKind::internal, "a batch has another number of chunks");
+    });
+    if (failed.refusal && !failed.device_error) return false;
+    for (std::size_t k = 0; k < live_.size(); ++k) {
+      if (failed.refusal) answers_[live_[k]] = failed;
+      else attempt(live_[k], [&] { finish(live_[k], std::move(chunks[k])); });
+    }
+    return true;
+  }
+
+  // Guards a chunk and writes its reply.
+  void finish(std::size_t i, ActionChunk chunk) {
+    const Job& job = jobs_[i];
+    Answer& answer = answers_[i];
+    const Clock::time_point now = Clock::now();
+    const auto dimensions = static_cast<std::size_t>(std::max<std::int64_t>(chunk.dimensions, 0));
+    const GuardReport report = guard_.check_actions(job.request.state, chunk.values, dimensions);
+    metrics_.add("nervus_guard_clamped_total", "", static_cast<double>(report.clamped));
+    if (!report.passed()) return refuse(i, report);
+    chunk.timing.insert(answer.timing.begin(), answer.timing.end());
+    const ReplyTimes times{.infer_ms = milliseconds(Clock::now() - started_),
+                           .queue_ms = milliseconds(started_ - job.arrived),
+                           .prev_total_ms = job.prev_total_ms};
+    answer.reply = write_reply(job.request, chunk, report, times);
+    answer.timing = chunk.timing;
+    answer.timing["encode"] = milliseconds(Clock::now() - now);
+    answer.chunk = std::move(chunk);
+    for (const auto& [stage, took] : answer.timing)
+      metrics_.observe("nervus_stage_seconds", concat("stage=\"", stage, "\""), took / 1e3);
+  }
+
+  Replica& replica_;
+  const Guard& guard_;
+  std::span<const Job> jobs_;
+  Metrics& metrics_;
+  std::vector<Answer> answers_;
+  const Clock::time_point started_ = Clock::now();
+  // Of those that the call computes:
+  std::vector<std::size_t> live_;  // their jobs
+  std::vector<Observation> observations_;
+  std::vector<InferOptions> options_;
+};
 
 }  // namespace
 
 std::unique_ptr<Replica> make_replica(Policy policy) { return std::make_unique<PolicyReplica>(std::move(policy)); }
+
+std::vector<ActionChunk> Replica::infer_batch(std::span<const Observation> observations,
+                                              std::span<const InferOptions> options) {
+  std::vector<ActionChunk> chunks;
+  for (std::size_t i = 0; i < observations.size(); ++i) chunks.push_back(infer(observations[i], options[i]));
+  return chunks;
+}
 
 void warm(Replica& replica) {
   const PolicyInfo& info = replica.info();
@@ -124,32 +227,21 @@ void warm(Replica& replica) {
     observation.images[camera] = {.width = 224, .height = 224, .rgb = std::vector<std::uint8_t>(224 * 224 * 3)};
   observation.state.assign(static_cast<std::size_t>(info.state_dimensions), 0.0f);
   observation.prompt = "warm up";
+  const std::vector<Observation> full(static_cast<std::size_t>(info.limits.batch), observation);
   for (const int steps : info.steps) {
-    const ActionChunk chunk = replica.infer(observation, {.steps = steps});
-    if (!Guard::check_finite(chunk.values, static_cast<std::size_t>(chunk.dimensions)).passed())
-      fail(ErrorKind::numeric, "the first call: expected finite actions: check the checkpoint and its statistics");
+    std::vector<ActionChunk> chunks = {replica.infer(observation, {.steps = steps})};
+    if (full.size() > 1) {
+      for (ActionChunk& chunk : replica.infer_batch(full, std::vector<InferOptions>(full.size(), {.steps = steps})))
+        chunks.push_back(std::move(chunk));
+    }
+    for (const ActionChunk& chunk : chunks)
+      if (!Guard::check_finite(chunk.values, static_cast<std::size_t>(chunk.dimensions)).passed())
+        fail(ErrorKind::numeric, "the first call: expected finite actions: check the checkpoint and its statistics");
   }
 }
 
-Answer answer(Replica& replica, const Guard& guard, const Job& job, Metrics& metrics) noexcept {
-  try {
-    if (Clock::now() >= job.deadline) {
-      return {.refusal = Refusal{.code = "deadline_exceeded",
-                                 .message = "the request waited beyond its deadline",
-                                 .hint = "send fewer requests, or allow more deadline_ms"}};
-    }
-    return compute(replica, guard, job, metrics);
-  } catch (const Error& error) {
-    Answer answer{.refusal = refusal_of(error, guard.limits().verdict)};
-    if (error.kind() == ErrorKind::device) answer.device_error = error.what();
-    if (error.kind() == ErrorKind::numeric) count_trip({.tripped = Trip::not_finite}, metrics);
-    answer.log = error.what();
-    return answer;
-  } catch (const std::exception& error) {
-    Answer answer{.refusal = internal_error()};
-    answer.log = error.what();
-    return answer;
-  }
+std::vector<Answer> answer(Replica& replica, const Guard& guard, std::span<const Job> jobs, Metrics& metrics) noexcept {
+  return Call(replica, guard, jobs, metrics).run();
 }
 
 }  // namespace nervus::serve

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 
 #include "nervus/policy.h"
 #include "serve/guard.h"
@@ -17,12 +18,16 @@ class Replica {
   virtual ~Replica() = default;
   virtual const PolicyInfo& info() const = 0;
   virtual ActionChunk infer(const Observation& observation, const InferOptions& options) = 0;
+  // Several in one call, to each what infer would give it; one after another where a replica cannot do better. Never
+  // more than info().limits.batch.
+  virtual std::vector<ActionChunk> infer_batch(std::span<const Observation> observations,
+                                               std::span<const InferOptions> options);
 };
 
 std::unique_ptr<Replica> make_replica(Policy policy);
 
-// One call with images of zeros, so that what is left for the first call is done. Throws what it throws, and
-// Error(numeric) for an answer that is not finite.
+// Calls with images of zeros, one alone and one of a full batch, so that what is left for the first calls is done.
+// Throws what they throw, and Error(numeric) for an answer that is not finite.
 void warm(Replica& replica);
 
 // What became of a job.
@@ -32,11 +37,12 @@ struct Answer {
   std::optional<std::string> device_error;  // the replica cannot go on
   std::string log;                          // of an error, what the client is not told
   ActionChunk chunk;                        // of a reply
-  std::map<std::string, double> timing;     // stage -> milliseconds
+  std::map<std::string, double> timing;     // stage -> milliseconds, from decode to encode
 };
 
-// Guards the observation, computes, guards the actions, and writes the reply. A job past its deadline is not run.
-// Counts in `metrics` what the guard did and how long the stages took. Never throws.
-Answer answer(Replica& replica, const Guard& guard, const Job& job, Metrics& metrics) noexcept;
+// Guards the observations, computes them in one call, guards the actions, and writes the replies, one a job. A job past
+// its deadline is not run; where a call of several fails, each is run alone, so that only those that are wrong are
+// refused. Counts in `metrics` what the guard did and how long the stages took. Never throws.
+std::vector<Answer> answer(Replica& replica, const Guard& guard, std::span<const Job> jobs, Metrics& metrics) noexcept;
 
 }  // namespace nervus::serve

@@ -44,6 +44,10 @@ void check_options(const ServeOptions& options) {
          "clients (api_key_file), or say that none is wanted (insecure)");
   if (options.prompt.size() > 4096) fail(ErrorKind::usage, "prompt: expected at most 4096 bytes");
   if (!(options.deadline_ms > 0)) fail(ErrorKind::usage, "deadline_ms: expected a number above 0");
+  if (options.max_batch < 0 || options.max_batch > 256)
+    fail(ErrorKind::usage, "max_batch: expected a number from 0 to 256, found ", options.max_batch);
+  if (!(options.batch_window_us >= 0 && options.batch_window_us <= 1e6))
+    fail(ErrorKind::usage, "batch_window_us: expected a number from 0 to 1e6");
   if (options.max_waiting < 1 || options.max_connections < 1 || options.max_connections_per_address < 1)
     fail(ErrorKind::usage, "max_waiting, max_connections and max_connections_per_address: expected at least 1");
 }
@@ -53,9 +57,11 @@ std::vector<std::unique_ptr<serve::Replica>> load_replicas(const std::filesystem
   std::vector<std::unique_ptr<serve::Replica>> replicas;
   const std::vector<std::string> devices =
       options.devices.empty() ? std::vector<std::string>{options.load.device} : options.devices;
+  const bool on_gpus = std::find(devices.begin(), devices.end(), "cpu") == devices.end();
   for (const std::string& device : devices) {
     LoadOptions load = options.load;
     load.device = device;
+    load.limits.batch = options.max_batch > 0 ? options.max_batch : on_gpus ? 4 : 1;
     replicas.push_back(serve::make_replica(Policy::load(directory, load)));
     serve::warm(*replicas.back());
   }
@@ -87,6 +93,8 @@ ServiceOptions service_options(const ServeOptions& options, const PolicyInfo& in
         serve::read_guard_limits(options.robot_file, info.joints, static_cast<std::size_t>(info.action_dimensions));
   service.deadline_ms = options.deadline_ms;
   service.most_waiting = static_cast<std::size_t>(options.max_waiting);
+  service.most_together = static_cast<std::size_t>(info.limits.batch);
+  service.window = std::chrono::nanoseconds(static_cast<std::int64_t>(options.batch_window_us * 1000));
   service.drain = std::chrono::milliseconds(static_cast<std::int64_t>(options.drain_seconds * 1000));
   service.log = options.log;
   if (!options.record.empty()) {

@@ -31,8 +31,11 @@ Service::Service(std::vector<std::unique_ptr<Replica>> replicas, const ServiceOp
       guard_(options.guard),
       log_(options.log),
       network_(options.network, *this),
-      scheduler_(replicas_.size(), options.most_waiting,
-                 [this](std::size_t replica, const Job& job) { compute(replica, job); }) {
+      scheduler_({.replicas = replicas_.size(),
+                  .most_waiting = options.most_waiting,
+                  .most_together = options.most_together,
+                  .window = options.window},
+                 [this](std::size_t replica, std::span<const Job> jobs) { compute(replica, jobs); }) {
   metrics_.set("nervus_replicas", static_cast<double>(replicas_.size()));
   if (!options.record.empty())
     recorder_ =
@@ -80,6 +83,7 @@ void Service::end() {
 
 void Service::opened(std::uint64_t session, const std::string& peer) {
   clients_[session].peer = peer;
+  scheduler_.set_sessions(clients_.size());
   log_.info("session_opened", {{"session", session}, {"peer", peer}});
   network_.send(session, write_metadata(info(), options_.rules), true);
 }
@@ -95,6 +99,7 @@ void Service::closed(std::uint64_t session, const std::string& reason) {
     }
   log_.info("session_closed", {{"session", session}, {"reason", reason}, {"requests", client->second.tickets}});
   clients_.erase(client);
+  scheduler_.set_sessions(clients_.size());
   set_alarm();
   end_if_drained();
 }
@@ -152,14 +157,16 @@ void Service::take(std::uint64_t session, Pending& pending, const Message& messa
 void Service::submit(std::uint64_t session, Pending& pending, const Message& message, Request request) {
   const std::uint64_t ticket = pending.ticket;
   deadlines_.emplace(pending.deadline, std::pair(session, ticket));
-  const Scheduler::Submission submission = scheduler_.submit({.session = session,
-                                                              .ticket = ticket,
-                                                              .message = message.owner,
-                                                              .bytes = message.bytes,
-                                                              .request = std::move(request),
-                                                              .arrived = pending.arrived,
-                                                              .deadline = pending.deadline,
-                                                              .prev_total_ms = clients_.at(session).prev_total_ms});
+  const Scheduler::Submission submission =
+      scheduler_.submit({.session = session,
+                         .ticket = ticket,
+                         .message = message.owner,
+                          .bytes = message.bytes,
+                         .request = std::move(request),
+                         .arrived = pending.arrived,
+                         .deadline = pending.deadline,
+                         .prev_total_ms = clients_.at(session).prev_total_ms,
+                         .decode_ms = milliseconds(Clock::now() - pending.arrived)});
   if (submission.retry_after_ms)
     refuse(session, ticket,
            {.code = "overloaded",
@@ -175,9 +182,14 @@ void Service::submit(std::uint64_t session, Pending& pending, const Message& mes
 }
 
 // On the replica's thread.
-void Service::compute(std::size_t replica, const Job& job) {
-  const auto result = std::make_shared<Answer>(answer(*replicas_[replica], guard_, job, metrics_));
-  if (!result->refusal) status_.record(result->timing, result->chunk);
+void Service::compute(std::size_t replica, std::span<const Job> jobs) {
+  std::vector<Answer> answers = answer(*replicas_[replica], guard_, jobs, metrics_);
+  for (std::size_t i = 0; i < jobs.size(); ++i) settle(jobs[i], answers[i]);
+}
+
+void Service::settle(const Job& job, Answer& answer) {
+  if (!answer.refusal) status_.record(answer.timing, answer.chunk);
+  const auto result = std::make_shared<Answer>(std::move(answer));
   if (recorder_) recorder_->record(job, *result);
   network_.post([this, result, session = job.session, ticket = job.ticket] {
     if (!result->log.empty())

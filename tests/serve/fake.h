@@ -49,11 +49,11 @@ class FakeReplica final : public serve::Replica {
 
 class FakeServer {
  public:
-  explicit FakeServer(FakePolicy policy = {}, serve::ServiceOptions options = {}, int replicas = 1) {
-    options.rules.cameras = {"cam_high"};
-    options.rules.steps = {10};
-    std::vector<std::unique_ptr<serve::Replica>> all;
-    for (int i = 0; i < replicas; ++i) all.push_back(std::make_unique<FakeReplica>(policy));
+  explicit FakeServer(FakePolicy policy = {}, serve::ServiceOptions options = {}, int replicas = 1)
+      : FakeServer(std::move(options), fakes(policy, replicas)) {}
+  FakeServer(serve::ServiceOptions options, std::vector<std::unique_ptr<serve::Replica>> all) {
+    options.rules.cameras = all.front()->info().cameras;
+    options.rules.steps = all.front()->info().steps;
     service_ = std::make_unique<serve::Service>(std::move(all), options);
     thread_ = std::thread([this] {
       try {
@@ -95,6 +95,12 @@ class FakeServer {
   }
 
  private:
+  static std::vector<std::unique_ptr<serve::Replica>> fakes(const FakePolicy& policy, int replicas) {
+    std::vector<std::unique_ptr<serve::Replica>> all;
+    for (int i = 0; i < replicas; ++i) all.push_back(std::make_unique<FakeReplica>(policy));
+    return all;
+  }
+
   std::unique_ptr<serve::Service> service_;
   std::thread thread_;
   std::atomic<bool> ended_ = false;
@@ -130,6 +136,16 @@ inline std::string outcome(const Frame& frame) {
   const serve::MsgpackDocument document = serve::MsgpackDocument::read(frame.payload);
   const auto seed = document.root().find("seed");
   return seed ? "ok " + std::to_string(*seed->natural()) : "reset";
+}
+
+// Waits until something is so, at most 10 s.
+template <typename Condition>
+bool eventually(Condition condition) {
+  for (int i = 0; i < 2000; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return false;
 }
 
 // Something that one thread opens and others wait for.

@@ -11,16 +11,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Waits until something is so, at most 10 s.
-template <typename Condition>
-bool eventually(Condition condition) {
-  for (int i = 0; i < 2000; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(5ms);
-  }
-  return false;
-}
-
 serve::ServiceOptions options() { return {}; }
 
 }  // namespace
