@@ -23,7 +23,7 @@ ALLOWED = {
     "runtime": ["core", "checkpoint", "preprocess", "backends", "models", "quant"],
     "capi": [],
     "wire": ["core"],
-    "serve": ["core", "wire", "checkpoint/json.h", "checkpoint/file.h"],
+    "serve": ["core", "wire", "checkpoint/json.h", "checkpoint/file.h", "preprocess/image.h"],
     "client": ["core", "wire", "checkpoint/json.h"],
     "cli": [],
     "python": [],

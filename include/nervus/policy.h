@@ -52,6 +52,7 @@ struct PolicyInfo {
   std::int64_t action_dimensions = 0;
   std::vector<std::string> joints;   // of a state and an action, in the robot's order; empty without a robot
   std::vector<std::string> cameras;  // names that an Observation may carry, in the model's order
+  std::int64_t image_side = 0;       // pixels that the model sees of each, in both directions
   Limits limits;
   std::int64_t weight_bytes = 0;     // on the device
   std::int64_t workspace_bytes = 0;  // arena of activations and caches

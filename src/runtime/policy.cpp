@@ -40,6 +40,7 @@ struct Policy::Implementation {
             .action_dimensions = observations.action_dimensions(),
             .joints = observations.joints(),
             .cameras = shape.cameras,
+            .image_side = shape.image_side,
             .limits = engine.model().limits(),
             .weight_bytes = engine.weight_bytes(),
             .workspace_bytes = engine.workspace_bytes(),

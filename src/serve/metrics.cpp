@@ -85,6 +85,22 @@ double Metrics::value(std::string_view name, const std::string& labels) const {
   return found->second.bounds.empty() ? series->second.value : static_cast<double>(series->second.count);
 }
 
+std::map<std::string, double> Metrics::values(std::string_view name) const {
+  const std::lock_guard lock(mutex_);
+  std::map<std::string, double> values;
+  if (const auto found = families_.find(name); found != families_.end())
+    for (const auto& [labels, series] : found->second.series) values[labels] = series.value;
+  return values;
+}
+
+std::pair<std::uint64_t, double> Metrics::total(std::string_view name) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = families_.find(name);
+  if (found == families_.end() || !found->second.series.contains("")) return {};
+  const Series& series = found->second.series.at("");
+  return {series.count, series.value};
+}
+
 std::string Metrics::text() const {
   const std::lock_guard lock(mutex_);
   std::string out;

@@ -21,6 +21,10 @@ class Metrics {
   void observe(std::string_view name, const std::string& labels, double value);
 
   double value(std::string_view name, const std::string& labels = "") const;
+  // Of a counter: labels -> value.
+  std::map<std::string, double> values(std::string_view name) const;
+  // Of a histogram without labels: what was observed, and their sum.
+  std::pair<std::uint64_t, double> total(std::string_view name) const;
   std::string text() const;
 
  private:

@@ -185,6 +185,8 @@ void Service::submit(std::uint64_t session, Pending& pending, const Message& mes
 void Service::compute(std::size_t replica, std::span<const Job> jobs) {
   std::vector<Answer> answers = answer(*replicas_[replica], guard_, jobs, metrics_);
   for (std::size_t i = 0; i < jobs.size(); ++i) settle(jobs[i], answers[i]);
+  if (answers.front().refusal || !status_.wants_cameras()) return;
+  status_.show_cameras(observation_of(jobs.front().request), static_cast<int>(info().image_side));
 }
 
 void Service::settle(const Job& job, Answer& answer) {
@@ -324,22 +326,46 @@ HttpReply Service::get(std::string_view path) {
     if (ready()) return {.body = "ready\n"};
     return {.status = 503, .body = failure_ ? "a device failed\n" : "draining\n"};
   }
-  if (path == "/") return {.type = "text/html; charset=utf-8", .body = std::string(page_html)};
   if (path == "/metrics") {
     update_gauges();
     return {.type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.text()};
   }
-  if (path != "/status")
-    return {.status = 404, .body = "there are /healthz, /livez, /readyz, /metrics, /status and / here\n"};
+  if (path == "/status") return get_status();
+  return get_page(path);
+}
+
+HttpReply Service::get_page(std::string_view path) {
+  constexpr std::string_view camera = "/camera/";
+  if (path == "/") return {.type = "text/html; charset=utf-8", .body = std::string(page_html)};
+  if (path == "/page.css") return {.type = "text/css; charset=utf-8", .body = std::string(page_css)};
+  if (path == "/page.js") return {.type = "text/javascript; charset=utf-8", .body = std::string(page_js)};
+  if (path.starts_with(camera))
+    if (const auto image = status_.camera(path.substr(camera.size()))) return {.type = "image/bmp", .body = *image};
+  return {.status = 404, .body = "there are /healthz, /livez, /readyz, /metrics, /status and / here\n"};
+}
+
+HttpReply Service::get_status() {
   nlohmann::ordered_json document = status_.document();
   const PolicyInfo& policy = info();
   document["ready"] = ready();
-  document["policy"] = {
-      {"family", policy.family},       {"device", policy.device}, {"precision", name_of(policy.precision)},
-      {"robot", options_.rules.robot}, {"steps", policy.steps},   {"chunk_steps", policy.chunk_steps},
-      {"replicas", replicas_.size()},  {"version", version()}};
+  document["policy"] = {{"family", policy.family},
+                        {"device", policy.device},
+                        {"precision", name_of(policy.precision)},
+                        {"robot", options_.rules.robot},
+                        {"steps", policy.steps},
+                        {"chunk_steps", policy.chunk_steps},
+                        {"replicas", replicas_.size()},
+                        {"max_batch", options_.most_together},
+                        {"version", version()}};
   document["waiting"] = scheduler_.waiting();
   document["running"] = scheduler_.running();
+  const auto [calls, requests] = metrics_.total("nervus_batch_size");
+  document["batch"] = {{"calls", calls}, {"requests", requests}};
+  document["outcomes"] = nlohmann::ordered_json::object();
+  for (const auto& [labels, count] : metrics_.values("nervus_requests_total")) {
+    const std::size_t quote = labels.find('"') + 1;
+    document["outcomes"][labels.substr(quote, labels.rfind('"') - quote)] = count;
+  }
   document["sessions"] = nlohmann::ordered_json::array();
   for (const auto& [session, client] : clients_)
     document["sessions"].push_back({{"session", session},

@@ -67,6 +67,8 @@ class Service final : private NetworkHandler {
   };
 
   HttpReply get(std::string_view path) override;
+  HttpReply get_page(std::string_view path);
+  HttpReply get_status();
   bool is_public(std::string_view path) const override;
   void opened(std::uint64_t session, const std::string& peer) override;
   void received(std::uint64_t session, Message message) override;

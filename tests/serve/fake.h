@@ -29,6 +29,7 @@ class FakeReplica final : public serve::Replica {
     info_.chunk_steps = 4;
     info_.state_dimensions = info_.action_dimensions = 2;
     info_.cameras = {"cam_high"};
+    info_.image_side = 16;
   }
   const PolicyInfo& info() const override { return info_; }
   ActionChunk infer(const Observation& observation, const InferOptions& options) override {
