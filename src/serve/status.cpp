@@ -85,7 +85,7 @@ Json Status::document() {
   looked_ = Clock::now();
   // Over the last ten seconds, or what of them the kept times reach back to.
   const Clock::time_point since =
-      std::max(looked_ - std::chrono::seconds(10), times_.size() < most_samples ? Clock::time_point{} : times_.front());
+      std::max(looked_ - std::chrono::seconds(10), times_.empty() ? looked_ : times_.front());
   const auto recent = std::count_if(times_.begin(), times_.end(), [&](auto time) { return time >= since; });
   const double seconds = milliseconds(looked_ - since) / 1e3;
   Json latency = Json::object(), cameras = Json::array(), chunk = nullptr;

@@ -247,3 +247,39 @@ TEST_CASE("an address that cannot be listened on is named") {
     CHECK(std::string(error.what()).find(std::to_string(server.port())) != std::string::npos);
   }
 }
+
+TEST_CASE("the page and its parts: their types, and a policy that keeps the browser here") {
+  FakeServer server;
+  for (const auto& [path, type] : std::vector<std::pair<std::string, std::string>>{
+           {"/", "text/html; charset=utf-8"},
+           {"/page.css", "text/css; charset=utf-8"},
+           {"/page.js", "text/javascript; charset=utf-8"},
+           {"/status", "application/json"},
+           {"/metrics", "text/plain; version=0.0.4; charset=utf-8"},
+       }) {
+    const std::string response = Peer(server.port()).http("GET " + path + " HTTP/1.1\r\n" + host + "\r\n");
+    CHECK(response.starts_with("HTTP/1.1 200"));
+    CHECK(response.find("Content-Type: " + type + "\r\n") != std::string::npos);
+    CHECK(response.find("Content-Security-Policy: default-src 'none'; script-src 'self'; ") != std::string::npos);
+    CHECK(response.find("X-Content-Type-Options: nosniff\r\n") != std::string::npos);
+  }
+  for (const char* path : {"/page.html", "/camera/", "/camera/cam_high", "/camera/../status", "/page.js/"})
+    CHECK(server.get(path).starts_with("404 "));
+}
+
+TEST_CASE("cameras are shown as the model sees them, once somebody looks") {
+  FakeServer server;
+  Robot robot(server);
+  robot.send_binary(observation(1));
+  CHECK(outcome(robot.receive()) == "ok 1");
+  CHECK(server.get("/camera/cam_high").starts_with("404 "));
+  CHECK(server.get("/status").find("\"cameras\":[]") != std::string::npos);
+  robot.send_binary(observation(2));
+  CHECK(outcome(robot.receive()) == "ok 2");
+  REQUIRE(eventually([&] { return server.get("/camera/cam_high").starts_with("200 BM"); }));
+  CHECK(server.get("/status").find("\"cameras\":[{\"name\":\"cam_high\",\"frame\":1}]") != std::string::npos);
+  const std::string bmp = server.get("/camera/cam_high").substr(4);
+  CHECK(bmp.size() == 54 + 16 * 16 * 3);
+  CHECK(bmp.substr(54, 6) == "cbacba");  // blue, green, red of the frame "abc"
+  CHECK(server.get("/camera/cam_left_wrist").starts_with("404 "));
+}

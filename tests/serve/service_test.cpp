@@ -319,6 +319,24 @@ TEST_CASE("silent, half-open and slow peers are dropped; healthy ones stay") {
   CHECK(slow_sender.rest().size() < 20);
 }
 
+TEST_CASE("messages that each come in time are not taken for one that does not end") {
+  serve::ServiceOptions hasty = options();
+  hasty.network.ping = 40ms;  // looks every 10 ms
+  hasty.network.pong = 10s;
+  hasty.network.receive = 300ms;
+  FakeServer server({}, hasty);
+  Robot robot(server);
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    const std::string bytes = Peer::frame(0x82, observation(i));
+    robot.send(bytes.substr(0, 50));  // the first one before the server has looked
+    std::this_thread::sleep_for(60ms);
+    robot.send(bytes.substr(50));
+    Frame frame = robot.receive();
+    while (frame.opcode == 9) frame = robot.receive();
+    CHECK(outcome(frame) == "ok " + std::to_string(i));
+  }
+}
+
 TEST_CASE("a peer that does not read is dropped") {
   serve::ServiceOptions hasty = options();
   hasty.network.ping = 100ms;

@@ -47,10 +47,12 @@ function joint_plot(chunk, joint) {
   const low = Math.min(...series), high = Math.max(...series), span = high - low || 1;
   const points = series.map((value, step) =>
     `${(100 * step / Math.max(1, steps - 1)).toFixed(2)},${(36 - 32 * (value - low) / span).toFixed(2)}`);
+  const number = value => value.toFixed(2);
   return element("div", { class: "joint" },
-    element("div", {}, element("span", { title: names[joint] }, names[joint]),
-      element("span", {}, `${series[0].toFixed(2)} → ${series[steps - 1].toFixed(2)} ${units[joint]}`)),
-    element("svg", { viewBox: "0 0 100 40", preserveAspectRatio: "none" }, element("polyline", { points: points.join(" ") })));
+    element("div", { title: names[joint] }, element("b", {}, names[joint]), ` ${units[joint]}`),
+    element("svg", { viewBox: "0 0 100 40", preserveAspectRatio: "none" }, element("polyline", { points: points.join(" ") })),
+    element("div", { title: `begins at ${number(series[0])}, ends at ${number(series[steps - 1])}` },
+      `${number(low)} … ${number(high)}`));
 }
 
 function show_chunk(chunk) {

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The page at / in Debian's chromium, without a screen, while a client asks for actions; see page.py. Ends with 77, which
+# ctest takes for skipped, where there is no chromium or PyPI is out of reach.
+#
+#   page_test.sh NERVUS DIRECTORY [SCREENSHOT.png]     the program, and where the client's environment may stay
+set -euo pipefail
+
+nervus=$1
+source=$(cd "$(dirname "$0")/../.." && pwd)
+browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) ||
+  { echo "skipped: there is no chromium (Debian: chromium)"; exit 77; }
+python=$("$source/tests/serve/clients_environment.sh" "$2" openpi-client \
+  openpi-client==0.1.2 typing_extensions prometheus-client)
+# shellcheck source=tests/serve/served.sh
+. "$source/tests/serve/served.sh"
+
+start_server "${policy[@]}"
+"$python" "$source/tests/serve/page.py" "$work/address.json" "$aloha" "$browser" "$work" "${3:-}" ||
+  { cat "$work/log"; exit 1; }
+stop_server
