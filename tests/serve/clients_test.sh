@@ -4,6 +4,7 @@
 # skipped, where PyPI is out of reach.
 #
 #   clients_test.sh NERVUS CPP DIRECTORY     the programs, and where the client's environment may stay
+# shellcheck disable=SC1091,SC2154 # what served.sh sets
 set -euo pipefail
 
 nervus=$1
@@ -11,7 +12,6 @@ cpp=$2
 source=$(cd "$(dirname "$0")/../.." && pwd)
 python=$("$source/tests/serve/clients_environment.sh" "$3" openpi-client \
   openpi-client==0.1.2 typing_extensions prometheus-client)
-# shellcheck source=tests/serve/served.sh
 . "$source/tests/serve/served.sh"
 
 images=()

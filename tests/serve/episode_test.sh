@@ -4,6 +4,7 @@
 # reach or nothing renders without a screen.
 #
 #   episode_test.sh NERVUS DIRECTORY [STEPS]     the program, where the environment may stay, control steps (200)
+# shellcheck disable=SC1091,SC2154 # what served.sh sets
 set -euo pipefail
 
 nervus=$1
@@ -17,7 +18,6 @@ for candidate in egl osmesa; do
     renderer=$candidate
 done
 [ -n "$renderer" ] || { echo "skipped: MuJoCo renders neither with EGL (libegl1) nor with libosmesa6"; exit 77; }
-# shellcheck source=tests/serve/served.sh
 . "$source/tests/serve/served.sh"
 
 prompt=$(cat "$aloha/prompt.txt")

@@ -3,6 +3,7 @@
 # ctest takes for skipped, where there is no chromium or PyPI is out of reach.
 #
 #   page_test.sh NERVUS DIRECTORY [SCREENSHOT.png]     the program, and where the client's environment may stay
+# shellcheck disable=SC1091,SC2154 # what served.sh sets
 set -euo pipefail
 
 nervus=$1
@@ -11,7 +12,6 @@ browser=$(command -v chromium || command -v chromium-browser || command -v googl
   { echo "skipped: there is no chromium (Debian: chromium)"; exit 77; }
 python=$("$source/tests/serve/clients_environment.sh" "$2" openpi-client \
   openpi-client==0.1.2 typing_extensions prometheus-client)
-# shellcheck source=tests/serve/served.sh
 . "$source/tests/serve/served.sh"
 
 start_server "${policy[@]}"
