@@ -58,6 +58,8 @@ ServeOptions serve_options(const ServeArguments& arguments, const Output& output
 
 int serve(const ServeArguments& arguments, const Output& output) {
   Server server = Server::load(arguments.policy.checkpoint, serve_options(arguments, output));
+  // Before anybody is told the address: whoever knows it may end the server.
+  const InterruptHandler on_interrupt([&server] { server.stop(); });
   const std::string address = arguments.serve.host + ":" + std::to_string(server.port());
   output.text("serving " + server.info().family + " on " + server.info().device + ": ws://" + address +
               ", and a page at http://" + address + "/");
@@ -66,7 +68,6 @@ int serve(const ServeArguments& arguments, const Output& output) {
                    {"family", server.info().family},
                    {"device", server.info().device}});
   std::cout.flush();
-  const InterruptHandler on_interrupt([&server] { server.stop(); });
   server.run();
   return 0;
 }

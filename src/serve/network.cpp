@@ -277,7 +277,8 @@ void Network::Implementation::adopt(websocket::stream<beast::tcp_stream> stream,
 }
 
 void Network::Implementation::every_tick() {
-  tick_.expires_after(std::min<Clock::duration>(std::chrono::milliseconds(500), options_.ping / 4));
+  const std::chrono::milliseconds most(ending_ ? 10 : 500);
+  tick_.expires_after(std::min<Clock::duration>(most, options_.ping / 4));
   tick_.async_wait([this](error_code error) {
     if (error) return;
     const Clock::time_point now = Clock::now();
@@ -294,6 +295,7 @@ void Network::Implementation::end() {
   end_by_ = Clock::now() + std::chrono::seconds(1);
   const auto sessions = sessions_.open;
   for (const auto& [id, session] : sessions) session->close(websocket::close_code::going_away, "the server ends");
+  every_tick();  // more often from here on
 }
 
 Network::Network(const NetworkOptions& options, NetworkHandler& handler)

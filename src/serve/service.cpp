@@ -40,12 +40,12 @@ Service::Service(std::vector<std::unique_ptr<Replica>> replicas, const ServiceOp
   if (!options.record.empty())
     recorder_ =
         std::make_unique<Recorder>(options.record, options.record_settings, options.record_max_bytes, metrics_, log_);
+  network_.listen();
 }
 
 Service::~Service() { scheduler_.stop(); }
 
 void Service::run() {
-  network_.listen();
   log_.info("ready", {{"host", options_.network.host}, {"port", port()}, {"replicas", replicas_.size()}});
   network_.run();
   scheduler_.stop();

@@ -36,14 +36,14 @@ struct ServiceOptions {
 
 class Service final : private NetworkHandler {
  public:
-  // Binds; the replicas, at least one, are warm. Throws what Network throws.
+  // Listens; the replicas, at least one, are warm. Throws what Network throws.
   Service(std::vector<std::unique_ptr<Replica>> replicas, const ServiceOptions& options);
   ~Service() override;
 
   int port() const { return network_.port(); }
   const PolicyInfo& info() const { return replicas_.front()->info(); }
   const Metrics& metrics() const { return metrics_; }
-  // Listens and serves until stop(). Throws Error(device) if a device failed.
+  // Serves until stop(). Throws Error(device) if a device failed.
   void run();
   // From any thread: takes nothing more and ends when what is under way is done, at once if called again.
   void stop();

@@ -4,7 +4,7 @@
 # skipped, where PyPI is out of reach.
 #
 #   clients_test.sh NERVUS CPP DIRECTORY     the programs, and where the client's environment may stay
-# shellcheck disable=SC1091,SC2154 # what served.sh sets
+# shellcheck disable=SC1091,SC2034,SC2154 # what served.sh sets and reads
 set -euo pipefail
 
 nervus=$1

@@ -1,8 +1,8 @@
-"""An episode of gym-aloha in each dialect: episode.py ADDRESS.json PROMPT STEPS, with openpi-client and gym-aloha installed.
+"""An episode of gym-aloha in each dialect: episode.py ADDRESS.json PROMPT STEPS, with openpi-client and gym-aloha.
 
 openpi's side is its own runtime, agent, chunk broker and client. The other side plays LingBot's dialect. Cameras are
-rendered when a client asks the policy, once a chunk of ten actions; the physics runs at every control step. Both see the
-same cube, so both robots have to move alike, to the last bit.
+rendered when a client asks the policy, once a chunk of ten actions; the physics runs at every control step. Both see
+the same cube, so both robots have to move alike, to the last bit.
 """
 
 import json

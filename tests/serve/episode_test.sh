@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The public openpi client and a client in LingBot's dialect each run an episode of gym-aloha (MuJoCo) against
-# `nervus serve`, with rendered cameras; see episode.py. Ends with 77, which ctest takes for skipped, where PyPI is out of
-# reach or nothing renders without a screen.
+# `nervus serve`, with rendered cameras; see episode.py. Ends with 77, which ctest takes for skipped, where PyPI is out
+# of reach or nothing renders without a screen.
 #
 #   episode_test.sh NERVUS DIRECTORY [STEPS]     the program, where the environment may stay, control steps (200)
-# shellcheck disable=SC1091,SC2154 # what served.sh sets
+# shellcheck disable=SC1091,SC2034,SC2154 # what served.sh sets and reads
 set -euo pipefail
 
 nervus=$1

@@ -19,6 +19,7 @@ from openpi_client.websocket_client_policy import WebsocketClientPolicy
 from PIL import Image
 from websockets.sync.client import connect
 
+STAGES = ("decode", "preprocess", "vision", "prefix", "denoise", "postprocess", "encode")
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 
 
@@ -78,7 +79,7 @@ def check_content(browser, cameras, last_state):
     assert texts(browser, "#state") == ["ready"]
     assert "robot aloha" in texts(browser, "#policy")[0] and "lingbot-vla" in texts(browser, "#policy")[0]
     stages = texts(browser, "#latency td:first-child")
-    assert stages == ["decode", "preprocess", "vision", "prefix", "denoise", "postprocess", "encode", "whole call"], stages
+    assert stages == [*STAGES, "whole call"], stages
     numbers = [float(text) for text in texts(browser, "#latency td:nth-child(n+3)")]
     assert len(numbers) == 24 and max(numbers) > 0 and min(numbers) >= 0, numbers
     sessions = texts(browser, "#sessions td")
@@ -170,7 +171,8 @@ def main():
         robot.start()
         wait_for(browser, "document.querySelectorAll('#cameras img').length === 3", "three cameras")
         wait_for(browser, "document.querySelectorAll('#latency .total').length === 1", "latencies")
-        wait_for(browser, "Number(document.querySelector('#sessions td:nth-child(2)')?.textContent) > 10", "the session")
+        requests = "Number(document.querySelector('#sessions td:nth-child(2)')?.textContent)"
+        wait_for(browser, f"{requests} > 10", "the session")
         check_content(browser, frames, state)
         if len(sys.argv) > 5 and sys.argv[5]:
             shot = browser.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The page at / in Debian's chromium, without a screen, while a client asks for actions; see page.py. Ends with 77, which
-# ctest takes for skipped, where there is no chromium or PyPI is out of reach.
+# The page at / in Debian's chromium, without a screen, while a client asks for actions; see page.py. Ends with 77,
+# which ctest takes for skipped, where there is no chromium or PyPI is out of reach.
 #
 #   page_test.sh NERVUS DIRECTORY [SCREENSHOT.png]     the program, and where the client's environment may stay
-# shellcheck disable=SC1091,SC2154 # what served.sh sets
+# shellcheck disable=SC1091,SC2034,SC2154 # what served.sh sets and reads
 set -euo pipefail
 
 nervus=$1
