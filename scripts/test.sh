@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds nervus and runs all its tests; ends with ctest's summary.
 #
-#   scripts/test.sh [--sanitize] [--filter REGEX] [--build-dir DIR]
+#   scripts/test.sh [--sanitize | --tsan] [--filter REGEX] [--build-dir DIR]
 #
 #   --sanitize       with AddressSanitizer and UndefinedBehaviorSanitizer, in build-sanitize/, without CUDA
+#   --tsan           the server's tests alone, with ThreadSanitizer, in build-tsan/, without CUDA
 #   --filter REGEX   only the tests whose name matches
-#   --build-dir DIR  where to build (default: build, or build-sanitize)
+#   --build-dir DIR  where to build (default: build, build-sanitize or build-tsan)
 set -euo pipefail
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
 
 sanitize=
 filter=.
 directory=
 while [ $# -gt 0 ]; do
   case $1 in
-    --sanitize) sanitize=yes ;;
+    --sanitize) sanitize=address,undefined ;;
+    --tsan) sanitize=thread ;;
     --filter | --build-dir)
       if [ $# -lt 2 ]; then
         echo "test: $1 needs a value" >&2
@@ -40,9 +42,15 @@ done
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 if [ -n "$sanitize" ]; then
+  target=all
   directory=${directory:-build-sanitize}
-  scripts/build.sh "$directory" all -DNERVUS_TESTS=ON -DNERVUS_BENCHMARKS=OFF -DNERVUS_CUDA=OFF \
-    -DNERVUS_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g"
+  if [ "$sanitize" = thread ]; then
+    target=test_serve
+    directory=${directory/%build-sanitize/build-tsan}
+    filter='^serve$'
+  fi
+  scripts/build.sh "$directory" $target -DNERVUS_TESTS=ON -DNERVUS_BENCHMARKS=OFF -DNERVUS_CUDA=OFF \
+    -DNERVUS_SANITIZE="$sanitize" -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g"
 else
   directory=${directory:-build}
   scripts/build.sh "$directory" all -DNERVUS_TESTS=ON

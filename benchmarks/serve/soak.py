@@ -3,9 +3,10 @@
 
     soak.py --nervus build/cli/nervus [--json FILE] [--only NAME]... [--short]
 
-clients      64 robots at once: each request has one reply, in order; with fewer places to wait, refusals and how soon
+clients      64 robots at once: each request has one reply, in order
 connections  100,000 connects and closes of five kinds: memory and descriptors of the server before, during and after
-peers        slow, half-open and zero-window peers beside healthy ones, with and without taking turns: p99 of the healthy
+overload     more robots than places to wait: how soon the others are refused
+peers        a healthy robot's p99 alone and beside slow, half-open and zero-window peers, in turns
 restarts     1,000 times SIGTERM under load: no request without a reply, a refusal or a close; how long each drain takes
 
 The policy is tiny and of random weights. --short is a minute of the same for ctest. Ends with 1 where a promise is
@@ -151,7 +152,8 @@ def soak_overload(start, sizes):
 
         threads(sizes["overload_clients"], robot)
     assert refused and served, "expected some to be refused and some to be served"
-    return {"clients": sizes["overload_clients"], "served_ms": milliseconds(served), "refused_ms": milliseconds(refused)}
+    return {"clients": sizes["overload_clients"], "served_ms": milliseconds(served),
+            "refused_ms": milliseconds(refused)}
 
 
 def connect_once(port, kind):

@@ -19,8 +19,9 @@ def packed(value):
     if isinstance(value, bytes):
         return b"\xc6" + struct.pack(">I", len(value)) + value
     if isinstance(value, dict):
-        return b"\xdf" + struct.pack(">I", len(value)) + b"".join(packed(part) for item in value.items() for part in item)
-    return b"\xdd" + struct.pack(">I", len(value)) + b"".join(packed(part) for part in value)
+        parts = [part for item in value.items() for part in item]
+        return b"\xdf" + struct.pack(">I", len(value)) + b"".join(map(packed, parts))
+    return b"\xdd" + struct.pack(">I", len(value)) + b"".join(map(packed, value))
 
 
 def image(height, width, seed=0):
@@ -153,4 +154,5 @@ def machine():
                 model = line.partition(":")[2].strip()
                 break
     return {"system": f"{uname.sysname} {uname.release}", "architecture": uname.machine, "processor": model,
-            "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0]}
+            "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0],
+            "realtime": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)}

@@ -53,6 +53,9 @@ class Peer {
     close();
   }
 
+  // Nothing more will be sent; what comes can still be read.
+  void finish() { ::shutdown(socket_, SHUT_WR); }
+
   void send(const std::string& bytes) {
     for (std::size_t at = 0; at < bytes.size();) {
       const ssize_t sent = ::send(socket_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
