@@ -39,7 +39,7 @@ class Server:
         flags = ["--threads", "1", "--steps", "1", "--max-connections-per-address", "256", "--quiet"]
         self.process = subprocess.Popen(
             [nervus, "serve", "--checkpoint", checkpoint, "--port", str(port), "--json", *flags, *options],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            stdout=subprocess.PIPE)
         line = self.process.stdout.readline() + self.process.stdout.read1(1 << 16)
         while line.count(b"{") != line.count(b"}") or not line.strip():
             more = self.process.stdout.read1(1 << 16)
@@ -75,6 +75,20 @@ class Server:
                 self.process.wait()
             else:
                 self.terminate()
+
+
+def quiet_port():
+    """A port that no connection takes by chance, so that the server finds it free each time it starts."""
+    ephemeral = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in range(ephemeral - 1, 1024, -1):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no port is free")
 
 
 def threads(count, work):
@@ -294,7 +308,7 @@ def soak_peers(start, sizes):
 def soak_restarts(start, sizes):
     """Robots that never stop asking while the server is restarted: each request that was sent gets an answer."""
     counts = dict.fromkeys(("replies", "refusals", "closes", "unanswered"), 0)
-    lock, done, port = threading.Lock(), threading.Event(), [0]
+    lock, done, port = threading.Lock(), threading.Event(), quiet_port()
 
     def count(what):
         with lock:
@@ -305,7 +319,7 @@ def soak_restarts(start, sizes):
         while not done.is_set():
             if session is None:
                 try:
-                    session = Session(port[0], timeout=60)
+                    session = Session(port, timeout=60)
                 except (OSError, Ended, Closed):  # not there: nothing was asked
                     time.sleep(0.01)
                     continue
@@ -326,13 +340,11 @@ def soak_restarts(start, sizes):
 
     drains, begins = [], []
     runner = threading.Thread(target=threads, args=(sizes["restart_clients"], robot))
-    with start() as server:
-        port[0] = server.port
     runner.start()
     try:
         for turn in range(sizes["restarts"]):
             began = time.perf_counter()
-            with start(port=port[0]) as server:
+            with start(port=port) as server:
                 begins.append(time.perf_counter() - began)
                 time.sleep(0.02 + 0.01 * (turn % 17))
                 drains.append(server.terminate())
