@@ -22,6 +22,7 @@ struct Registry {
   std::mutex mutex;
   std::set<fs::path> paths;
   std::function<void()> handler;  // of the next signal
+  std::function<void()> hang_up;  // of each SIGHUP
 };
 
 Registry& registry() {
@@ -39,6 +40,10 @@ bool ignored(int signal) {
   while (true) {
     if (sigwait(&signals, &signal) != 0) continue;
     const std::lock_guard lock(registry().mutex);
+    if (signal == SIGHUP && registry().hang_up) {
+      registry().hang_up();
+      continue;
+    }
     if (!registry().handler) break;
     std::exchange(registry().handler, nullptr)();
   }
@@ -58,20 +63,22 @@ void watch_interrupts() {
   registry();
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGINT, SIGTERM})
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP})
     if (!ignored(signal)) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread([signals] { wait_for(signals); }).detach();
 }
 
-InterruptHandler::InterruptHandler(std::function<void()> handler) {
+InterruptHandler::InterruptHandler(std::function<void()> handler, std::function<void()> hang_up) {
   const std::lock_guard lock(registry().mutex);
   registry().handler = std::move(handler);
+  registry().hang_up = std::move(hang_up);
 }
 
 InterruptHandler::~InterruptHandler() {
   const std::lock_guard lock(registry().mutex);
   registry().handler = nullptr;
+  registry().hang_up = nullptr;
 }
 
 void check_directory_of(const fs::path& target) {

@@ -7,15 +7,15 @@
 
 namespace nervus::cli {
 
-// From here on SIGINT and SIGTERM remove all unfinished outputs and end the program with 128 + the signal's number
-// (130, 143). Call once, before any other thread is started; signals that the parent ignores stay ignored.
+// From here on SIGINT, SIGTERM and SIGHUP remove all unfinished outputs and end the program with 128 + the signal's
+// number (130, 143, 129). Call once, before any other thread is started; signals that the parent ignores stay ignored.
 void watch_interrupts();
 
 // While it lives, the first SIGINT or SIGTERM calls `handler`, on another thread, in place of ending the program; the
-// next one ends it.
+// next one ends it. `hang_up` is called likewise for every SIGHUP.
 class InterruptHandler {
  public:
-  explicit InterruptHandler(std::function<void()> handler);
+  InterruptHandler(std::function<void()> handler, std::function<void()> hang_up);
   ~InterruptHandler();
   InterruptHandler(const InterruptHandler&) = delete;
   InterruptHandler& operator=(const InterruptHandler&) = delete;

@@ -1,7 +1,10 @@
 // nervus serve: a policy behind a websocket.
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <iostream>
+#include <thread>
 
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -56,10 +59,50 @@ ServeOptions serve_options(const ServeArguments& arguments, const Output& output
   return options;
 }
 
+// Reloads one after another, beside whoever asks for it; what became of it is in the server's log.
+class Reloader {
+ public:
+  explicit Reloader(Server& server) : server_(server) {}
+  ~Reloader() { join(); }
+  Reloader(const Reloader&) = delete;
+  Reloader& operator=(const Reloader&) = delete;
+
+  // Nothing where it is under way.
+  void begin() {
+    if (busy_.exchange(true)) return;
+    join();
+    thread_ = std::thread([this] {
+      try {
+        server_.reload();
+      } catch (const std::exception&) {
+      }
+      busy_ = false;
+    });
+  }
+
+ private:
+  void join() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+  Server& server_;
+  std::atomic<bool> busy_ = false;
+  std::thread thread_;
+};
+
 int serve(const ServeArguments& arguments, const Output& output) {
   Server server = Server::load(arguments.policy.checkpoint, serve_options(arguments, output));
   // Before anybody is told the address: whoever knows it may end the server.
-  const InterruptHandler on_interrupt([&server] { server.stop(); });
+  Reloader reloader(server);
+  const auto end = [&server, most = arguments.serve.drain_seconds] {
+    server.stop();
+    // A call that a device never ends must not keep the program: by then everybody has been told.
+    std::thread([most] {
+      std::this_thread::sleep_for(std::chrono::duration<double>(most + 1.5));
+      _exit(0);
+    }).detach();
+  };
+  const InterruptHandler on_interrupt(end, [&reloader] { reloader.begin(); });
   const std::string address = arguments.serve.host + ":" + std::to_string(server.port());
   output.text("serving " + server.info().family + " on " + server.info().device + ": ws://" + address +
               ", and a page at http://" + address + "/");
@@ -134,7 +177,8 @@ Command add_serve(CLI::App& verb, const Output& output) {
   verb.footer(
       "With --device cuda:0,cuda:1 each device has a replica. SIGTERM and SIGINT finish what is under way and end with "
       "0;\n"
-      "a second one ends at once. The guard is not a certified safety function.\n"
+      "a second one ends at once. SIGHUP loads the checkpoint again and serves it from the next call on. The guard is "
+      "not a certified safety function.\n"
       "\nExample:\n"
       "  nervus serve --checkpoint tiny --robot aloha --norm-stats examples/aloha/norm_stats.json \\\n"
       "      --robot-file examples/aloha/limits.json --port 8000\n");

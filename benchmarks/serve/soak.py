@@ -3,6 +3,7 @@
 
     soak.py --nervus build/cli/nervus [--json FILE] [--only NAME]... [--short]
 
+drain        a call that takes longer than the drain: its robot is told, the program ends
 clients      64 robots at once: each request has one reply, in order
 connections  100,000 connects and closes of five kinds: memory and descriptors of the server before, during and after
 overload     more robots than places to wait: how soon the others are refused
@@ -35,8 +36,8 @@ SHORT = {"clients": 64, "requests": 2, "overload_clients": 8, "overload_requests
 
 
 class Server:
-    def __init__(self, nervus, checkpoint, *options, port=0):
-        flags = ["--threads", "1", "--steps", "1", "--max-connections-per-address", "256", "--quiet"]
+    def __init__(self, nervus, checkpoint, *options, port=0, steps=1):
+        flags = ["--threads", "1", "--steps", str(steps), "--max-connections-per-address", "256", "--quiet"]
         self.process = subprocess.Popen(
             [nervus, "serve", "--checkpoint", checkpoint, "--port", str(port), "--json", *flags, *options],
             stdout=subprocess.PIPE)
@@ -358,7 +359,26 @@ def soak_restarts(start, sizes):
             "start_seconds": {"p50": percentile(begins, 0.5), "max": max(begins)}}
 
 
-SOAKS = {"clients": soak_clients, "overload": soak_overload, "connections": soak_connections, "peers": soak_peers,
+def soak_drain(start, sizes):
+    """A call that does not end in time: its robot is told, and the program ends."""
+    answers = []
+    with start("--drain-seconds", "0.2", steps=1000) as server:
+        session = Session(server.port)
+        session.send(REQUEST)
+        while server.metric("nervus_running") < 1:
+            time.sleep(0.01)
+        seconds = server.terminate()
+        answers.append(json.loads(session.receive()[1])["error"]["code"])
+        try:
+            session.receive()
+        except Closed as closed:
+            answers.append(str(closed))
+    assert answers == ["draining", "1001"], answers
+    assert seconds < 30, seconds
+    return {"drain_seconds": 0.2, "ended_after_seconds": seconds}
+
+
+SOAKS = {"drain": soak_drain, "clients": soak_clients, "overload": soak_overload, "connections": soak_connections, "peers": soak_peers,
          "restarts": soak_restarts}
 
 
@@ -379,8 +399,8 @@ def main():
         subprocess.run([arguments.nervus, "synth", "--preset", "tiny", "--seed", "1", "--out", checkpoint, "--quiet"],
                        check=True, stdout=subprocess.DEVNULL)
 
-        def start(*options, port=0):
-            return Server(arguments.nervus, checkpoint, *options, port=port)
+        def start(*options, **more):
+            return Server(arguments.nervus, checkpoint, *options, **more)
 
         for name in arguments.only or SOAKS:
             began = time.perf_counter()

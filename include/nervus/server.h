@@ -70,6 +70,10 @@ class Server {
   // The port that it listens on.
   int port() const;
   const PolicyInfo& info() const;
+  // From any thread: loads and warms the directory again and serves it from the next call on; what is under way is
+  // finished by the replicas that it began with. Devices hold both meanwhile. Throws what load throws, and Error(usage)
+  // once stop() was called; then all stays as it is.
+  void reload();
   // Serves until stop(), or until a device fails: then throws Error(device).
   void run();
   // From any thread. A second call does not wait for what is under way.

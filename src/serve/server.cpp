@@ -1,7 +1,9 @@
 #include "nervus/server.h"
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
+#include <mutex>
 
 #include "core/message.h"
 #include "serve/guard_file.h"
@@ -53,7 +55,8 @@ void check_options(const ServeOptions& options) {
 }
 
 std::vector<std::unique_ptr<serve::Replica>> load_replicas(const std::filesystem::path& directory,
-                                                           const ServeOptions& options) {
+                                                           const ServeOptions& options,
+                                                           const std::atomic<bool>& stopping) {
   std::vector<std::unique_ptr<serve::Replica>> replicas;
   const std::vector<std::string> devices =
       options.devices.empty() ? std::vector<std::string>{options.load.device} : options.devices;
@@ -61,6 +64,10 @@ std::vector<std::unique_ptr<serve::Replica>> load_replicas(const std::filesystem
   for (const std::string& device : devices) {
     LoadOptions load = options.load;
     load.device = device;
+    load.progress = [&](std::int64_t done, std::int64_t total, const std::string& what) {
+      if (stopping) fail(ErrorKind::usage, "reload: the server is ending");
+      if (options.load.progress) options.load.progress(done, total, what);
+    };
     load.limits.batch = options.max_batch > 0 ? options.max_batch : on_gpus ? 4 : 1;
     replicas.push_back(serve::make_replica(Policy::load(directory, load)));
     serve::warm(*replicas.back());
@@ -108,9 +115,17 @@ ServiceOptions service_options(const ServeOptions& options, const PolicyInfo& in
 }  // namespace
 
 struct Server::Implementation {
-  explicit Implementation(std::vector<std::unique_ptr<serve::Replica>> replicas, const ServiceOptions& options)
-      : service(std::move(replicas), options) {}
-  serve::Service service;
+  Implementation(std::filesystem::path from, const ServeOptions& with)
+      : directory(std::move(from)), options(with), replicas(load_replicas(directory, options, stopping)) {
+    const ServiceOptions chosen = service_options(options, replicas.front()->info());
+    service = std::make_unique<serve::Service>(std::move(replicas), chosen);
+  }
+  const std::filesystem::path directory;
+  const ServeOptions options;
+  std::atomic<bool> stopping = false;
+  std::vector<std::unique_ptr<serve::Replica>> replicas;  // until the service has them
+  std::unique_ptr<serve::Service> service;
+  std::mutex reloading;
 };
 
 Server::Server(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
@@ -120,14 +135,21 @@ Server::~Server() = default;
 
 Server Server::load(const std::filesystem::path& directory, const ServeOptions& options) {
   check_options(options);
-  std::vector<std::unique_ptr<serve::Replica>> replicas = load_replicas(directory, options);
-  const ServiceOptions service = service_options(options, replicas.front()->info());
-  return Server(std::make_unique<Implementation>(std::move(replicas), service));
+  return Server(std::make_unique<Implementation>(directory, options));
 }
 
-int Server::port() const { return implementation_->service.port(); }
-const PolicyInfo& Server::info() const { return implementation_->service.info(); }
-void Server::run() { implementation_->service.run(); }
-void Server::stop() { implementation_->service.stop(); }
+void Server::reload() {
+  Implementation& self = *implementation_;
+  const std::lock_guard one_at_a_time(self.reloading);
+  self.service->reload([&self] { return load_replicas(self.directory, self.options, self.stopping); });
+}
+
+int Server::port() const { return implementation_->service->port(); }
+const PolicyInfo& Server::info() const { return implementation_->service->info(); }
+void Server::run() { implementation_->service->run(); }
+void Server::stop() {
+  implementation_->stopping = true;
+  implementation_->service->stop();
+}
 
 }  // namespace nervus

@@ -1,13 +1,11 @@
 #include "serve/service.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "core/check.h"
 #include "core/message.h"
 
 namespace nervus::serve {
@@ -27,7 +25,8 @@ Clock::duration from_ms(double value) {
 
 Service::Service(std::vector<std::unique_ptr<Replica>> replicas, const ServiceOptions& options)
     : options_(options),
-      replicas_(std::move(replicas)),
+      replicas_(std::make_move_iterator(replicas.begin()), std::make_move_iterator(replicas.end())),
+      info_(replicas_.front()->info()),
       guard_(options.guard),
       log_(options.log),
       network_(options.network, *this),
@@ -44,6 +43,30 @@ Service::Service(std::vector<std::unique_ptr<Replica>> replicas, const ServiceOp
 }
 
 Service::~Service() { scheduler_.stop(); }
+
+void Service::replace(std::vector<std::unique_ptr<Replica>> replicas) {
+  for (const auto& replica : replicas) {
+    const PolicyInfo& info = replica->info();
+    if (info.cameras != info_.cameras || info.joints != info_.joints || info.steps != info_.steps ||
+        info.chunk_steps != info_.chunk_steps || info.state_dimensions != info_.state_dimensions ||
+        info.action_dimensions != info_.action_dimensions || info.limits.batch != info_.limits.batch)
+      fail(ErrorKind::checkpoint, "reload: expected a policy of the same cameras, joints, steps and dimensions, found ",
+           "another: clients would have to speak to it otherwise: start a server for it");
+  }
+  const std::lock_guard lock(replicas_mutex_);
+  check(replicas.size() == replicas_.size(), "as many replicas as before");
+  for (std::size_t i = 0; i < replicas.size(); ++i) replicas_[i] = std::move(replicas[i]);
+}
+
+void Service::reload(const std::function<std::vector<std::unique_ptr<Replica>>()>& load) {
+  try {
+    replace(load());
+    log_.info("reloaded", nlohmann::ordered_json::object());
+  } catch (const std::exception& error) {
+    log_.error("reload_failed", {{"message", error.what()}});
+    throw;
+  }
+}
 
 void Service::run() {
   log_.info("ready", {{"host", options_.network.host}, {"port", port()}, {"replicas", replicas_.size()}});
@@ -183,7 +206,12 @@ void Service::submit(std::uint64_t session, Pending& pending, const Message& mes
 
 // On the replica's thread.
 void Service::compute(std::size_t replica, std::span<const Job> jobs) {
-  std::vector<Answer> answers = answer(*replicas_[replica], guard_, jobs, metrics_);
+  std::shared_ptr<Replica> current;
+  {
+    const std::lock_guard lock(replicas_mutex_);
+    current = replicas_[replica];
+  }
+  std::vector<Answer> answers = answer(*current, guard_, jobs, metrics_);
   for (std::size_t i = 0; i < jobs.size(); ++i) settle(jobs[i], answers[i]);
   if (answers.front().refusal || !status_.wants_cameras()) return;
   status_.show_cameras(observation_of(jobs.front().request), static_cast<int>(info().image_side));
@@ -296,84 +324,6 @@ void Service::alarm() {
 
 void Service::connection(const char* outcome) {
   metrics_.add("nervus_connections_total", concat("outcome=\"", outcome, "\""));
-}
-
-void Service::update_gauges() {
-  metrics_.set("nervus_connections", network_.connections());
-  metrics_.set("nervus_sessions", static_cast<double>(clients_.size()));
-  metrics_.set("nervus_waiting", static_cast<double>(scheduler_.waiting()));
-  metrics_.set("nervus_running", static_cast<double>(scheduler_.running()));
-  metrics_.set("nervus_ready", ready() ? 1 : 0);
-  std::ifstream memory("/proc/self/statm");
-  double total = 0, resident = 0;
-  if (memory >> total >> resident)
-    metrics_.set("process_resident_memory_bytes", resident * static_cast<double>(sysconf(_SC_PAGESIZE)));
-  std::error_code error;
-  const std::filesystem::directory_iterator descriptors("/proc/self/fd", error);
-  if (!error)
-    metrics_.set("process_open_fds",
-                 static_cast<double>(std::distance(begin(descriptors), std::filesystem::directory_iterator())));
-}
-
-bool Service::is_public(std::string_view path) const {
-  return path == "/healthz" || path == "/livez" || path == "/readyz";
-}
-
-HttpReply Service::get(std::string_view path) {
-  if (path == "/healthz") return {.body = "OK\n"};
-  if (path == "/livez") return {.body = "live\n"};
-  if (path == "/readyz") {
-    if (ready()) return {.body = "ready\n"};
-    return {.status = 503, .body = failure_ ? "a device failed\n" : "draining\n"};
-  }
-  if (path == "/metrics") {
-    update_gauges();
-    return {.type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.text()};
-  }
-  if (path == "/status") return get_status();
-  return get_page(path);
-}
-
-HttpReply Service::get_page(std::string_view path) {
-  constexpr std::string_view camera = "/camera/";
-  if (path == "/") return {.type = "text/html; charset=utf-8", .body = std::string(page_html)};
-  if (path == "/page.css") return {.type = "text/css; charset=utf-8", .body = std::string(page_css)};
-  if (path == "/page.js") return {.type = "text/javascript; charset=utf-8", .body = std::string(page_js)};
-  if (path.starts_with(camera))
-    if (const auto image = status_.camera(path.substr(camera.size()))) return {.type = "image/bmp", .body = *image};
-  return {.status = 404, .body = "there are /healthz, /livez, /readyz, /metrics, /status and / here\n"};
-}
-
-HttpReply Service::get_status() {
-  nlohmann::ordered_json document = status_.document();
-  const PolicyInfo& policy = info();
-  document["ready"] = ready();
-  document["policy"] = {{"family", policy.family},
-                        {"device", policy.device},
-                        {"precision", name_of(policy.precision)},
-                        {"robot", options_.rules.robot},
-                        {"steps", policy.steps},
-                        {"chunk_steps", policy.chunk_steps},
-                        {"replicas", replicas_.size()},
-                        {"max_batch", options_.most_together},
-                        {"version", version()}};
-  document["waiting"] = scheduler_.waiting();
-  document["running"] = scheduler_.running();
-  const auto [calls, requests] = metrics_.total("nervus_batch_size");
-  document["batch"] = {{"calls", calls}, {"requests", requests}};
-  document["outcomes"] = nlohmann::ordered_json::object();
-  for (const auto& [labels, count] : metrics_.values("nervus_requests_total")) {
-    const std::size_t quote = labels.find('"') + 1;
-    document["outcomes"][labels.substr(quote, labels.rfind('"') - quote)] = count;
-  }
-  document["sessions"] = nlohmann::ordered_json::array();
-  for (const auto& [session, client] : clients_)
-    document["sessions"].push_back({{"session", session},
-                                    {"peer", client.peer},
-                                    {"requests", client.tickets},
-                                    {"pending", client.pending.size()},
-                                    {"prev_total_ms", client.prev_total_ms.value_or(0)}});
-  return {.type = "application/json", .body = document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
 }
 
 }  // namespace nervus::serve

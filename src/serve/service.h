@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,10 +43,13 @@ class Service final : private NetworkHandler {
   ~Service() override;
 
   int port() const { return network_.port(); }
-  const PolicyInfo& info() const { return replicas_.front()->info(); }
+  const PolicyInfo& info() const { return info_; }
   const Metrics& metrics() const { return metrics_; }
   // Serves until stop(). Throws Error(device) if a device failed.
   void run();
+  // From any thread: the next calls are those of the replicas that `load` gives, as many and warm. Throws what it
+  // throws, and Error(checkpoint) where clients would have to speak to them otherwise; then all stays as it is.
+  void reload(const std::function<std::vector<std::unique_ptr<Replica>>()>& load);
   // From any thread: takes nothing more and ends when what is under way is done, at once if called again.
   void stop();
 
@@ -77,6 +82,7 @@ class Service final : private NetworkHandler {
   void alarm() override;
   void connection(const char* outcome) override;
 
+  void replace(std::vector<std::unique_ptr<Replica>> replicas);
   void take(std::uint64_t session, Pending& pending, const Message& message);
   void submit(std::uint64_t session, Pending& pending, const Message& message, Request request);
   void compute(std::size_t replica, std::span<const Job> jobs);
@@ -95,7 +101,9 @@ class Service final : private NetworkHandler {
   void update_gauges();
 
   const ServiceOptions options_;
-  std::vector<std::unique_ptr<Replica>> replicas_;
+  std::mutex replicas_mutex_;
+  std::vector<std::shared_ptr<Replica>> replicas_;
+  const PolicyInfo info_;  // of the first replicas, also after they were replaced
   Guard guard_;
   Metrics metrics_;
   Log log_;

@@ -1,4 +1,7 @@
-"""What clients_test.sh does in Python: clients.py ADDRESS.json ALOHA WORK, with openpi-client installed."""
+"""What clients_test.sh does in Python: clients.py ADDRESS.json ALOHA WORK, with openpi-client installed.
+
+With --reloaded in front: only that the bytes are those of the other checkpoint.
+"""
 
 import json
 import pathlib
@@ -93,9 +96,9 @@ def check_metrics(port):
 
 
 def main():
-    port = json.loads(pathlib.Path(sys.argv[1]).read_text())["port"]
-    aloha = pathlib.Path(sys.argv[2])
-    work = pathlib.Path(sys.argv[3])
+    reloaded = "--reloaded" in sys.argv
+    address, aloha, work = map(pathlib.Path, [argument for argument in sys.argv[1:] if argument != "--reloaded"])
+    port = json.loads(address.read_text())["port"]
     expected = np.load(work / "run.1.npy")
     assert (work / "cpp.f32").read_bytes() == expected.tobytes(), "C++ and the command line differ"
     cameras = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -105,6 +108,12 @@ def main():
     prompt = (aloha / "prompt.txt").read_text().strip()
 
     openpi = WebsocketClientPolicy("127.0.0.1", port)
+    if reloaded:
+        observation = {"observation/" + name: image for name, image in images.items()}
+        reply = openpi.infer(observation | {"observation/state": state, "prompt": prompt, "seed": 1})
+        other = (work / "other.f32").read_bytes()
+        assert other != expected.tobytes() and reply["actions"].tobytes() == other, "not the other checkpoint's bytes"
+        return
     assert openpi.get_server_metadata()["cameras"] == list(cameras)
     observation = {"observation/" + name: image for name, image in images.items()}
     observation |= {"observation/state": state, "prompt": prompt, "seed": 1}

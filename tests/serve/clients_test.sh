@@ -23,4 +23,22 @@ done
 "$cpp" "$work/tiny" "$aloha" 1 >"$work/cpp.f32"
 start_server "${policy[@]}" --max-batch 4
 "$python" "$source/tests/serve/clients.py" "$work/address.json" "$aloha" "$work" || { cat "$work/log"; exit 1; }
+
+# Another checkpoint in its place, and a signal: the same server gives the other bytes.
+"$nervus" synth --preset tiny --seed 2 --out "$work/other" --quiet >/dev/null
+mv "$work/other/model.safetensors" "$work/tiny/model.safetensors"
+kill -HUP "$server"
+for _ in $(seq 300); do
+  ! grep -q '"event":"reloaded"' "$work/log" || break
+  sleep 0.1
+done
+"$cpp" "$work/tiny" "$aloha" 1 >"$work/other.f32"
+"$python" "$source/tests/serve/clients.py" --reloaded "$work/address.json" "$aloha" "$work"
+echo "no checkpoint" >"$work/tiny/model.safetensors"
+kill -HUP "$server"
+for _ in $(seq 300); do
+  ! grep -q '"event":"reload_failed"' "$work/log" || break
+  sleep 0.1
+done
+"$python" "$source/tests/serve/clients.py" --reloaded "$work/address.json" "$aloha" "$work"
 stop_server

@@ -22,13 +22,14 @@ using FakePolicy = std::function<void(const Observation&, const InferOptions&, A
 
 class FakeReplica final : public serve::Replica {
  public:
-  explicit FakeReplica(FakePolicy policy) : policy_(std::move(policy)) {
+  explicit FakeReplica(FakePolicy policy, std::vector<std::string> cameras = {"cam_high"})
+      : policy_(std::move(policy)) {
     info_.family = "fake";
     info_.device = "none";
     info_.steps = {10};
     info_.chunk_steps = 4;
     info_.state_dimensions = info_.action_dimensions = 2;
-    info_.cameras = {"cam_high"};
+    info_.cameras = std::move(cameras);
     info_.image_side = 16;
   }
   const PolicyInfo& info() const override { return info_; }
@@ -79,6 +80,7 @@ class FakeServer {
   bool ended() const { return ended_; }
   const std::string& failure() const { return failure_; }
   int port() const { return service_->port(); }
+  serve::Service& service() { return *service_; }
   double metric(const char* name, const std::string& labels = "") const {
     return service_->metrics().value(name, labels);
   }

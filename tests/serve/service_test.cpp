@@ -397,3 +397,40 @@ TEST_CASE("many connections, opened and closed, leave nothing behind") {
   // The one that asks is there.
   CHECK(eventually([&] { return server.get("/metrics").find("nervus_connections 1\n") != std::string::npos; }));
 }
+
+TEST_CASE(
+    "reload: what is under way is finished as it began, the next call is the new policy's, a failure keeps the old") {
+  Gate begun, go;
+  const auto policy = [](float value, Gate* begun, Gate* go) {
+    std::vector<std::unique_ptr<serve::Replica>> all;
+    all.push_back(std::make_unique<FakeReplica>([=](const Observation&, const InferOptions&, ActionChunk& chunk) {
+      if (begun) begun->open();
+      if (go) go->wait();
+      chunk.values.assign(8, value);
+    }));
+    return all;
+  };
+  FakeServer server({}, policy(1, &begun, &go));
+  const auto value_of = [](const Frame& frame) {
+    const auto document = serve::MsgpackDocument::read(frame.payload);
+    return serve::read_numbers(*document.root().find("actions"), "actions").at(0);
+  };
+  Robot first(server), second(server);
+  first.send_binary(observation(1));
+  begun.wait();
+  CHECK_THROWS_AS(server.service().reload([]() -> std::vector<std::unique_ptr<serve::Replica>> {
+    throw Error(ErrorKind::checkpoint, "no such weights");
+  }),
+                  Error);
+  CHECK_THROWS_AS(server.service().reload([] {
+    std::vector<std::unique_ptr<serve::Replica>> all;
+    all.push_back(std::make_unique<FakeReplica>(FakePolicy{}, std::vector<std::string>{"other_camera"}));
+    return all;
+  }),
+                  Error);
+  server.service().reload([&] { return policy(2, nullptr, nullptr); });
+  go.open();
+  CHECK(value_of(first.receive()) == 1);
+  second.send_binary(observation(2));
+  CHECK(value_of(second.receive()) == 2);
+}

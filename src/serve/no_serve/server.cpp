@@ -27,6 +27,7 @@ Server Server::load(const std::filesystem::path&, const ServeOptions&) { refuse(
 
 int Server::port() const { return 0; }
 const PolicyInfo& Server::info() const { fail(ErrorKind::internal, "there is no server"); }
+void Server::reload() {}
 void Server::run() {}
 void Server::stop() {}
 
