@@ -10,6 +10,7 @@
 namespace {
 
 using namespace nervus::serve;
+using nervus::Dialect;
 
 void require(bool condition) {
   if (!condition) std::abort();

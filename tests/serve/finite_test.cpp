@@ -53,7 +53,7 @@ constexpr Stage stages[] = {
 
 }  // namespace
 
-TEST_CASE("a weight of any stage that is not finite") {
+TEST_CASE("a weight of any stage that is not finite" * doctest::skip(without_openmp)) {
   const TemporaryDirectory directory;
   synthesise(directory / "sound", {.preset = "tiny", .seed = 1});
   std::filesystem::copy(directory / "sound", directory / "poisoned");
@@ -79,7 +79,7 @@ TEST_CASE("a weight of any stage that is not finite") {
     }
 }
 
-TEST_CASE("statistics that carry actions beyond float32") {
+TEST_CASE("statistics that carry actions beyond float32" * doctest::skip(without_openmp)) {
   const TemporaryDirectory directory;
   synthesise(directory / "tiny", {.preset = "tiny", .seed = 1});
   std::ifstream file(NERVUS_SOURCE_DIR "/examples/aloha/norm_stats.json");
