@@ -19,6 +19,7 @@ options=("$@")
 [ -f "$directory/CMakeCache.txt" ] || options+=(-G Ninja)
 if command -v ccache >/dev/null; then
   options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
+  export CCACHE_BASEDIR="$source" CCACHE_NOHASHDIR=1  # what one checkout compiled, another one knows
 fi
 cmake -S "$source" -B "$directory" "${options[@]}"
 cmake --build "$directory" --target "$target" --parallel "${JOBS:-$(nproc)}"

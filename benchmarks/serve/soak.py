@@ -378,8 +378,8 @@ def soak_drain(start, sizes):
     return {"drain_seconds": 0.2, "ended_after_seconds": seconds}
 
 
-SOAKS = {"drain": soak_drain, "clients": soak_clients, "overload": soak_overload, "connections": soak_connections, "peers": soak_peers,
-         "restarts": soak_restarts}
+SOAKS = {"drain": soak_drain, "clients": soak_clients, "overload": soak_overload, "connections": soak_connections,
+         "peers": soak_peers, "restarts": soak_restarts}
 
 
 def main():

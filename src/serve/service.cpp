@@ -184,7 +184,7 @@ void Service::submit(std::uint64_t session, Pending& pending, const Message& mes
       scheduler_.submit({.session = session,
                          .ticket = ticket,
                          .message = message.owner,
-                          .bytes = message.bytes,
+                         .bytes = message.bytes,
                          .request = std::move(request),
                          .arrived = pending.arrived,
                          .deadline = pending.deadline,
