@@ -30,7 +30,7 @@ import urllib.request
 from wire import Closed, Ended, HANDSHAKE, Session, frame, machine, observation, percentile
 
 FULL = {"clients": 64, "requests": 100, "overload_clients": 16, "overload_requests": 200, "connections": 100_000,
-        "rounds": 8, "seconds": 10, "bad_peers": 24, "restarts": 1000, "restart_clients": 8}
+        "rounds": 8, "seconds": 5, "bad_peers": 24, "restarts": 1000, "restart_clients": 8}
 SHORT = {"clients": 64, "requests": 2, "overload_clients": 8, "overload_requests": 10, "connections": 600,
          "rounds": 1, "seconds": 1, "bad_peers": 9, "restarts": 3, "restart_clients": 4}
 
