@@ -96,7 +96,9 @@ void Session::received(error_code error, const std::shared_ptr<beast::flat_buffe
     sessions_.handler.received(id_, {.owner = buffer,
                                      .bytes = {static_cast<const char*>(bytes.data()), bytes.size()},
                                      .binary = stream_.got_binary()});
-  if (!dropped_ && queue_.size() < most_unread_replies) read();
+  // While it closes, the close reads; beside a read of ours each would wait for the other where the peer breaks the
+  // protocol.
+  if (!dropped_ && !closing_ && queue_.size() < most_unread_replies) read();
 }
 
 void Session::write() {

@@ -215,6 +215,14 @@ TEST_CASE("websocket frames: each has its outcome") {
   CHECK(outcome(robot.receive()) == "ok 1");
 }
 
+TEST_CASE("a peer that breaks the protocol while its session is closed is let go at once") {
+  FakeServer server;
+  Robot robot(server);
+  robot.send(Peer::frame(0x81, "{}") + std::string(2, '\0'));
+  CHECK(outcome(robot.receive()) == "closed 1003");
+  CHECK(eventually([&] { return server.get("/status").find("\"sessions\":[]") != std::string::npos; }));
+}
+
 TEST_CASE("connections are bounded, in all and of one address") {
   serve::ServiceOptions options;
   options.network.max_connections_per_address = 2;
