@@ -3,7 +3,7 @@
 
 #include <doctest/doctest.h>
 
-#include "client/eventually.h"
+#include "client/support.h"
 #include "serve/fake.h"
 
 using namespace nervus;

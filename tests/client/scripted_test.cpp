@@ -8,7 +8,7 @@
 
 #include "checkpoint/support.h"
 #include "client/backoff.h"
-#include "client/eventually.h"
+#include "client/support.h"
 #include "client/messages.h"
 #include "nervus/client.h"
 

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "eventually.h"
 #include "serve/peer.h"
 #include "serve/service.h"
 
@@ -147,16 +148,6 @@ inline std::string outcome(const Frame& frame) {
   const serve::MsgpackDocument document = serve::MsgpackDocument::read(frame.payload);
   const auto seed = document.root().find("seed");
   return seed ? "ok " + std::to_string(*seed->natural()) : "reset";
-}
-
-// Waits until something is so, at most 10 s.
-template <typename Condition>
-bool eventually(Condition condition) {
-  for (int i = 0; i < 2000; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return false;
 }
 
 // Something that one thread opens and others wait for.

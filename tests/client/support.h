@@ -1,22 +1,10 @@
 // What the client's tests share.
 #pragma once
 
-#include <chrono>
-#include <thread>
-
+#include "eventually.h"
 #include "nervus/client.h"
 
 namespace nervus::test {
-
-// Waits until something is so, at most 10 s.
-template <typename Condition>
-bool eventually(Condition condition) {
-  for (int i = 0; i < 2000; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return false;
-}
 
 inline Observation look(float position = 0) {
   return {.images = {{"cam_high", {.width = 2, .height = 1, .rgb = {1, 2, 3, 4, 5, 6}}}},
