@@ -8,8 +8,8 @@
 
 #include "checkpoint/support.h"
 #include "client/backoff.h"
-#include "client/support.h"
 #include "client/messages.h"
+#include "client/support.h"
 #include "nervus/client.h"
 
 using namespace nervus;
