@@ -175,10 +175,9 @@ Command add_serve(CLI::App& verb, const Output& output) {
   add_steps(verb, arguments->policy);
   add_device(verb, arguments->policy);
   verb.footer(
-      "With --device cuda:0,cuda:1 each device has a replica. SIGTERM and SIGINT finish what is under way and end with "
-      "0;\n"
-      "a second one ends at once. SIGHUP loads the checkpoint again and serves it from the next call on. The guard is "
-      "not a certified safety function.\n"
+      "With --device cuda:0,cuda:1 each device has a replica. SIGTERM and SIGINT finish what is under way and end\n"
+      "with 0; a second one ends at once. SIGHUP loads the checkpoint again and serves it from the next call on.\n"
+      "The guard is not a certified safety function.\n"
       "\nExample:\n"
       "  nervus serve --checkpoint tiny --robot aloha --norm-stats examples/aloha/norm_stats.json \\\n"
       "      --robot-file examples/aloha/limits.json --port 8000\n");
