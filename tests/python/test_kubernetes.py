@@ -117,10 +117,11 @@ class Cluster:
             config = config.replace(f"bind {bind}", f"bind 127.0.0.1:{port}")
         (directory / "haproxy.cfg").write_text(config)
         self.log = (directory / "haproxy.log").open("w")
+        for port in self.servers.values():  # first, since HAProxy would take the one that is ready for all there is
+            wait_ready(port)
         self.processes["haproxy"] = subprocess.Popen(["haproxy", "-db", "-f", directory / "haproxy.cfg"],
                                                      stdout=self.log, stderr=self.log)
-        for port in (*self.servers.values(), health):
-            wait_ready(port)
+        wait_ready(health)
 
     def start(self, seed):
         self.processes[seed] = subprocess.Popen(
