@@ -158,7 +158,7 @@ broken_promise c_load_errors(const moment* moment) {
   } wrong[] = {
       {{.device = "tpu"}, NERVUS_USAGE, "tpu"},
       {{.precision = "int3"}, NERVUS_USAGE, "precision: expected f32, bf16, fp8 or int8, found 'int3'"},
-      {{.precision = "fp8"}, NERVUS_UNSUPPORTED, "8-bit"},
+      {{.precision = "fp8"}, NERVUS_UNSUPPORTED, "no products of f8_e4m3"},
       {{.attention = "sharp"}, NERVUS_USAGE, "sharp"},
       {{.robot = "r2d2"}, NERVUS_USAGE, "r2d2"},
       {{.robot = "aloha", .normalization = "maybe"}, NERVUS_USAGE, "maybe"},
