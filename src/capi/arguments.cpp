@@ -1,6 +1,7 @@
 #include "capi/arguments.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "nervus/image_file.h"
 
@@ -30,13 +31,22 @@ std::vector<Element> elements(const Element* first, std::size_t count, const cha
   return std::vector<Element>(first, first + count);
 }
 
-TimeGrid time_grid(nervus_time_grid grid) {
-  if (grid == NERVUS_TIMES_EXACT) return TimeGrid::exact;
-  if (grid == NERVUS_TIMES_BF16_ACCUMULATED) return TimeGrid::bf16_accumulated;
-  refuse(ErrorKind::usage, "options.time_grid: expected 0 or 1, found " + std::to_string(static_cast<int>(grid)));
+// What a C program put into an enumeration, which may be none of its values.
+template <typename Enumeration>
+int number_of(const Enumeration& value) {
+  int number;
+  static_assert(sizeof(number) == sizeof(value));
+  std::memcpy(&number, &value, sizeof(number));
+  return number;
 }
 
-DType dtype_of(nervus_dtype dtype, const std::string& name) {
+TimeGrid time_grid(int grid) {
+  if (grid == NERVUS_TIMES_EXACT) return TimeGrid::exact;
+  if (grid == NERVUS_TIMES_BF16_ACCUMULATED) return TimeGrid::bf16_accumulated;
+  refuse(ErrorKind::usage, "options.time_grid: expected 0 or 1, found " + std::to_string(grid));
+}
+
+DType dtype_of(int dtype, const std::string& name) {
   switch (dtype) {
     case NERVUS_F32: return DType::f32;
     case NERVUS_F16: return DType::f16;
@@ -45,13 +55,13 @@ DType dtype_of(nervus_dtype dtype, const std::string& name) {
     case NERVUS_I64: return DType::i64;
     case NERVUS_BOOL: return DType::boolean;
   }
-  refuse(ErrorKind::usage, name + ": expected a dtype from 0 to 5, found " + std::to_string(static_cast<int>(dtype)));
+  refuse(ErrorKind::usage, name + ": expected a dtype from 0 to 5, found " + std::to_string(dtype));
 }
 
 Array array_of(const nervus_tensor& tensor, const std::string& name) {
   const Shape shape = elements(tensor.shape, tensor.rank, (name + ".shape").c_str());
   Array array;
-  array.dtype = dtype_of(tensor.dtype, name);
+  array.dtype = dtype_of(number_of(tensor.dtype), name);
   array.shape = shape;
   const std::size_t bytes = static_cast<std::size_t>(element_count(shape)) * size_of(array.dtype);
   if (tensor.bytes != bytes) {
@@ -124,7 +134,7 @@ LoadOptions load_options(const nervus_load_options* given) {
   for (const std::int32_t steps : elements(options.steps, options.step_count, "options.steps"))
     load.steps.push_back(steps);
   load.threads = options.threads;
-  load.time_grid = time_grid(options.time_grid);
+  load.time_grid = time_grid(number_of(options.time_grid));
   load.limits = {.batch = options.batch == 0 ? load.limits.batch : options.batch,
                  .views = options.views,
                  .patches = options.patches,
