@@ -86,6 +86,7 @@ class Network::Implementation {
   Seats seats_;  // outlives the connections that the context still holds
   asio::io_context context_{1};
   tcp::acceptor acceptor_{context_};
+  int port_ = 0;  // that it is bound to, also when it is closed
   asio::steady_timer tick_{context_}, alarm_{context_};
   Sessions sessions_{options_, handler_};
   std::uint64_t last_session_ = 0;
@@ -234,6 +235,7 @@ void Network::Implementation::bind() {
   acceptor_.open(endpoint.protocol(), error);
   if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
   if (!error) acceptor_.bind(endpoint, error);
+  if (!error) port_ = acceptor_.local_endpoint(error).port();
   if (error)
     fail(ErrorKind::io, options_.host, " port ", options_.port, ": cannot be listened on: ", error.message(),
          ": choose another port");
@@ -305,7 +307,7 @@ Network::Network(const NetworkOptions& options, NetworkHandler& handler)
 
 Network::~Network() { implementation_->sessions_.open.clear(); }
 
-int Network::port() const { return implementation_->acceptor_.local_endpoint().port(); }
+int Network::port() const { return implementation_->port_; }
 
 void Network::listen() {
   error_code error;
