@@ -56,8 +56,8 @@ class Expert {
   const Config& config_;
   Linear state_proj_;
   Linear action_in_;
-  Linear
-      action_time_in_;  // the actions' half of it, or where fused of it and action_in_; empty with a separate time MLP
+  // The actions' half of it, or where it is fused of it and action_in_; empty with a separate time MLP.
+  Linear action_time_in_;
   std::vector<float> composed_bias_;  // where fused: what action_in_'s bias adds to that of action_time_in_
   Linear action_time_out_;
   std::vector<Layer> layers_;
