@@ -8,8 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -25,6 +27,14 @@ struct Frame {
   }
 };
 
+// Calls a function of the system again when a signal (a fuzzer's clock, for one) came between.
+template <class Call>
+auto uninterrupted(Call call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
 class Peer {
  public:
   explicit Peer(int port, int receive_buffer = 0) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
@@ -35,8 +45,8 @@ class Peer {
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(port));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0)
-      throw std::runtime_error("refused");
+    if (::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 && !connected_meanwhile())
+      throw std::runtime_error(std::string("refused: ") + std::strerror(errno));
   }
   ~Peer() { close(); }
   Peer(const Peer&) = delete;
@@ -58,7 +68,8 @@ class Peer {
 
   void send(const std::string& bytes) {
     for (std::size_t at = 0; at < bytes.size();) {
-      const ssize_t sent = ::send(socket_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
+      const ssize_t sent =
+          uninterrupted([&] { return ::send(socket_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL); });
       if (sent <= 0) return;
       at += static_cast<std::size_t>(sent);
     }
@@ -68,9 +79,9 @@ class Peer {
   bool fill(std::size_t size, int patience_ms = 10000) {
     while (buffer_.size() < size) {
       pollfd waiting{socket_, POLLIN, 0};
-      if (::poll(&waiting, 1, patience_ms) <= 0) return false;
+      if (uninterrupted([&] { return ::poll(&waiting, 1, patience_ms); }) <= 0) return false;
       char bytes[65536];
-      const ssize_t got = ::recv(socket_, bytes, sizeof(bytes), 0);
+      const ssize_t got = uninterrupted([&] { return ::recv(socket_, bytes, sizeof(bytes), 0); });
       if (got <= 0) return false;
       buffer_.append(bytes, static_cast<std::size_t>(got));
     }
@@ -142,6 +153,14 @@ class Peer {
   }
 
  private:
+  // A connection goes on being made behind the signal that came between.
+  bool connected_meanwhile() {
+    pollfd waiting{socket_, POLLOUT, 0};
+    socklen_t size = sizeof(errno);
+    return errno == EINTR && uninterrupted([&] { return ::poll(&waiting, 1, 10000); }) == 1 &&
+           ::getsockopt(socket_, SOL_SOCKET, SO_ERROR, &errno, &size) == 0 && errno == 0;
+  }
+
   int socket_;
   std::string buffer_;
 };
