@@ -57,6 +57,8 @@ class Model {
 
   // Takes the buffers of a call from the workspace of `ops`, and computes with `ops` from now on.
   virtual void attach(Ops& ops) = 0;
+  // Has the device make all memory that calls are copied through.
+  virtual void reserve_staging(Device& device) = 0;
   // Makes the stages launch work of these extents, as a call of them does.
   virtual void lay_out(const CallShape& shape) = 0;
   // Plans the next call, lays it out and copies its tensors to the device; `noise` [B, n, A], or empty if it follows.

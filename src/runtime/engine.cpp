@@ -106,13 +106,7 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   const ModelShape& shape = description.shape;
   steps_ = complete_steps(options.steps, shape);
   if (!device_) device_ = open_device(options);
-  for (const auto& [linear, encoding] : formats_for(checkpoint_, family, description, options, false)) {
-    if (device_->multiplies(encoding.dtype)) continue;
-    fail(ErrorKind::unsupported, "precision '", name_of(options.precision), "': device '", options.device,
-         "' has no products of ", name_of(encoding.dtype), ", in which ", linear,
-         " is to be; use --precision bf16, or a device that has");
-  }
-  device_->use_formats(formats_for(checkpoint_, family, description, options, !dry));
+  device_->use_formats(formats_for(checkpoint_, family, description, options, *device_, dry));
   model_ = family.load(checkpoint_, *device_,
                        {.limits = complete_limits(options.limits, shape),
                         .steps = steps_,
@@ -124,6 +118,7 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   workspace_ = std::make_unique<Workspace>(device_->allocate(bytes), bytes);
   ops_ = std::make_unique<Ops>(device_->kernels(), *workspace_, device_->activation());
   model_->attach(*ops_);
+  if (!dry) model_->reserve_staging(*device_);
   const auto progress = [&](std::size_t captured) {
     const auto bytes = static_cast<std::int64_t>(checkpoint_.total_bytes());
     if (options.progress) options.progress(bytes, bytes, concat("capturing graph ", captured));

@@ -21,6 +21,15 @@ Recipe find_recipe(const Family& family, const LoadOptions& options) {
   fail(ErrorKind::usage, "recipe: expected ", joined(family.recipes), " or a file ending in .json, found '", name, "'");
 }
 
+void check_products(const Formats& formats, const Device& device, const LoadOptions& options) {
+  for (const auto& [linear, encoding] : formats) {
+    if (device.multiplies(encoding.dtype)) continue;
+    fail(ErrorKind::unsupported, "precision '", name_of(options.precision), "': device '", options.device,
+         "' has no products of ", name_of(encoding.dtype), ", in which ", linear,
+         " is to be; use --precision bf16, or a device that has");
+  }
+}
+
 }  // namespace
 
 CalibrationSubject calibration_subject(const Checkpoint& checkpoint, const Family& family,
@@ -33,7 +42,7 @@ CalibrationSubject calibration_subject(const Checkpoint& checkpoint, const Famil
 }
 
 Formats formats_for(const Checkpoint& checkpoint, const Family& family, const ModelDescription& description,
-                    const LoadOptions& options, bool scaled) {
+                    const LoadOptions& options, const Device& device, bool dry) {
   if (!has_recipe(options.precision)) {
     if (options.recipe.empty() && options.calibration.empty()) return {};
     fail(ErrorKind::usage, "a recipe and a calibration go with the precisions fp8 and int8, found ",
@@ -41,13 +50,14 @@ Formats formats_for(const Checkpoint& checkpoint, const Family& family, const Mo
   }
   const Recipe recipe = find_recipe(family, options);
   const CalibrationSubject subject = calibration_subject(checkpoint, family, description);
+  Formats formats = formats_of(recipe, subject.linears, nullptr);
+  check_products(formats, device, options);
   if (!options.calibration.empty()) {
     const Calibration calibration = read_calibration(options.calibration, subject);
     return formats_of(recipe, subject.linears, &calibration);
   }
-  Formats formats = formats_of(recipe, subject.linears, nullptr);
   const bool calibrated = std::ranges::any_of(formats, [](const auto& f) { return f.second.dtype == DType::e4m3; });
-  if (!scaled || !calibrated) return formats;
+  if (dry || !calibrated) return formats;
   const std::string directory = checkpoint.directory().string(), file = directory + "/calibration.json";
   fail(ErrorKind::usage, "precision '", name_of(options.precision),
        "': expected a calibration, the ranges of what enters each linear, found none: ",

@@ -11,10 +11,10 @@ namespace nervus {
 CalibrationSubject calibration_subject(const Checkpoint& checkpoint, const Family& family,
                                        const ModelDescription& description);
 
-// Of options.precision, .recipe and .calibration; empty unless the precision has one. Without `scaled` no calibration
-// is needed and every scale is 1. Throws Error(usage | checkpoint | io); where a calibration is missing, with the
-// command that makes one.
+// Of options.precision, .recipe and .calibration; empty unless the precision has one. Where `dry`, no calibration is
+// needed and every scale is 1. Throws Error(usage | checkpoint | io); where a calibration is missing, with the command
+// that makes one; Error(unsupported) where the device has no products of a format.
 Formats formats_for(const Checkpoint& checkpoint, const Family& family, const ModelDescription& description,
-                    const LoadOptions& options, bool scaled);
+                    const LoadOptions& options, const Device& device, bool dry);
 
 }  // namespace nervus

@@ -2,6 +2,8 @@
 // their capture. Once sealed, as after a load, it refuses all that a call must not do.
 #pragma once
 
+#include <map>
+
 #include "backends/device.h"
 
 namespace nervus::test {
@@ -21,7 +23,12 @@ class GraphDevice : public Device, private Kernels {
   Linear make_linear(const LinearSource& source) override { return open()->make_linear(source); }
   void* allocate(std::int64_t bytes) override { return open()->allocate(bytes); }
   void upload(const Tensor& target, const void* source) override { inner_->upload(target, source); }
-  void* staging(const Tensor& target) override { return inner_->staging(target); }
+  void* staging(const Tensor& target) override {
+    std::int64_t& reserved = staging_[target.data];
+    if (target.bytes() > reserved) open();
+    reserved = std::max(reserved, target.bytes());
+    return inner_->staging(target);
+  }
   void download(void* target, const Tensor& source) override {
     ++downloads;
     inner_->download(target, source);
@@ -93,6 +100,7 @@ class GraphDevice : public Device, private Kernels {
   }
 
   std::unique_ptr<Device> inner_;
+  std::map<const void*, std::int64_t> staging_;  // bytes asked for
   std::int64_t granularity_;
   bool sealed_ = false;
   Calls* recording_ = nullptr;

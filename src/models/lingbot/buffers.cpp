@@ -10,14 +10,21 @@ namespace {
 
 constexpr std::int64_t words_per_row = 6;  // position, slot and ranges
 
+// The parts of rows that are copied at a time.
+template <typename Work>
+void for_parts(const Tensor& rows, const Work& work) {
+  constexpr std::int64_t part = 256;
+  for (std::int64_t begin = 0; begin < rows.rows; begin += part) {
+    work(rows.slice(begin, std::min(part, rows.rows - begin)), begin);
+  }
+}
+
 // Copies values to the first rows of a buffer, in its type; some rows at a time, so that they travel while the next are
 // converted. On one thread: others would have to be woken, which takes as long and now and then much longer.
 void upload_finite(Device& device, const Tensor& buffer, const char* name, const Array& values) {
-  constexpr std::int64_t part = 256;  // rows
   const Tensor rows = buffer.slice(0, values.count() / buffer.columns);
   const auto size = static_cast<std::int64_t>(size_of(values.dtype));
-  for (std::int64_t begin = 0; begin < rows.rows; begin += part) {
-    const Tensor some = rows.slice(begin, std::min(part, rows.rows - begin));
+  for_parts(rows, [&](const Tensor& some, std::int64_t begin) {
     const std::byte* source = values.bytes.data() + begin * rows.columns * size;
     void* staged = device.staging(some);
     const std::int64_t bad = convert_finite(values.dtype, source, some.dtype, staged, some.count());
@@ -28,7 +35,7 @@ void upload_finite(Device& device, const Tensor& buffer, const char* name, const
            begin * rows.columns + bad);
     }
     device.upload(some, staged);
-  }
+  });
 }
 
 Tensor first(const Tensor& array, std::int64_t count) {
@@ -84,6 +91,13 @@ void Buffers::lay_out(const CallShape& shape) {
   plan.text_rows = first(all_.text_rows, shape.prefix_rows);
   plan.prefix = first(all_.prefix, shape.prefix_rows);
   plan.suffix = first(all_.suffix, shape.batch * (1 + config_.chunk));
+}
+
+void Buffers::reserve_staging(Device& device) const {
+  for (const Tensor& buffer : {images, all_state_, all_noise_}) {
+    for_parts(buffer, [&](const Tensor& some, std::int64_t) { device.staging(some); });
+  }
+  device.staging(integers_);
 }
 
 void Buffers::upload_images(Device& device, const Array& values) const {

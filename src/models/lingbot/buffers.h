@@ -34,6 +34,8 @@ class Buffers {
   Buffers(Ops& ops, const Config& config, const Limits& limits);
 
   void lay_out(const CallShape& shape);
+  // Asks the device for all memory that the uploads below go through.
+  void reserve_staging(Device& device) const;
   // Copy a call's tensors to the first rows of their buffers. Throw Error(input) where a value is not finite.
   void upload_images(Device& device, const Array& values) const;
   void upload_state(Device& device, const Array& values) const;

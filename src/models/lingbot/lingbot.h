@@ -25,6 +25,7 @@ class LingBot : public Model {
   const Limits& limits() const override { return limits_; }
   const CallShapes& call_shapes() const override { return shapes_; }
   void attach(Ops& ops) override;
+  void reserve_staging(Device& device) override { buffers_->reserve_staging(device); }
   void lay_out(const CallShape& shape) override { buffers_->lay_out(shape); }
   CallShape upload(Device& device, const Presence& presence, const Inputs& inputs, const Array& noise) override;
   void upload_state(Device& device, const Array& state, const Array& noise) override;
