@@ -30,24 +30,23 @@ ALLOWED = {
 }
 CODE = {".h", ".cpp", ".cu", ".cuh"}
 FILE_LINES, KERNEL_LINES, HEADER_LINES = 400, 300, 150
-# What only some machines, formats and builds need.
 # A part, the beginnings of its paths, and the most lines of code (neither blank nor comment) that it may have. A file
 # belongs to the first part that it fits; what only some machines, formats and programs need has no budget.
 PARTS = (
     ("cuda", ("src/backends/cuda/",), None),
-    ("quant", ("src/quant/",), None),
+    ("quant", ("src/quant/", "src/runtime/calibrate", "src/runtime/formats", "src/models/lingbot/formats"), None),
     ("capi", ("src/capi/", "include/nervus/nervus.h"), None),
     ("serve", ("src/wire/", "src/serve/", "include/nervus/server.h", "include/nervus/record.h",
                "cli/serve", "cli/replay"), None),
     ("client", ("src/client/", "include/nervus/client.h", "include/nervus/player.h"), None),
     ("python", ("python/",), None),
-    ("core", ("src/", "include/"), 8500),
+    ("core", ("src/", "include/"), 8350),
     ("bench", ("cli/bench",), 620),
     ("cli", ("cli/",), 2150),
 )
 FAMILY_LINES = 2                                  # in families.cpp: its include and its row
 DIALECTS = {"serve"}                              # rooms that speak the wire of a public server named like a family
-GENERATED = {"build_commit.h"}                     # headers that the build writes
+GENERATED = {"build_commit.h", "backends/cuda/device/wgmma_sm90.cuh"}  # headers that the build writes
 FORBIDDEN = [
     (re.compile(r"^\s*#\s*define\s+\w+\("), "a function-like macro; write a function or a template"),
     (re.compile(r"\b(TODO|FIXME|XXX)\b"), "unfinished work; finish it or file an issue"),

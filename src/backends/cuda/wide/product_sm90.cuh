@@ -13,8 +13,7 @@
 #include <type_traits>
 
 #include "backends/cuda/device/tensor_sm90.cuh"
-#include "backends/cuda/device/wgmma_e4m3.cuh"
-#include "backends/cuda/device/wgmma_int8.cuh"
+#include "backends/cuda/device/wgmma_sm90.cuh"
 #include "backends/cuda/wide/tile.h"
 
 namespace nervus::cuda {
