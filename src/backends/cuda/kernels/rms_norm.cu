@@ -10,15 +10,23 @@ namespace {
 
 constexpr unsigned most_threads = 512;
 
-// The sum over the block's threads, the same in each.
-__device__ float block_sum(float x) {
+// What the block's warps found, joined from 0 on, the same in each thread.
+template <typename Join>
+__device__ float across_warps(float found, const Join& join) {
   __shared__ float parts[most_threads / 32];
-  x = warp_sum(x);
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = found;
   __syncthreads();
-  float total = 0.0f;
-  for (unsigned i = 0; i < blockDim.x / 32; ++i) total += parts[i];
-  return total;
+  float all = 0.0f;
+  for (unsigned i = 0; i < blockDim.x / 32; ++i) all = join(all, parts[i]);
+  return all;
+}
+
+// Over the block's threads.
+__device__ float block_sum(float x) {
+  return across_warps(warp_sum(x), [](float a, float b) { return a + b; });
+}
+__device__ float block_maximum(float x) {
+  return across_warps(warp_maximum(x), [](float a, float b) { return fmaxf(a, b); });
 }
 
 // Of one pack.
@@ -63,17 +71,6 @@ __global__ void rms_norm_kernel(Output<Y> y, const float* h, const float* scale,
     for (int k = 0; k < N; ++k) values[k] = values[k] * inverse * constants.factors[k] + constants.offsets[k];
     y.store(start + i, values);
   }
-}
-
-// The largest over the block's threads, the same in each.
-__device__ float block_maximum(float x) {
-  __shared__ float parts[most_threads / 32];
-  x = warp_maximum(x);
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
-  __syncthreads();
-  float largest = 0.0f;
-  for (unsigned i = 0; i < blockDim.x / 32; ++i) largest = fmaxf(largest, parts[i]);
-  return largest;
 }
 
 // The same as int8, each row over a scale of its own.

@@ -1,0 +1,70 @@
+// How a wide product (product_sm90.cuh) is cut: a block's tile, its memory, its place among the others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backends/cuda/device/tensor_sm90.cuh"
+#include "backends/cuda/wide/tile.h"
+
+namespace nervus::cuda {
+
+constexpr int wide_warps = 8;  // that multiply, in two warpgroups
+constexpr int wide_shared_bytes = 227 << 10;
+constexpr int wide_step_bytes = 128;  // of a row, in one stage of the ring
+
+// A tile (tile.h) as the kernel's parameter.
+template <int Rows, int Columns, int ShareW, int ShareX, int Split>
+struct WideCut {
+  static constexpr int rows = Rows, columns = Columns, share_w = ShareW, share_x = ShareX, split = Split;
+  static constexpr int cluster = ShareW * ShareX * Split;
+  static constexpr int sums = Rows / 128 * Columns / 2;  // a thread
+  // Many sums take registers from the warps that fetch, which then are a warpgroup.
+  static constexpr bool crowded = sums > 96;
+  static constexpr int threads = wide_warps * 32 + (crowded ? 128 : 32);
+};
+
+struct WideArguments {
+  int rows, outputs, steps;  // steps of 128 bytes of inputs
+  int across;                // clusters along the rows
+  const float* scale;        // of each output, or null for 1
+  const float* bias;         // or null
+  const float* gate;         // of sum and bias, or null
+  const float* row_scales;   // of int8: of each row of x
+};
+
+template <typename Tile>
+struct WideShared {
+  static constexpr int x_bytes = Tile::rows * wide_step_bytes, w_bytes = Tile::columns * wide_step_bytes;
+  static constexpr int stage_bytes = x_bytes + w_bytes;
+  static constexpr int received_bytes = Tile::split > 1 ? Tile::rows* Tile::columns * 4 : 0;
+  static constexpr int constant_bytes = Tile::columns * 8, barrier_bytes = 256;
+  static constexpr int room = (wide_shared_bytes - received_bytes - constant_bytes - barrier_bytes) / stage_bytes;
+  static constexpr int stages = room < 8 ? room : 8;
+  static constexpr int received = stages * stage_bytes;
+  static constexpr int constants = received + received_bytes;
+  static constexpr int barriers = constants + constant_bytes;
+  static constexpr int bytes = barriers + barrier_bytes;
+};
+
+// Where a block is, and whom it shares with.
+template <typename Tile>
+struct WidePlace {
+  static constexpr int sharers = Tile::share_w * Tile::share_x;
+  int share, part, row_tile, column_tile;
+
+  __device__ explicit WidePlace(const WideArguments& a) {
+    const int rank = static_cast<int>(blockIdx.x % Tile::cluster), cluster = blockIdx.x / Tile::cluster;
+    share = rank % sharers, part = rank / sharers;
+    row_tile = cluster % a.across * Tile::share_w + share % Tile::share_w;
+    column_tile = cluster / a.across * Tile::share_x + share / Tile::share_w;
+  }
+  __device__ int first_step(const WideArguments& a) const { return a.steps * part / Tile::split; }
+  __device__ int steps(const WideArguments& a) const { return a.steps * (part + 1) / Tile::split - first_step(a); }
+  __device__ std::uint16_t blocks() const { return static_cast<std::uint16_t>(((1 << sharers) - 1) << part * sharers); }
+};
+
+// The warps that multiply have come this far.
+__device__ inline void wide_meet() { asm volatile("bar.sync 1, %0;" ::"n"(wide_warps * 32) : "memory"); }
+
+}  // namespace nervus::cuda
