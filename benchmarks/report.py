@@ -197,10 +197,21 @@ def chunks():
     return table(["", "the next chunk", "largest jump", "RMS", "time without an action"], rows)
 
 
+def images():
+    rows = []
+    for size in load("images.json")["sizes"]:
+        for part in ("resize", "patches"):
+            ours, peer = size["nervus"][part], size["pillow"][part]
+            rows.append([f"{size['width']} x {size['height']}", part, f"{ours['p50_ms']:.2f} ms",
+                         f"{ours['p99_ms']:.2f} ms", f"{peer['p50_ms']:.2f} ms",
+                         f"{peer['p50_ms'] / ours['p50_ms']:.1f}"])
+    return table(["frame", "to 224 x 224", "p50", "p99", "Pillow, numpy", "times"], rows)
+
+
 def main():
     tables = {"gpu": gpu_totals, "gpu_stages": gpu_stages, "gpu_accuracy": gpu_accuracy, "gpu_batch": gpu_batch,
               "formats": formats, "table": first_screen, "stages": stages, "linears": linears,
-              "attention": attention, "chunks": chunks}
+              "attention": attention, "images": images, "chunks": chunks}
     stale = []
     for path in (repository / "README.md", repository / "docs" / "performance.md", repository / "docs" / "client.md"):
         before = text = path.read_text()

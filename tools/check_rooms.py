@@ -40,7 +40,7 @@ PARTS = (
                "cli/serve", "cli/replay"), None),
     ("client", ("src/client/", "include/nervus/client.h", "include/nervus/player.h"), None),
     ("python", ("python/",), None),
-    ("core", ("src/", "include/"), 8350),
+    ("core", ("src/", "include/"), 8450),
     ("bench", ("cli/bench",), 620),
     ("cli", ("cli/",), 2150),
 )
