@@ -120,8 +120,9 @@ void add_network(CLI::App& verb, ServeArguments& arguments) {
   add_option(verb, "--host", serve.host, "ADDRESS",
              "Address to listen on; beyond this machine it takes --api-key-file or --insecure");
   add_option(verb, "--port", serve.port, "N", "Port; 0: any that is free").check(integer_between(0, 65535));
-  add_option(verb, "--api-key-file", arguments.api_key_file, "FILE",
-             "Its first line is the key that clients send: Authorization: Api-Key KEY, or Bearer KEY");
+  add_option(
+      verb, "--api-key-file", arguments.api_key_file, "FILE",
+      "Its first line is the key that clients send: Authorization: Api-Key KEY, Bearer KEY, or a browser's password");
   verb.add_flag("--insecure", serve.insecure, "Serve other machines without a key");
   add_option(verb, "--allow-origin", arguments.origins, "URL", "A web page that may connect, e.g. http://robot:8080");
   add_option(verb, "--max-connections", serve.max_connections, "N", "Open at a time").check(integer_between(1, 65536));

@@ -14,6 +14,7 @@
 #include <map>
 
 #include "core/message.h"
+#include "serve/access.h"
 #include "serve/websocket.h"
 
 namespace nervus::serve {
@@ -33,14 +34,6 @@ constexpr const char* content_policy =
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 std::string_view view(beast::string_view text) { return {text.data(), text.size()}; }
-
-// Takes as long for every key of the same length.
-bool same_key(std::string_view given, std::string_view key) {
-  unsigned difference = given.size() != key.size();
-  for (std::size_t i = 0; i < given.size(); ++i)
-    difference |= static_cast<unsigned char>(given[i] ^ key[i % key.size()]);
-  return difference == 0;
-}
 
 // A connection's place among those that may be open; given back with the last reference.
 struct Seats {
@@ -136,10 +129,7 @@ class Network::Implementation::Connection : public std::enable_shared_from_this<
     const std::string& key = network_.options_.api_key;
     const auto& request = parser_->get();
     if (key.empty() || network_.handler_.is_public(path())) return true;
-    std::string_view given = view(request[http::field::authorization]);
-    for (const std::string_view scheme : {"Api-Key ", "Bearer "})
-      if (given.starts_with(scheme)) return same_key(given.substr(scheme.size()), key);
-    return false;
+    return carries_key(view(request[http::field::authorization]), key);
   }
 
   std::string_view path() const {
@@ -157,14 +147,13 @@ class Network::Implementation::Connection : public std::enable_shared_from_this<
       reply({status, "text/plain; charset=utf-8", text + "\n"}, false, head);
     };
     if (!is_authorized())
-      return refuse("unauthorized", 401, "a key is needed: Authorization: Bearer KEY, or Api-Key KEY");
+      return refuse("unauthorized", 401,
+                    "a key is needed: Authorization: Bearer KEY, Api-Key KEY, or KEY as the password of Basic");
     if (!upgrades) {
       if (request.method() != http::verb::get && !head) return refuse("bad_request", 405, "GET only");
       return reply(network_.handler_.get(path()), keep, head);
     }
-    const std::string origin(view(request[http::field::origin]));
-    const std::vector<std::string>& allowed = network_.options_.origins;
-    if (!origin.empty() && std::find(allowed.begin(), allowed.end(), origin) == allowed.end())
+    if (!is_allowed_origin(view(request[http::field::origin]), network_.options_.origins))
       return refuse("origin", 403, "this page may not connect; the server can be told which may");
     if (buffer_.size() > 0) return refuse("bad_request", 400, "data before the websocket was open");
     if (network_.ending_) return refuse("refused", 503, "the server is ending");
@@ -183,9 +172,12 @@ class Network::Implementation::Connection : public std::enable_shared_from_this<
     response_.set(http::field::cache_control, "no-store");
     response_.set("X-Content-Type-Options", "nosniff");
     response_.set("Content-Security-Policy", content_policy);
+    // A browser that knows the key sends it for what other pages embed, too.
+    response_.set("Cross-Origin-Resource-Policy", "same-origin");
     response_.set("Referrer-Policy", "no-referrer");
     if (reply.status == 405) response_.set(http::field::allow, "GET, HEAD");
-    if (reply.status == 401) response_.set(http::field::www_authenticate, "Bearer");
+    if (reply.status == 401)
+      for (const char* challenge : challenges) response_.insert(http::field::www_authenticate, challenge);
     if (reply.status == 503) response_.set(http::field::retry_after, "1");
     response_.keep_alive(keep);
     response_.body() = reply.body;

@@ -132,8 +132,8 @@ TEST_CASE("a key that is wrong is told, one that is right opens") {
   Client without(options);
   CHECK(eventually([&] { return !without.status().problem.empty(); }));
   CHECK(without.status().problem == "127.0.0.1:" + std::to_string(server.port()) +
-                                        ": the server answered 401: a key is needed: Authorization: Bearer KEY, or "
-                                        "Api-Key KEY");
+                                        ": the server answered 401: a key is needed: Authorization: Bearer KEY, "
+                                        "Api-Key KEY, or KEY as the password of Basic");
   options.api_key = "0123456789";
   Client with(options);
   CHECK(with.wait_connected(10));

@@ -108,6 +108,8 @@ TEST_CASE("handshakes: each has its status") {
            {upgrade(version13, key16 + "Origin: http://evil\r\n"), "403"},
            {upgrade(version13, key16 + "Origin: null\r\n"), "403"},
            {upgrade(version13, key16 + "Origin: http://robot:8080\r\n"), "101"},
+           // A browser that knows a key sends it for whichever page asks: the page is asked about, too.
+           {upgrade(version13, key16 + "Origin: http://evil\r\nAuthorization: Basic bmFtZTprZXk=\r\n"), "403"},
            {upgrade(version13, key16) + Peer::frame(0x82, "early"), "400"},
        }) {
     CAPTURE(request);
@@ -131,10 +133,42 @@ TEST_CASE("a key: without it nothing but health is told") {
            {"Authorization: Bearer a long secrets\r\n", "401"},
            {"Authorization: Bearer a long secreta long secret\r\n", "401"},
            {"Authorization: Bearer \r\n", "401"},
-           {"Authorization: Basic a long secret\r\n", "401"},
+           {"Authorization: bearer  a long secret\r\n", "101"},
+           {"Authorization: Bearer\r\n", "401"},
+           {"Authorization: Bearera long secret\r\n", "401"},
            {"Authorization: a long secret\r\n", "401"},
-       })
+           // A browser's: any name, and the key as the password.
+           {"Authorization: Basic bmFtZTphIGxvbmcgc2VjcmV0\r\n", "101"},      // name:a long secret
+           {"Authorization: basic OmEgbG9uZyBzZWNyZXQ=\r\n", "101"},          // :a long secret
+           {"Authorization: Basic bmFtZXM6YSBsb25nIHNlY3JldA==\r\n", "101"},  // names:a long secret
+           {"Authorization: Basic bmFtZTphIGxvbmcgc2VjcmU=\r\n", "401"},      // name:a long secre
+           {"Authorization: Basic bmFtZTphIGxvbmcgc2VjcmV0cw==\r\n", "401"},  // name:a long secrets
+           {"Authorization: Basic bmFtZTp4OmEgbG9uZyBzZWNyZXQ=\r\n", "401"},  // name:x:a long secret
+           {"Authorization: Basic YSBsb25nIHNlY3JldA==\r\n", "401"},          // a long secret
+           {"Authorization: Basic YSBsb25nIHNlY3JldDp4\r\n", "401"},          // a long secret:x
+           {"Authorization: Basic bmFtZTo=\r\n", "401"},                      // name:
+           {"Authorization: Basic OmEgbG9uZyBzZWNyZXQ\r\n", "401"},           // without its padding
+           {"Authorization: Basic OmEgbG9uZyBzZWNyZXQ==\r\n", "401"},         // with too much
+           {"Authorization: Basic AAAAOmEgbG9uZyBzZWNyZXQ=\r\n", "101"},
+           {"Authorization: Basic A===OmEgbG9uZyBzZWNyZXQ=\r\n", "401"},  // with some within
+           {"Authorization: Basic OmEgbG9uZyBz!WNyZXQ=\r\n", "401"},
+           {"Authorization: Basic \xff\x80mEgbG9uZyBzZWNyZXQ\r\n", "401"},
+           {"Authorization: Basic ====\r\n", "401"},
+           {"Authorization: Basic \r\n", "401"},
+           {"Authorization: Basic a long secret\r\n", "401"},
+           {"Authorization: Basic " + std::string(7900, 'A') + "\r\n", "401"},
+       }) {
+    CAPTURE(header);
     CHECK(Peer(server.port()).handshake(header).substr(9, 3) == status);
+  }
+  // Both are asked for, each in a header of its own: a browser asks its user for the first that it knows.
+  const std::string refused = Peer(server.port()).http("GET / HTTP/1.1\r\n" + host + "\r\n");
+  CHECK(refused.find("\r\nWWW-Authenticate: Basic realm=\"nervus\", charset=\"UTF-8\"\r\n") != std::string::npos);
+  CHECK(refused.find("\r\nWWW-Authenticate: Bearer\r\n") != std::string::npos);
+  const std::string shown =
+      Peer(server.port()).http("GET / HTTP/1.1\r\n" + host + "Authorization: Basic bmFtZTphIGxvbmcgc2VjcmV0\r\n\r\n");
+  CHECK(shown.starts_with("HTTP/1.1 200"));
+  CHECK(shown.find("\r\nCross-Origin-Resource-Policy: same-origin\r\n") != std::string::npos);
 }
 
 TEST_CASE("websocket frames: each has its outcome") {

@@ -8,71 +8,17 @@ import base64
 import itertools
 import json
 import pathlib
-import subprocess
 import sys
 import threading
 import time
-import urllib.request
 
 import numpy as np
+from browser import Browser, texts, wait_for
 from openpi_client.websocket_client_policy import WebsocketClientPolicy
 from PIL import Image
-from websockets.sync.client import connect
 
 STAGES = ("decode", "preprocess", "vision", "prefix", "denoise", "postprocess", "encode")
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
-
-
-class Browser:
-    def __init__(self, program, work):
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                 "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0",
-                 f"--user-data-dir={work}/browser", "--window-size=1280,1500", "--hide-scrollbars", "about:blank"]
-        self.process = subprocess.Popen([program, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.events, self.numbers = [], itertools.count(1)
-        port = self.debugging_port(pathlib.Path(work) / "browser" / "DevToolsActivePort")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as reply:
-            page = next(target for target in json.load(reply) if target["type"] == "page")
-        self.socket = connect(page["webSocketDebuggerUrl"], max_size=None, ping_interval=None).__enter__()
-
-    @staticmethod
-    def debugging_port(file):
-        for _ in range(300):
-            if file.exists() and file.read_text().strip():
-                return int(file.read_text().split()[0])
-            time.sleep(0.1)
-        raise AssertionError("the browser did not start within 30 s")
-
-    def call(self, method, **parameters):
-        number = next(self.numbers)
-        self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            message = json.loads(self.socket.recv(timeout=30))
-            if message.get("id") == number:
-                assert "error" not in message, message
-                return message["result"]
-            self.events.append(message)
-
-    def value(self, expression):
-        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(30)
-
-
-def texts(browser, selector):
-    return browser.value(f"[...document.querySelectorAll({selector!r})].map(found => found.textContent)")
-
-
-def wait_for(browser, expression, what):
-    for _ in range(150):
-        if browser.value(expression):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"the page does not show {what}: {browser.value('document.body.innerText')}")
 
 
 def check_content(browser, cameras, last_state):

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The page at / in Debian's chromium, without a screen, while a client asks for actions; see page.py. Ends with 77,
-# which ctest takes for skipped, where there is no chromium or PyPI is out of reach.
+# The page at / in Debian's chromium, without a screen, while a client asks for actions (see page.py), and where the
+# server has a key (page_key.py). Ends with 77, which ctest takes for skipped, where there is no chromium or PyPI is out
+# of reach.
 #
 #   page_test.sh NERVUS DIRECTORY [SCREENSHOT.png]     the program, and where the client's environment may stay
 # shellcheck disable=SC1091,SC2034,SC2154 # what served.sh sets and reads
@@ -16,5 +17,12 @@ python=$("$source/tests/serve/clients_environment.sh" "$2" openpi-client \
 
 start_server "${policy[@]}"
 "$python" "$source/tests/serve/page.py" "$work/address.json" "$aloha" "$browser" "$work" "${3:-}" ||
+  { cat "$work/log"; exit 1; }
+stop_server
+
+key="a key: of 24 characters"
+echo "$key" >"$work/key"
+start_server "${policy[@]}" --api-key-file "$work/key"
+"$python" "$source/tests/serve/page_key.py" "$work/address.json" "$aloha" "$browser" "$work" "$key" ||
   { cat "$work/log"; exit 1; }
 stop_server

@@ -95,7 +95,8 @@ function show(status) {
 
 async function refresh() {
   try {
-    show(await (await fetch("status")).json());
+    // Without what an address like http://name:KEY@robot/ carries, with which a page must not ask; the browser sends it.
+    show(await (await fetch(new URL("status", location.origin + location.pathname))).json());
   } catch (error) {
     get("state").className = "lost";
     get("state").textContent = "no answer";

@@ -1,0 +1,20 @@
+// Who may speak to the server: the key of a request, and the web page that it comes from. Knows no socket.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nervus::serve {
+
+// Whether an Authorization header carries the key: "Api-Key KEY", "Bearer KEY", or, as browsers send it, "Basic" with
+// any name and KEY as the password. Takes as long for every key of the same length.
+bool carries_key(std::string_view authorization, std::string_view key);
+
+// What a 401 asks for: a header each. The first is what makes a browser ask its user.
+inline constexpr const char* challenges[] = {"Basic realm=\"nervus\", charset=\"UTF-8\"", "Bearer"};
+
+// Whether a web page of this origin may open a websocket. "": no browser sent it.
+bool is_allowed_origin(std::string_view origin, const std::vector<std::string>& allowed);
+
+}  // namespace nervus::serve
