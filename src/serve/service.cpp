@@ -21,6 +21,23 @@ Clock::duration from_ms(double value) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(value));
 }
 
+// What a replica chose at load and why, so that nothing falls back silently.
+void log_replica(Log& log, std::size_t replica, const PolicyInfo& info) {
+  log.info("replica", {{"replica", replica},
+                       {"family", info.family},
+                       {"device", info.device},
+                       {"precision", name_of(info.precision)},
+                       {"steps", info.steps},
+                       {"max_batch", info.limits.batch},
+                       {"weight_bytes", info.weight_bytes},
+                       {"workspace_bytes", info.workspace_bytes},
+                       {"device_bytes", info.device_bytes},
+                       {"graphs", info.graphs},
+                       {"load_seconds", info.load_seconds},
+                       {"attention_plan", info.attention_plan},
+                       {"linear_plan", info.linear_plan}});
+}
+
 }  // namespace
 
 Service::Service(std::vector<std::unique_ptr<Replica>> replicas, const ServiceOptions& options)
@@ -36,6 +53,7 @@ Service::Service(std::vector<std::unique_ptr<Replica>> replicas, const ServiceOp
                   .window = options.window},
                  [this](std::size_t replica, std::span<const Job> jobs) { compute(replica, jobs); }) {
   metrics_.set("nervus_replicas", static_cast<double>(replicas_.size()));
+  for (std::size_t i = 0; i < replicas_.size(); ++i) log_replica(log_, i, replicas_[i]->info());
   if (!options.record.empty())
     recorder_ =
         std::make_unique<Recorder>(options.record, options.record_settings, options.record_max_bytes, metrics_, log_);
@@ -55,7 +73,10 @@ void Service::replace(std::vector<std::unique_ptr<Replica>> replicas) {
   }
   const std::lock_guard lock(replicas_mutex_);
   check(replicas.size() == replicas_.size(), "as many replicas as before");
-  for (std::size_t i = 0; i < replicas.size(); ++i) replicas_[i] = std::move(replicas[i]);
+  for (std::size_t i = 0; i < replicas.size(); ++i) {
+    log_replica(log_, i, replicas[i]->info());
+    replicas_[i] = std::move(replicas[i]);
+  }
 }
 
 void Service::reload(const std::function<std::vector<std::unique_ptr<Replica>>()>& load) {

@@ -42,6 +42,7 @@ class FakeReplica final : public serve::Replica {
     info_.image_side = 16;
   }
   const PolicyInfo& info() const override { return info_; }
+  PolicyInfo& mutable_info() { return info_; }
   ActionChunk infer(const Observation& observation, const InferOptions& options) override {
     ActionChunk chunk{.steps = 4,
                       .dimensions = 2,
@@ -56,6 +57,28 @@ class FakeReplica final : public serve::Replica {
  private:
   FakePolicy policy_;
   PolicyInfo info_;
+};
+
+// The lines of a server's log.
+class LogLines {
+ public:
+  serve::Log::Sink sink() {
+    return [this](const std::string& line) {
+      const std::lock_guard lock(mutex_);
+      lines_.push_back(nlohmann::json::parse(line));
+    };
+  }
+  std::vector<nlohmann::json> of(const std::string& event) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<nlohmann::json> found;
+    for (const nlohmann::json& line : lines_)
+      if (line["event"] == event) found.push_back(line);
+    return found;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<nlohmann::json> lines_;
 };
 
 class FakeServer {
