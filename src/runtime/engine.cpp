@@ -84,15 +84,14 @@ Limits complete_limits(const Limits& limits, const ModelShape& shape) {
 
 void check_tensors(const Checkpoint& checkpoint, const ModelDescription& description) {
   std::vector<std::string> faults = missing_tensors(checkpoint, description);
-  const std::vector<std::string> mismatched = mismatched_tensors(checkpoint, description);
-  faults.insert(faults.end(), mismatched.begin(), mismatched.end());
+  for (std::string& fault : mismatched_tensors(checkpoint, description)) faults.push_back(std::move(fault));
   if (faults.empty()) return;
-  std::string message = faults[0];
-  for (std::size_t i = 1; i < std::min(faults.size(), faults_shown); ++i) message += "\n" + faults[i];
-  if (faults.size() > faults_shown) {
-    message += "\nand " + plural(faults.size() - faults_shown, "fault") + " more: `nervus inspect` lists them all";
-  }
-  fail(ErrorKind::checkpoint, message);
+  std::string message;
+  for (std::size_t i = 0; i < std::min(faults.size(), faults_shown); ++i) message += faults[i] + "\n";
+  if (faults.size() > faults_shown)
+    message +=
+        concat("and ", plural(faults.size() - faults_shown, "fault"), " more: `nervus inspect` lists them all\n");
+  fail(ErrorKind::checkpoint, message, "take config.json and the weights from one checkpoint");
 }
 
 Engine::Engine(const std::filesystem::path& directory, const LoadOptions& options, std::unique_ptr<Device> device,

@@ -79,10 +79,11 @@ TEST_CASE("a checkpoint without its tensors says which, and how many more") {
       "f32, "
       "f16 or bf16, found i32\n"
       "model.safetensors: tensor 'model.qwenvl_with_expert.qwen_expert.model.norm.weight': expected [128], found "
-      "[127]");
+      "[127]\ntake config.json and the weights from one checkpoint");
   std::erase_if(arrays, [](const auto& named) { return named.first.ends_with(".bias"); });
   write_arrays(directory / "model.safetensors", arrays);
-  CHECK(load().second.ends_with("more: `nervus inspect` lists them all"));
+  CHECK(load().second.ends_with(
+      "more: `nervus inspect` lists them all\ntake config.json and the weights from one checkpoint"));
 }
 
 TEST_CASE("what the last language layer does not need may be absent") {
