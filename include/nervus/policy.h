@@ -108,6 +108,9 @@ class Policy {
   // its own: the call's graphs overlap launches.
   std::vector<OpRecord> profile(const Inputs& inputs, const InferOptions& options = {});
 
+  // Whether its device is still there, in microseconds: a device can fail while nothing runs. Throws Error(device).
+  void check_device();
+
   const PolicyInfo& info() const;
 
  private:

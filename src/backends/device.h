@@ -64,6 +64,8 @@ class Device {
   virtual std::int64_t row_granularity() const { return 1; }
   // Waits for what was launched.
   virtual void synchronize() {}
+  // Asks for a sign of life, in microseconds. Throws Error(device) where there is none.
+  virtual void check_health() {}
   // Notes the time at which what was launched before is done; after synchronize(), milliseconds() says how much time
   // passed between two notes. `stamp` is 0 to 15.
   virtual void note(int stamp);

@@ -157,6 +157,8 @@ std::vector<OpRecord> Policy::profile(const Inputs& inputs, const InferOptions& 
   return engine.profile(schedule);
 }
 
+void Policy::check_device() { implementation_->engine.device().check_health(); }
+
 const PolicyInfo& Policy::info() const { return implementation_->info; }
 
 }  // namespace nervus

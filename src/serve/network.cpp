@@ -72,7 +72,7 @@ class Network::Implementation {
   void adopt(websocket::stream<beast::tcp_stream> stream, http::request<http::empty_body> request,
              std::shared_ptr<Seat> seat, const std::string& peer);
   void every_tick();
-  void end();
+  void end(const std::string& reason);
 
   const NetworkOptions options_;
   NetworkHandler& handler_;
@@ -283,12 +283,12 @@ void Network::Implementation::every_tick() {
   });
 }
 
-void Network::Implementation::end() {
+void Network::Implementation::end(const std::string& reason) {
   if (ending_) return context_.stop();
   ending_ = true;
   end_by_ = Clock::now() + std::chrono::seconds(1);
   const auto sessions = sessions_.open;
-  for (const auto& [id, session] : sessions) session->close(websocket::close_code::going_away, "the server ends");
+  for (const auto& [id, session] : sessions) session->close(websocket::close_code::going_away, reason);
   every_tick();  // more often from here on
 }
 
@@ -345,6 +345,6 @@ void Network::stop_accepting() {
   implementation_->acceptor_.close(ignored);
 }
 
-void Network::end() { implementation_->end(); }
+void Network::end(const std::string& reason) { implementation_->end(reason); }
 
 }  // namespace nervus::serve

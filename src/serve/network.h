@@ -79,7 +79,8 @@ class Network {
   void set_alarm(std::optional<Clock::time_point> time);
   int connections() const;  // that are open
   void stop_accepting();
-  void end();  // closes every session with 1001 behind what was sent, then run() returns; within a second or so
+  // Closes every session with 1001 behind what was sent, then run() returns; within a second or so.
+  void end(const std::string& reason);
 
  private:
   class Implementation;

@@ -18,6 +18,7 @@ class PolicyReplica final : public Replica {
                                        std::span<const InferOptions> options) override {
     return policy_.infer_batch(observations, options);
   }
+  void check_device() override { policy_.check_device(); }
 
  private:
   Policy policy_;
@@ -80,8 +81,7 @@ Refusal refusal_of(const Error& error, Verdict verdict) {
             .message = "the policy made a value that is not a finite number",
             .hint = "check the checkpoint and its statistics",
             .verdict = verdict};
-  if (error.kind() == ErrorKind::device)
-    return {.code = "device_failed", .message = "the device failed", .hint = "the server ends; connect again later"};
+  if (error.kind() == ErrorKind::device) return device_failed();
   return internal_error();
 }
 
@@ -212,6 +212,10 @@ class Call {
 }  // namespace
 
 std::unique_ptr<Replica> make_replica(Policy policy) { return std::make_unique<PolicyReplica>(std::move(policy)); }
+
+Refusal device_failed() {
+  return {.code = "device_failed", .message = "the device failed", .hint = "the server ends; connect again later"};
+}
 
 std::vector<ActionChunk> Replica::infer_batch(std::span<const Observation> observations,
                                               std::span<const InferOptions> options) {

@@ -22,6 +22,8 @@ class Replica {
   // more than info().limits.batch.
   virtual std::vector<ActionChunk> infer_batch(std::span<const Observation> observations,
                                                std::span<const InferOptions> options);
+  // Asked now and then while nothing runs. Throws Error(device) once the device cannot go on.
+  virtual void check_device() {}
 };
 
 std::unique_ptr<Replica> make_replica(Policy policy);
@@ -29,6 +31,9 @@ std::unique_ptr<Replica> make_replica(Policy policy);
 // Calls with images of zeros, one alone and one of a full batch, so that what is left for the first calls is done.
 // Throws what they throw, and Error(numeric) for an answer that is not finite.
 void warm(Replica& replica);
+
+// What requests are told once a device failed.
+Refusal device_failed();
 
 // What became of a job.
 struct Answer {

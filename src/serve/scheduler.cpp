@@ -5,8 +5,8 @@
 
 namespace nervus::serve {
 
-Scheduler::Scheduler(const SchedulerOptions& options, Run run)
-    : options_(options), run_(std::move(run)), idle_(options.replicas) {
+Scheduler::Scheduler(const SchedulerOptions& options, Run run, Idle idle)
+    : options_(options), run_(std::move(run)), look_after_(std::move(idle)), idle_(options.replicas) {
   for (std::size_t i = 0; i < options.replicas; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 
@@ -105,10 +105,23 @@ void Scheduler::give_back(const std::vector<Job>& jobs, double took_ms) {
   wake_.notify_all();
 }
 
+// Until a job waits; looks after the replica meanwhile.
+void Scheduler::await_job(std::unique_lock<std::mutex>& lock, std::size_t replica) {
+  const auto woken = [this] { return stopping_ || !ready_.empty(); };
+  if (!look_after_) return wake_.wait(lock, woken);
+  while (!wake_.wait_until(lock, Clock::now() + options_.idle, woken)) {
+    --idle_;
+    lock.unlock();
+    look_after_(replica);
+    lock.lock();
+    ++idle_;
+  }
+}
+
 void Scheduler::work(std::size_t replica) {
   std::unique_lock lock(mutex_);
   while (true) {
-    wake_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
+    await_job(lock, replica);
     await_company(lock);
     if (stopping_) return;
     const std::vector<Job> jobs = take();

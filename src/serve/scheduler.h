@@ -42,9 +42,10 @@ struct Job {
 
 struct SchedulerOptions {
   std::size_t replicas = 1;
-  std::size_t most_waiting = 64;  // jobs, of all sessions together
-  std::size_t most_together = 1;  // jobs of one call
-  Clock::duration window = {};    // that a call of several jobs waits for more
+  std::size_t most_waiting = 64;                   // jobs, of all sessions together
+  std::size_t most_together = 1;                   // jobs of one call
+  Clock::duration window = {};                     // that a call of several jobs waits for more
+  Clock::duration idle = std::chrono::seconds(1);  // of a replica, before it is looked after
 };
 
 class Scheduler {
@@ -53,7 +54,10 @@ class Scheduler {
   // must not throw.
   using Run = std::function<void(std::size_t replica, std::span<const Job> jobs)>;
 
-  Scheduler(const SchedulerOptions& options, Run run);
+  // What an idle replica does now and then, on its own thread; must not throw, and no job starts there meanwhile.
+  using Idle = std::function<void(std::size_t replica)>;
+
+  Scheduler(const SchedulerOptions& options, Run run, Idle idle = {});
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -79,6 +83,7 @@ class Scheduler {
     std::optional<Job> waiting;
   };
   void work(std::size_t replica);
+  void await_job(std::unique_lock<std::mutex>& lock, std::size_t replica);
   std::size_t share() const;
   void await_company(std::unique_lock<std::mutex>& lock);
   std::vector<Job> take();
@@ -86,6 +91,7 @@ class Scheduler {
 
   const SchedulerOptions options_;
   const Run run_;
+  const Idle look_after_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::map<std::uint64_t, Session> sessions_;  // that wait or run

@@ -11,6 +11,7 @@
 namespace nervus::serve {
 namespace {
 
+constexpr const char* end_reason = "the server ends";
 constexpr unsigned unsupported_data = 1003, invalid_payload = 1007;
 
 Refusal ending() {
@@ -47,11 +48,14 @@ Service::Service(std::vector<std::unique_ptr<Replica>> replicas, const ServiceOp
       guard_(options.guard),
       log_(options.log),
       network_(options.network, *this),
-      scheduler_({.replicas = replicas_.size(),
-                  .most_waiting = options.most_waiting,
-                  .most_together = options.most_together,
-                  .window = options.window},
-                 [this](std::size_t replica, std::span<const Job> jobs) { compute(replica, jobs); }) {
+      scheduler_(
+          {.replicas = replicas_.size(),
+           .most_waiting = options.most_waiting,
+           .most_together = options.most_together,
+           .window = options.window,
+           .idle = options.check},
+          [this](std::size_t replica, std::span<const Job> jobs) { compute(replica, jobs); },
+          [this](std::size_t replica) { check_device(replica); }) {
   metrics_.set("nervus_replicas", static_cast<double>(replicas_.size()));
   for (std::size_t i = 0; i < replicas_.size(); ++i) log_replica(log_, i, replicas_[i]->info());
   if (!options.record.empty())
@@ -99,7 +103,7 @@ void Service::run() {
 
 void Service::stop() {
   network_.post([this] {
-    if (draining_) return network_.end();
+    if (draining_) return network_.end(end_reason);
     drain();
   });
 }
@@ -122,7 +126,7 @@ void Service::end_if_drained() {
 
 void Service::end() {
   drain_by_.reset();
-  if (!std::exchange(ended_, true)) network_.end();
+  if (!std::exchange(ended_, true)) network_.end(failure_ ? "a device failed" : end_reason);
 }
 
 void Service::opened(std::uint64_t session, const std::string& peer) {
@@ -225,13 +229,23 @@ void Service::submit(std::uint64_t session, Pending& pending, const Message& mes
   set_alarm();
 }
 
+std::shared_ptr<Replica> Service::replica_of(std::size_t index) {
+  const std::lock_guard lock(replicas_mutex_);
+  return replicas_[index];
+}
+
+// On the replica's thread, when nothing runs there.
+void Service::check_device(std::size_t replica) {
+  try {
+    replica_of(replica)->check_device();
+  } catch (const std::exception& error) {
+    network_.post([this, message = std::string(error.what())] { fail_device(message); });
+  }
+}
+
 // On the replica's thread.
 void Service::compute(std::size_t replica, std::span<const Job> jobs) {
-  std::shared_ptr<Replica> current;
-  {
-    const std::lock_guard lock(replicas_mutex_);
-    current = replicas_[replica];
-  }
+  const std::shared_ptr<Replica> current = replica_of(replica);
   std::vector<Answer> answers = answer(*current, guard_, jobs, metrics_);
   for (std::size_t i = 0; i < jobs.size(); ++i) settle(jobs[i], answers[i]);
   if (answers.front().refusal || !status_.wants_cameras()) return;
@@ -247,14 +261,19 @@ void Service::settle(const Job& job, Answer& answer) {
       log_.warning("call_failed", {{"session", session}, {"code", result->refusal->code}, {"message", result->log}});
     if (!result->refusal) return complete(session, ticket, "ok", std::move(result->reply), true);
     refuse(session, ticket, *result->refusal);
-    if (!result->device_error || failure_) return;
-    failure_ = result->device_error;
-    draining_ = true;
-    log_.error("device_failed", {{"message", *failure_}});
-    network_.stop_accepting();
-    refuse_all(*result->refusal);
-    end();
+    if (result->device_error) fail_device(*result->device_error);
   });
+}
+
+// Nothing more can be computed: everybody is told, and the server ends.
+void Service::fail_device(const std::string& message) {
+  if (failure_) return;
+  failure_ = message;
+  draining_ = true;
+  log_.error("device_failed", {{"message", message}});
+  network_.stop_accepting();
+  refuse_all(device_failed());
+  end();
 }
 
 void Service::refuse_all(const Refusal& refusal) {

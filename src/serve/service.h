@@ -27,8 +27,9 @@ struct ServiceOptions {
   GuardLimits guard;
   double deadline_ms = 30000;
   std::size_t most_waiting = 64;
-  std::size_t most_together = 1;  // requests of one call, which every replica can take
-  Clock::duration window = {};    // that such a call waits for more
+  std::size_t most_together = 1;                    // requests of one call, which every replica can take
+  Clock::duration window = {};                      // that such a call waits for more
+  Clock::duration check = std::chrono::seconds(1);  // of a replica's idleness, before its device is asked again
   Clock::duration drain = std::chrono::seconds(30);
   std::filesystem::path record;  // what is computed; empty: nothing
   std::string record_settings;
@@ -86,6 +87,9 @@ class Service final : private NetworkHandler {
   void take(std::uint64_t session, Pending& pending, const Message& message);
   void submit(std::uint64_t session, Pending& pending, const Message& message, Request request);
   void compute(std::size_t replica, std::span<const Job> jobs);
+  void check_device(std::size_t replica);
+  void fail_device(const std::string& message);
+  std::shared_ptr<Replica> replica_of(std::size_t index);
   void settle(const Job& job, Answer& answer);
   void refuse(std::uint64_t session, std::uint64_t ticket, const Refusal& refusal, bool close = false);
   void complete(std::uint64_t session, std::uint64_t ticket, const std::string& outcome, std::string message,

@@ -105,6 +105,19 @@ TEST_CASE("cuda failure: a call that fails is an error, and the next one gives w
   }
 }
 
+TEST_CASE("cuda failure: a device that is asked whether it is there says so, and a failure is an error") {
+  if (!has_cuda()) return;
+  Witness witness;
+  witness.policy.check_device();
+  for (const char* what : {"noting the time", "waiting"}) {
+    InjectedFailure failure(what, 0);
+    CHECK(test::error_of([&] { witness.policy.check_device(); }).first == ErrorKind::device);
+    CHECK(failure.happened());
+  }
+  witness.policy.check_device();
+  witness.check();
+}
+
 TEST_CASE("cuda failure: on a device that is full a load is an error, and others go on") {
   if (!has_cuda()) return;
   Witness witness;
@@ -149,6 +162,7 @@ TEST_CASE("cuda failure: in a process of its own, a lost device is an error for 
   CAPTURE(message);
   CHECK(kind == ErrorKind::device);
   CHECK(message.find("the device is lost to this process, which must be started again") != std::string::npos);
+  CHECK(test::error_of([&] { witness.policy.check_device(); }).first == ErrorKind::device);
   CHECK(test::error_of([&] { witness.policy.infer(witness.inputs); }).first == ErrorKind::device);
   CHECK(test::error_of([] { load(); }).first == ErrorKind::device);
   LoadOptions on_cpu = options();  // what does not need the device goes on

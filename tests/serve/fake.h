@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -43,6 +44,11 @@ class FakeReplica final : public serve::Replica {
   }
   const PolicyInfo& info() const override { return info_; }
   PolicyInfo& mutable_info() { return info_; }
+  // Called when the replica is asked for its device; may throw.
+  void on_check(std::function<void()> check) { check_ = std::move(check); }
+  void check_device() override {
+    if (check_) check_();
+  }
   ActionChunk infer(const Observation& observation, const InferOptions& options) override {
     ActionChunk chunk{.steps = 4,
                       .dimensions = 2,
@@ -56,6 +62,7 @@ class FakeReplica final : public serve::Replica {
 
  private:
   FakePolicy policy_;
+  std::function<void()> check_;
   PolicyInfo info_;
 };
 
@@ -94,6 +101,7 @@ class FakeServer {
         service_->run();
       } catch (const Error& error) {
         failure_ = error.what();
+        failure_kind_ = error.kind();
       }
       ended_ = true;
     });
@@ -111,6 +119,7 @@ class FakeServer {
   void stop() { service_->stop(); }
   bool ended() const { return ended_; }
   const std::string& failure() const { return failure_; }
+  std::optional<ErrorKind> failure_kind() const { return failure_kind_; }
   int port() const { return service_->port(); }
   serve::Service& service() { return *service_; }
   double metric(const char* name, const std::string& labels = "") const {
@@ -140,6 +149,7 @@ class FakeServer {
   std::thread thread_;
   std::atomic<bool> ended_ = false;
   std::string failure_;
+  std::optional<ErrorKind> failure_kind_;
 };
 
 // A session that has its metadata.

@@ -22,8 +22,10 @@ class Calls {
  public:
   using Sessions = std::vector<std::uint64_t>;
 
-  explicit Calls(const serve::SchedulerOptions& options, std::size_t gates = 1)
-      : gates_(gates), scheduler_(options, [this](std::size_t, std::span<const serve::Job> jobs) { run(jobs); }) {}
+  explicit Calls(const serve::SchedulerOptions& options, std::size_t gates = 1, serve::Scheduler::Idle idle = {})
+      : gates_(gates),
+        scheduler_(
+            options, [this](std::size_t, std::span<const serve::Job> jobs) { run(jobs); }, std::move(idle)) {}
   ~Calls() {
     for (Gate& gate : gates_) gate.open();
   }
@@ -168,4 +170,27 @@ TEST_CASE("each session has one request under way, also where calls are shared")
   REQUIRE(eventually([&] { return calls.seen().size() == 2; }));
   CHECK(calls.seen()[1] == Calls::Sessions{2, 1});
   CHECK(calls.scheduler().running() == 2);
+}
+
+TEST_CASE("a replica that is looked after counts for nobody: the other one takes all that waits") {
+  Gate looking, done;
+  std::atomic<int> others = 0;
+  Calls calls({.replicas = 2, .most_together = 4, .idle = 1ms}, 2, [&](std::size_t replica) {
+    if (replica != 0) {
+      ++others;
+      return;
+    }
+    looking.open();
+    done.wait();
+  });
+  looking.wait();
+  CHECK(eventually([&] { return others > 2; }));
+  calls.open(1);
+  calls.scheduler().submit(job(1));
+  CHECK(calls.saw({{1}}));
+  calls.scheduler().submit(job(2));
+  calls.scheduler().submit(job(3));
+  calls.open(0);
+  CHECK(calls.saw({{1}, {2, 3}}));
+  done.open();
 }

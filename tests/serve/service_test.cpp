@@ -112,53 +112,6 @@ TEST_CASE("what the policy throws: its words only where they are the client's af
   CHECK(frame.payload.find("secret") == std::string::npos);
 }
 
-TEST_CASE("a failed device: every session is told, then the server ends") {
-  FakeServer server(
-      [&](const Observation&, const InferOptions&, ActionChunk&) { throw Error(ErrorKind::device, "cuda:0: lost"); });
-  Robot robot(server), other(server);
-  robot.send_binary(observation());
-  CHECK(outcome(robot.receive()) == "device_failed");
-  CHECK(outcome(robot.receive()) == "closed 1001");
-  CHECK(outcome(other.receive()) == "closed 1001");
-  robot.close();
-  other.close();
-  server.join();
-  CHECK(server.failure() == "cuda:0: lost");
-}
-
-TEST_CASE("a failed device: not ready at once, also while another replica computes") {
-  Gate computing, failing, go;
-  FakeServer server(
-      [&](const Observation&, const InferOptions& chosen, ActionChunk&) {
-        if (chosen.seed == 1) {
-          computing.open();
-          go.wait();
-        } else {
-          failing.wait();
-          throw Error(ErrorKind::device, "cuda:1: lost");
-        }
-      },
-      options(), 2);
-  Peer health(server.port());  // a connection that is kept, as a load balancer does
-  const std::string ask = "GET /readyz HTTP/1.1\r\nHost: robot\r\n\r\n";
-  CHECK(health.http(ask).starts_with("HTTP/1.1 200"));
-  Robot busy(server), lost(server);
-  busy.send_binary(observation(1));
-  computing.wait();
-  lost.send_binary(observation(2));
-  failing.open();
-  const auto failed = std::chrono::steady_clock::now();
-  CHECK(outcome(lost.receive()) == "device_failed");
-  CHECK(health.http(ask).starts_with("HTTP/1.1 503"));
-  MESSAGE("not ready after ",
-          std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - failed).count(), " ms");
-  CHECK(outcome(busy.receive()) == "device_failed");
-  CHECK(server.get("/readyz").empty());  // nothing new is accepted
-  go.open();
-  server.join();
-  CHECK(server.failure() == "cuda:1: lost");
-}
-
 TEST_CASE("pings, health and metrics are answered while a call runs") {
   Gate begun, go;
   FakeServer server([&](const Observation&, const InferOptions&, ActionChunk&) {
