@@ -15,17 +15,23 @@ namespace {
 
 using serve::ServiceOptions;
 
-// The first line of a file of at most 4 KiB.
+constexpr std::size_t least_key = 8, most_key = 4096;  // bytes
+
+// The first line of a file.
 std::string read_key(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string key(4096, '\0');
+  std::string key(most_key + 1, '\0');
   file.read(key.data(), static_cast<std::streamsize>(key.size()));
   key.resize(static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
   if (!file.is_open()) fail(ErrorKind::io, path.string(), ": cannot be read");
   key = key.substr(0, key.find_first_of("\r\n"));
-  if (key.size() < 8)
-    fail(ErrorKind::usage, path.string(), ": expected a key of at least 8 characters in the first line, found ",
-         key.size());
+  if (key.size() < least_key || key.size() > most_key)
+    fail(ErrorKind::usage, path.string(), ": expected a key of ", least_key, " to ", most_key,
+         " bytes in the first line, found ", key.size() > most_key ? "more" : std::to_string(key.size()));
+  // What a header cannot carry, or carries without its end, no client could send.
+  const bool sendable = std::all_of(key.begin(), key.end(), [](unsigned char c) { return c >= ' ' && c != 0x7f; });
+  if (!sendable || key.front() == ' ' || key.back() == ' ')
+    fail(ErrorKind::usage, path.string(), ": expected a key without spaces around it and control characters in it");
   return key;
 }
 
@@ -44,8 +50,13 @@ void check_options(const ServeOptions& options) {
     fail(ErrorKind::usage, "host '", options.host,
          "' is reached from other machines: name a file with a key for the "
          "clients (api_key_file), or say that none is wanted (insecure)");
+  if (!options.api_key_file.empty()) read_key(options.api_key_file);  // before anything large is loaded
   if (options.prompt.size() > 4096) fail(ErrorKind::usage, "prompt: expected at most 4096 bytes");
-  if (!(options.deadline_ms > 0)) fail(ErrorKind::usage, "deadline_ms: expected a number above 0");
+  // Beyond, clocks overflow.
+  if (!(options.deadline_ms > 0 && options.deadline_ms <= 1e9))
+    fail(ErrorKind::usage, "deadline_ms: expected a number above 0, at most 1e9, found ", options.deadline_ms);
+  if (!(options.drain_seconds >= 0 && options.drain_seconds <= 3600))
+    fail(ErrorKind::usage, "drain_seconds: expected a number from 0 to 3600, found ", options.drain_seconds);
   if (options.max_batch < 0 || options.max_batch > 256)
     fail(ErrorKind::usage, "max_batch: expected a number from 0 to 256, found ", options.max_batch);
   if (!(options.batch_window_us >= 0 && options.batch_window_us <= 1e6))

@@ -12,7 +12,10 @@ namespace nervus::serve {
 namespace {
 
 constexpr const char* end_reason = "the server ends";
-constexpr unsigned unsupported_data = 1003, invalid_payload = 1007;
+constexpr unsigned unsupported_data = 1003, invalid_payload = 1007, policy_violation = 1008;
+// Replies that a session can have behind one that is not there yet: what it sends ahead costs memory, and time of
+// everybody's.
+constexpr std::size_t most_pending = 1024;
 
 Refusal ending() {
   return {.code = "draining", .message = "the server is ending", .hint = "connect again", .retry_after_ms = 1000};
@@ -75,12 +78,13 @@ void Service::replace(std::vector<std::unique_ptr<Replica>> replicas) {
       fail(ErrorKind::checkpoint, "reload: expected a policy of the same cameras, joints, steps and dimensions, found ",
            "another: clients would have to speak to it otherwise: start a server for it");
   }
-  const std::lock_guard lock(replicas_mutex_);
   check(replicas.size() == replicas_.size(), "as many replicas as before");
-  for (std::size_t i = 0; i < replicas.size(); ++i) {
-    log_replica(log_, i, replicas[i]->info());
-    replicas_[i] = std::move(replicas[i]);
-  }
+  for (std::size_t i = 0; i < replicas.size(); ++i) log_replica(log_, i, replicas[i]->info());
+  // The old ones go behind the lock: giving a device's memory back takes its time.
+  std::vector<std::shared_ptr<Replica>> others(std::make_move_iterator(replicas.begin()),
+                                               std::make_move_iterator(replicas.end()));
+  const std::lock_guard lock(replicas_mutex_);
+  std::swap_ranges(replicas_.begin(), replicas_.end(), others.begin());
 }
 
 void Service::reload(const std::function<std::vector<std::unique_ptr<Replica>>()>& load) {
@@ -166,6 +170,10 @@ void Service::received(std::uint64_t session, Message message) {
   if (!message.binary) {
     log_.warning("text_frame", {{"session", session}});
     return network_.close(session, unsupported_data, "expected binary frames of msgpack");
+  }
+  if (client.pending.size() >= most_pending) {
+    log_.warning("too_many_pending", {{"session", session}, {"pending", client.pending.size()}});
+    return network_.close(session, policy_violation, "too many requests ahead of their replies");
   }
   const Clock::time_point now = Clock::now();
   client.pending.push_back(

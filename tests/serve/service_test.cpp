@@ -387,3 +387,60 @@ TEST_CASE(
   second.send_binary(observation(2));
   CHECK(value_of(second.receive()) == 2);
 }
+
+TEST_CASE("reload: while the old policy gives its memory back, the new one answers") {
+  Gate freeing, freed;
+  // The lambda is the policy: with it goes what it holds.
+  auto held = std::shared_ptr<int>(new int(0), [&](const int* value) {
+    freeing.open();
+    freed.wait();
+    delete value;
+  });
+  std::vector<std::unique_ptr<serve::Replica>> old;
+  old.push_back(std::make_unique<FakeReplica>([held](const Observation&, const InferOptions&, ActionChunk&) {}));
+  FakeServer server({}, std::move(old));
+  Robot robot(server);
+  held.reset();  // the policy alone has it
+  std::thread reloading([&] {
+    server.service().reload([] {
+      std::vector<std::unique_ptr<serve::Replica>> all;
+      all.push_back(std::make_unique<FakeReplica>(FakePolicy{}));
+      return all;
+    });
+  });
+  freeing.wait();
+  robot.send_binary(observation(1));
+  CHECK(outcome(robot.receive(5000)) == "ok 1");
+  freed.open();
+  reloading.join();
+}
+
+TEST_CASE("a session that sends far ahead of its replies is closed, and costs no more") {
+  Gate begun, go;
+  LogLines log;
+  serve::ServiceOptions with_log = options();
+  with_log.log = log.sink();
+  FakeServer server(
+      [&](const Observation&, const InferOptions& chosen, ActionChunk&) {
+        if (chosen.seed != 1) return;
+        begun.open();
+        go.wait();
+      },
+      with_log);
+  Robot ahead(server), other(server);
+  ahead.send_binary(observation(1));
+  begun.wait();
+  std::string many;
+  for (int i = 0; i < 1023; ++i) many += Peer::frame(0x82, "\x80");  // each refused, and none told before the first
+  ahead.send(many);
+  CHECK(eventually([&] { return server.metric("nervus_requests_total", "outcome=\"bad_request\"") == 1023; }));
+  CHECK(ahead.receive(100).opcode == -1);
+  CHECK(log.of("too_many_pending").empty());
+  ahead.send_binary("\x80");
+  CHECK(outcome(ahead.receive()) == "closed 1008");
+  REQUIRE(log.of("too_many_pending").size() == 1);
+  CHECK(server.metric("nervus_requests_total", "outcome=\"bad_request\"") == 1023);
+  go.open();
+  other.send_binary(observation(2));
+  CHECK(outcome(other.receive()) == "ok 2");
+}
