@@ -1,4 +1,4 @@
-// Recordings: what is written is read, whatever became of the file; and the recorder, whatever becomes of the disk.
+// Recordings: what is written is read, whatever became of the file.
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -9,12 +9,11 @@
 #include "checkpoint/support.h"
 #include "serve/fake.h"
 #include "serve/record_file.h"
-#include "serve/recorder.h"
 
 using namespace nervus;
 using namespace nervus::serve;
 using nervus::test::error_of;
-using nervus::test::Gate;
+
 namespace fs = std::filesystem;
 
 namespace {
@@ -219,6 +218,15 @@ TEST_CASE("a frame that is whole but holds no record is named") {
   CHECK(said([](Record& r) { r.shape = {-1, 4}; }) == at + "field 'shape': expected integers from 0 below 2^32");
   CHECK(said([](Record& r) { r.arrived_us = -1; }) ==
         at + "field 'arrived_us': expected an integer from 0, found an integer");
+  const std::string digest = digest_of({2, 2}, {actions.data(), 16});
+  std::string map = encode(record_of(0)).substr(12);
+  map.replace(map.find(digest), 1, digest.starts_with('0') ? "1" : "0");
+  write(path, begin + frame_of(map));
+  CHECK(error_of([&] { read(path); }, directory.path).second ==
+        at + "field 'digest': expected that of the actions, " + digest);
+  // No writer leaves a frame of nothing, whose checksums would be right.
+  write(path, begin + frame_of(""));
+  CHECK(read(path).end.damaged);
 }
 
 TEST_CASE("a recording does not replace what is there") {
@@ -254,134 +262,4 @@ TEST_CASE("a disk that is full leaves whole records") {
   file.append(encode(record_of(2)));
   CHECK(read(path).tickets == std::vector<std::uint64_t>{0, 2});
   CHECK(read(path).end.why.empty());
-}
-
-namespace {
-
-// A disk that does what a test says.
-struct FakeSink final : RecordSink {
-  std::function<void()> before = [] {};
-  std::vector<std::string> frames;
-  std::uint64_t bytes = 0;
-  int syncs = 0;
-
-  std::uint64_t size() const override { return bytes; }
-  void append(std::string_view frame) override {
-    before();
-    frames.emplace_back(frame);
-    bytes += frame.size();
-  }
-  void sync() override { ++syncs; }
-};
-
-struct Lab {
-  std::mutex mutex;
-  std::string lines;
-  Metrics metrics;
-  Log log{[this](const std::string& line) {
-    const std::lock_guard lock(mutex);
-    lines += line + "\n";
-  }};
-
-  std::size_t said(const std::string& event) {
-    const std::lock_guard lock(mutex);
-    std::size_t count = 0;
-    for (std::size_t at = 0; (at = lines.find("\"" + event + "\"", at)) != std::string::npos; ++at) ++count;
-    return count;
-  }
-  double dropped(const std::string& reason) const {
-    return metrics.value("nervus_record_dropped_total", "reason=\"" + reason + "\"");
-  }
-};
-
-Job job_of(std::uint64_t ticket, std::size_t bytes) {
-  const auto message = std::make_shared<const std::string>(bytes, 'm');
-  return {.ticket = ticket, .message = message, .bytes = *message, .arrived = Clock::now()};
-}
-
-Answer answer_of(float value) {
-  return {.chunk = {.steps = 1, .dimensions = 1, .values = {value}}, .timing = {{"total", 2.0}}};
-}
-
-}  // namespace
-
-TEST_CASE("the recorder does not wait for the disk: what its queue cannot take is dropped and counted") {
-  Lab lab;
-  Gate begun, go;
-  auto owned = std::make_unique<FakeSink>();
-  FakeSink& sink = *owned;
-  sink.before = [&] {
-    begun.open();
-    go.wait();
-  };
-  {
-    Recorder recorder(std::move(owned), 1 << 30, lab.metrics, lab.log);
-    recorder.record(job_of(0, 10), answer_of(0));
-    begun.wait();
-    for (std::uint64_t i = 1; i <= Recorder::most_waiting + 44; ++i) recorder.record(job_of(i, 10), answer_of(1));
-    CHECK(lab.dropped("queue") == 44);
-    CHECK(lab.said("record_dropped") == 6);  // at 1, 2, 4, 8, 16, 32
-    CHECK(sink.frames.empty());
-    go.open();
-  }
-  CHECK(lab.metrics.value("nervus_recorded_total") == 1 + Recorder::most_waiting);
-  CHECK(lab.said("recorded") == 1);
-}
-
-TEST_CASE("the recorder's queue is bounded in bytes") {
-  Lab lab;
-  Gate begun, go;
-  auto owned = std::make_unique<FakeSink>();
-  owned->before = [&] {
-    begun.open();
-    go.wait();
-  };
-  {
-    Recorder recorder(std::move(owned), std::uint64_t{1} << 40, lab.metrics, lab.log);
-    constexpr std::size_t part = Recorder::most_waiting_bytes / 4;
-    for (std::uint64_t i = 0; i < 6; ++i) recorder.record(job_of(i, part), answer_of(0));
-    CHECK(lab.dropped("queue") == 2);
-    begun.wait();
-    go.open();
-  }
-  CHECK(lab.metrics.value("nervus_recorded_total") == 4);
-}
-
-TEST_CASE("a recording that is full is closed, with a warning, and stays whole") {
-  const Directory directory;
-  const fs::path path = directory.path / "a";
-  Lab lab;
-  {
-    Recorder recorder(path, "{}", 10000, lab.metrics, lab.log);
-    for (std::uint64_t i = 0; i < 20; ++i) recorder.record(job_of(i, 1000), answer_of(0));
-  }
-  const double recorded = lab.metrics.value("nervus_recorded_total");
-  CHECK(recorded >= 7);
-  CHECK(recorded + lab.dropped("full") == 20);
-  CHECK(lab.said("record_full") == 1);
-  CHECK(fs::file_size(path) <= 10000);
-  CHECK(fs::file_size(path) > 8000);
-  CHECK(lab.metrics.value("nervus_record_bytes") == static_cast<double>(fs::file_size(path)));
-  const Read found = read(path);
-  CHECK(found.tickets.size() == static_cast<std::size_t>(recorded));
-  CHECK(found.tickets.back() == found.tickets.size() - 1);  // none between is missing
-  CHECK(found.end.why.empty());
-}
-
-TEST_CASE("a disk that fails ends the recording, not the server") {
-  Lab lab;
-  auto owned = std::make_unique<FakeSink>();
-  int calls = 0;
-  owned->before = [&] {
-    if (++calls == 3) throw Error(ErrorKind::io, "the disk is gone");
-  };
-  {
-    Recorder recorder(std::move(owned), 1 << 20, lab.metrics, lab.log);
-    for (std::uint64_t i = 0; i < 10; ++i) recorder.record(job_of(i, 10), answer_of(0));
-  }
-  CHECK(calls == 3);
-  CHECK(lab.metrics.value("nervus_recorded_total") == 2);
-  CHECK(lab.dropped("failed") == 8);
-  CHECK(lab.said("record_failed") == 1);
-  CHECK(lab.lines.find("the disk is gone") != std::string::npos);
 }
