@@ -202,6 +202,44 @@ TEST_CASE("refusals are asked again too, but for those that depend on time or a 
   CHECK(other.differences[1].recorded == "bad_request: the prompt is bad");
 }
 
+TEST_CASE("an observation that was just young enough is not too old when it is asked again; steps are the policy's") {
+  const Recording recording;
+  const ServiceOptions options = recording.options(R"({"version": 1, "observation_age_ms": 100, "joints": [
+      {"name": "a"}, {"name": "b"}]})");
+  MsgpackWriter request;
+  request.map(5).text("observation/cam_high");
+  write_array(request, {DType::u8, {1, 1, 3}, "abc"});
+  request.text("observation/state").array(2).real(0).real(0).text("prompt").text("go");
+  request.text("observation_age_ms").real(100).text("steps").natural(10);
+  const std::string bytes = request.take(), zeros(32, '\0');
+  Record record{.dialect = "openpi", .steps = 10, .outcome = "ok", .request = bytes, .shape = {4, 2}, .actions = zeros};
+  {
+    RecordFile file(recording.path, options.record_settings);
+    file.append(encode(record));
+  }
+  CHECK(recording.replay({}).identical == 1);
+}
+
+TEST_CASE("a file that says otherwise of a refusal is believed nothing that the answer does not have") {
+  const Recording recording;
+  const std::string request = observation(68), zeros(32, '\0');
+  {
+    RecordFile file(recording.path, recording.options().record_settings);
+    file.append(encode({.dialect = "openpi",
+                        .outcome = "bad_request",
+                        .message = "the prompt is bad",
+                        .request = request,
+                        .shape = {4, 2},
+                        .actions = zeros}));
+  }
+  const ReplayReport report = recording.replay([](const Observation&, const InferOptions&, ActionChunk&) {
+    throw Error(ErrorKind::input, "the prompt is bad");
+  });
+  CHECK(report.identical == 0);
+  REQUIRE(report.differences.size() == 1);
+  CHECK(report.differences[0].elements == 0);
+}
+
 TEST_CASE("a recording that cannot be made is told before the server listens") {
   const Recording recording;
   std::ofstream(recording.path) << "precious";
