@@ -1,0 +1,46 @@
+// How one job is answered, without a server around it.
+#include <doctest/doctest.h>
+
+#include "serve/fake.h"
+
+using namespace nervus;
+using namespace nervus::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+// A job that came so long ago, may wait so long from now, and whose observation was sent at that age.
+serve::Job job_of(serve::Clock::duration waited, serve::Clock::duration left, double age_ms) {
+  const auto now = serve::Clock::now();
+  serve::Job job{.arrived = now - waited, .deadline = now + left};
+  job.request.state = {0, 0};
+  job.request.age_ms = age_ms;
+  return job;
+}
+
+std::string code_of(const serve::Job& job, int& calls) {
+  FakeReplica replica([&](const Observation&, const InferOptions&, ActionChunk&) { ++calls; });
+  serve::GuardLimits limits;
+  limits.age_ms = 60000;
+  serve::Metrics metrics;
+  const auto answers = serve::answer(replica, serve::Guard(limits), std::span(&job, 1), metrics);
+  return answers.front().refusal ? answers.front().refusal->code + ": " + answers.front().refusal->message : "ok";
+}
+
+}  // namespace
+
+TEST_CASE("a job whose deadline has passed is not run, whoever noticed first") {
+  int calls = 0;
+  CHECK(code_of(job_of(1s, -1ms, 0), calls).starts_with("deadline_exceeded: "));
+  CHECK(calls == 0);
+  CHECK(code_of(job_of(1s, 1h, 0), calls) == "ok");
+  CHECK(calls == 1);
+}
+
+TEST_CASE("an observation ages while it waits") {
+  int calls = 0;
+  CHECK(code_of(job_of(0s, 1h, 30000), calls) == "ok");
+  CHECK(code_of(job_of(31s, 1h, 30000), calls).starts_with("guard_tripped: the observation is older"));
+  CHECK(code_of(job_of(61s, 1h, 0), calls).starts_with("guard_tripped: the observation is older"));
+  CHECK(calls == 1);
+}
