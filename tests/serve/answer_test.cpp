@@ -1,6 +1,8 @@
 // How one job is answered, without a server around it.
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "serve/fake.h"
 
 using namespace nervus;
@@ -27,7 +29,41 @@ std::string code_of(const serve::Job& job, int& calls) {
   return answers.front().refusal ? answers.front().refusal->code + ": " + answers.front().refusal->message : "ok";
 }
 
+// Of a call of several it loses one.
+class Miscounting final : public serve::Replica {
+ public:
+  Miscounting() { info_.limits.batch = 2; }
+  const PolicyInfo& info() const override { return info_; }
+  ActionChunk infer(const Observation&, const InferOptions&) override {
+    return {.steps = 1, .dimensions = 1, .values = {0.0f}};
+  }
+  std::vector<ActionChunk> infer_batch(std::span<const Observation> observations,
+                                       std::span<const InferOptions> options) override {
+    return {infer(observations[0], options[0])};
+  }
+
+ private:
+  PolicyInfo info_;
+};
+
 }  // namespace
+
+TEST_CASE("where a call of several has another number of chunks, each is computed alone") {
+  Miscounting replica;
+  serve::Metrics metrics;
+  const std::vector<serve::Job> jobs = {job_of(0s, 1h, 0), job_of(0s, 1h, 0)};
+  const auto answers = serve::answer(replica, serve::Guard({}), jobs, metrics);
+  REQUIRE(answers.size() == 2);
+  for (const serve::Answer& answer : answers) CHECK_FALSE(answer.refusal);
+}
+
+TEST_CASE("a replica whose first call gives what is not finite is not served") {
+  FakeReplica good{FakePolicy()};
+  serve::warm(good);
+  FakeReplica bad([](const Observation&, const InferOptions&, ActionChunk& chunk) { chunk.values[5] = NAN; });
+  CHECK_THROWS_WITH_AS(serve::warm(bad),
+                       "the first call: expected finite actions: check the checkpoint and its statistics", Error);
+}
 
 TEST_CASE("a job whose deadline has passed is not run, whoever noticed first") {
   int calls = 0;
