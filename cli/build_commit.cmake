@@ -1,8 +1,11 @@
-# Writes OUTPUT, a header with the commit of SOURCE: "unknown" outside git, "-dirty" behind it with local changes.
+# Writes OUTPUT, a header with the commit of SOURCE: FALLBACK or "unknown" outside git, "-dirty" behind it with local changes.
 execute_process(COMMAND git --no-optional-locks describe --always --dirty --abbrev=12 --exclude=*
   WORKING_DIRECTORY ${SOURCE} OUTPUT_VARIABLE commit ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE
   RESULT_VARIABLE failed)
 if(failed OR NOT commit)
+  set(commit "${FALLBACK}")
+endif()
+if(NOT commit)
   set(commit unknown)
 endif()
 file(CONFIGURE OUTPUT ${OUTPUT} @ONLY CONTENT [=[

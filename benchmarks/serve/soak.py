@@ -36,8 +36,8 @@ SHORT = {"clients": 64, "requests": 2, "overload_clients": 8, "overload_requests
 
 
 class Server:
-    def __init__(self, nervus, checkpoint, *options, port=0, steps=1):
-        flags = ["--threads", "1", "--steps", str(steps), "--max-connections-per-address", "256", "--quiet"]
+    def __init__(self, nervus, checkpoint, *options, port=0):
+        flags = ["--max-connections-per-address", "256", "--quiet"]
         self.process = subprocess.Popen(
             [nervus, "serve", "--checkpoint", checkpoint, "--port", str(port), "--json", *flags, *options],
             stdout=subprocess.PIPE)
@@ -399,8 +399,8 @@ def main():
         subprocess.run([arguments.nervus, "synth", "--preset", "tiny", "--seed", "1", "--out", checkpoint, "--quiet"],
                        check=True, stdout=subprocess.DEVNULL)
 
-        def start(*options, **more):
-            return Server(arguments.nervus, checkpoint, *options, **more)
+        def start(*options, steps=1, **more):
+            return Server(arguments.nervus, checkpoint, "--threads", "1", "--steps", str(steps), *options, **more)
 
         for name in arguments.only or SOAKS:
             began = time.perf_counter()

@@ -1,5 +1,5 @@
-"""A websocket and msgpack client as small as can be, of the standard library alone: what soak.py and overhead.py put on
-the wire, including what no library would."""
+"""A websocket and msgpack client as small as can be, of the standard library alone: what soak.py, overhead.py and
+devices.py put on the wire, including what no library would."""
 
 import os
 import socket
@@ -27,13 +27,21 @@ def packed(value):
 def image(height, width, seed=0):
     """An array of numpy of |u1, as the wire has it."""
     row = bytes((17 * seed + 5 * i) % 251 for i in range(3 * width))
-    data = b"".join(row[3 * y % len(row):] + row[:3 * y % len(row)] for y in range(height))
+    return pixels(height, width, b"".join(row[3 * y % len(row):] + row[:3 * y % len(row)] for y in range(height)))
+
+
+def random_image(height, width, _):
+    """One that no request had before."""
+    return pixels(height, width, os.urandom(3 * height * width))
+
+
+def pixels(height, width, data):
     return {b"__ndarray__": True, b"data": data, b"dtype": "|u1", b"shape": [height, width, 3]}
 
 
-def observation(cameras, joints, side, **more):
+def observation(cameras, joints, side, make=image, **more):
     """A request in openpi's dialect."""
-    frames = {f"observation/{name}": image(side, side, number) for number, name in enumerate(cameras)}
+    frames = {f"observation/{name}": make(side, side, number) for number, name in enumerate(cameras)}
     return packed(frames | {"observation/state": [0.0] * joints, "prompt": "pick up the red cube"} | more)
 
 

@@ -41,6 +41,7 @@ Metrics::Metrics() {
       {"nervus_waiting", {"Requests that wait for a replica", "gauge", {}, {{"", {}}}}},
       {"nervus_running", {"Requests that are being computed", "gauge", {}, {{"", {}}}}},
       {"nervus_replicas", {"Replicas of the policy", "gauge", {}, {{"", {}}}}},
+      {"nervus_replica_requests_total", {"Requests that a replica computed", "counter", {}, {}}},
       {"nervus_ready", {"1 where requests are taken", "gauge", {}, {{"", {}}}}},
       {"nervus_recorded_total", {"Requests that were recorded", "counter", {}, {}}},
       {"nervus_record_dropped_total", {"Requests that were not recorded, by reason", "counter", {}, {}}},

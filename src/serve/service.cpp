@@ -255,6 +255,7 @@ void Service::check_device(std::size_t replica) {
 void Service::compute(std::size_t replica, std::span<const Job> jobs) {
   const std::shared_ptr<Replica> current = replica_of(replica);
   std::vector<Answer> answers = answer(*current, guard_, jobs, metrics_);
+  metrics_.add("nervus_replica_requests_total", concat("replica=\"", replica, "\""), static_cast<double>(jobs.size()));
   for (std::size_t i = 0; i < jobs.size(); ++i) settle(jobs[i], answers[i]);
   if (answers.front().refusal || !status_.wants_cameras()) return;
   status_.show_cameras(observation_of(jobs.front().request), static_cast<int>(info().image_side));

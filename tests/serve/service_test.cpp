@@ -214,6 +214,8 @@ TEST_CASE("two replicas compute at the same time") {
   CHECK(outcome(first.receive()) == "ok 1");
   CHECK(outcome(second.receive()) == "ok 2");
   CHECK(inside == 2);
+  for (const char* replica : {"replica=\"0\"", "replica=\"1\""})
+    CHECK(server.metric("nervus_replica_requests_total", replica) == 1);
 }
 
 TEST_CASE("stop: what is under way is finished, new requests are refused, sessions close with 1001") {
