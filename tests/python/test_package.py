@@ -43,6 +43,17 @@ def test_libraries_are_its_own(checkpoint):
     assert [path for path in paths if path.parent != PACKAGE and not ASSUMED.search(str(path))] == []
 
 
+def test_licences_are_in_it():
+    """Of each library beside the module, and of what is compiled in; with the texts that those refer to."""
+    licences = PACKAGE / "licenses"
+    owners = dict(line.split(": ") for line in (licences / "files.txt").read_text().splitlines())
+    bundled = {path.name for path in PACKAGE.glob("*.so*") if not path.name.startswith(("libnervus", "_native"))}
+    assert bundled and bundled | {"json.hpp"} == set(owners)
+    for licence in [*owners.values(), "nanobind.txt"]:
+        assert re.search("copyright", (licences / licence).read_text(errors="replace"), re.IGNORECASE), licence
+    assert "Apache License" in (licences / "common-licenses" / "Apache-2.0").read_text()
+
+
 def test_the_package_is_sound(tmp_path):
     """mypy finds nothing in the package itself; the extras' own packages may be missing."""
     command = [sys.executable, "-m", "mypy", "-p", "nervus", "--disallow-untyped-defs", "--warn-unused-ignores",
