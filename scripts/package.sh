@@ -83,7 +83,7 @@ done
 # What is compiled into the programs; Boost's licence asks for nothing in what is compiled.
 cached() { sed -n "s/^$1:[A-Z]*=//p" "$build/CMakeCache.txt"; }
 for file in "$(cached NERVUS_JSON_INCLUDE)/nlohmann/json.hpp" "$(cached CLI11_DIR)/CLI11Config.cmake" \
-  "$(cached NERVUS_JSON_INCLUDE)/doctest/doctest.h"; do
+  "$(cached NERVUS_JSON_INCLUDE)/doctest/doctest.h" "$(cached OPENSSL_INCLUDE_DIR)/openssl/ssl.h"; do
   [ ! -f "$file" ] || foreign+=("$file")
 done
 "$source/scripts/licences.sh" "$out/share/doc/nervus/licenses" "${licences[@]}" "${foreign[@]}"

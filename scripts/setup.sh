@@ -8,7 +8,7 @@ packages=(
   g++ cmake ninja-build                              # to build
   nlohmann-json3-dev libpcre2-dev libutf8proc-dev    # checkpoints and tokenizers
   libspng-dev libturbojpeg0-dev libdnnl-dev          # images and matrix products
-  libboost-dev                                       # the policy server
+  libboost-dev libssl-dev                            # the policy server, the client's encryption
   libcli11-dev doctest-dev                           # the program, the tests
   python3 python3-dev python3-venv                   # the checks, the Python package
   "$@"

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,9 +28,10 @@
 namespace nervus {
 
 struct ClientOptions {
-  std::string host = "127.0.0.1";
+  std::string host = "127.0.0.1";  // behind wss:// the connection is encrypted, and the server's certificate verified
   int port = 8000;
   std::string path = "/";
+  std::filesystem::path ca_file = {};            // of wss://: whom to trust, in PEM's format; empty: as the system does
   std::string api_key;                           // sent as Authorization: Api-Key; empty: none
   std::map<std::string, std::string> keys = {};  // camera -> key of a request (default: observation/CAMERA)
   std::optional<std::uint64_t> seed = {};        // of the noise; none: the server's

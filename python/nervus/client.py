@@ -16,10 +16,12 @@ class ClientArguments(TypedDict, total=False):
     """The keywords of a Client; all of them may be left out."""
 
     host: str
-    """127.0.0.1"""
+    """127.0.0.1; behind `wss://` the connection is encrypted, and the server's certificate verified."""
     port: int
     """8000"""
     path: str
+    ca_file: values.Path
+    """Of `wss://`: whom to trust, in PEM's format; default: as the system does."""
     api_key: str
     """Sent as `Authorization: Api-Key`."""
     keys: Mapping[str, str]

@@ -1,6 +1,7 @@
 // A robot's end of a policy server.
 #include "nervus/client.h"
 
+#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/function.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
@@ -112,6 +113,7 @@ void bind_client_values(nb::module_& module) {
       .def_rw("host", &ClientOptions::host)
       .def_rw("port", &ClientOptions::port)
       .def_rw("path", &ClientOptions::path)
+      .def_rw("ca_file", &ClientOptions::ca_file)
       .def_rw("api_key", &ClientOptions::api_key)
       .def_rw("keys", &ClientOptions::keys)
       .def_rw("seed", &ClientOptions::seed)

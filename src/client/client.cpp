@@ -4,6 +4,7 @@
 #include <deque>
 #include <mutex>
 
+#include "client/address.h"
 #include "client/connection.h"
 #include "client/messages.h"
 #include "client/path.h"
@@ -19,9 +20,7 @@ using Lock = std::unique_lock<std::mutex>;
 Instant clock_now() { return std::chrono::steady_clock::now(); }
 
 void check_options(const ClientOptions& options) {
-  if (options.host.empty()) fail(ErrorKind::usage, "host: expected a name or an address, found none");
-  if (options.port < 1 || options.port > 65535)
-    fail(ErrorKind::usage, "port: expected a number from 1 to 65535, found ", options.port);
+  client::parse_address(options);
   if (!options.path.starts_with('/')) fail(ErrorKind::usage, "path: expected it to begin with '/'");
   if (options.api_key.find_first_of("\r\n") != std::string::npos)
     fail(ErrorKind::usage, "api_key: expected one line of text");

@@ -260,7 +260,9 @@ TEST_CASE("options and observations that are wrong are named") {
   };
   CHECK(said([](ClientOptions& o) { o.port = 0; }) ==
         std::pair(ErrorKind::usage, std::string("port: expected a number from 1 to 65535, found 0")));
-  CHECK(said([](ClientOptions& o) { o.host = ""; }).second.starts_with("host: "));
+  for (const char* host : {"", "wss://", "https://robots", "robots/path"})
+    CHECK(said([&](ClientOptions& o) { o.host = host; }).second.starts_with("host: "));
+  CHECK(said([](ClientOptions& o) { o.ca_file = "ca.pem"; }).second.starts_with("ca_file: expected a host behind"));
   CHECK(said([](ClientOptions& o) { o.path = "x"; }).second.starts_with("path: "));
   CHECK(said([](ClientOptions& o) { o.api_key = "a\nb"; }).second.starts_with("api_key: "));
   CHECK(said([](ClientOptions& o) { o.idle_seconds = 0; }).second.starts_with("idle_seconds: "));

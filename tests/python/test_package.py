@@ -48,7 +48,7 @@ def test_licences_are_in_it():
     licences = PACKAGE / "licenses"
     owners = dict(line.split(": ") for line in (licences / "files.txt").read_text().splitlines())
     bundled = {path.name for path in PACKAGE.glob("*.so*") if not path.name.startswith(("libnervus", "_native"))}
-    assert bundled and bundled | {"json.hpp"} == set(owners)
+    assert bundled and bundled | {"json.hpp"} == set(owners) - {"ssl.h"}
     for licence in [*owners.values(), "nanobind.txt"]:
         assert re.search("copyright", (licences / licence).read_text(errors="replace"), re.IGNORECASE), licence
     assert "Apache License" in (licences / "common-licenses" / "Apache-2.0").read_text()
