@@ -1,4 +1,5 @@
-# Writes OUTPUT, a header with the commit of SOURCE: FALLBACK or "unknown" outside git, "-dirty" behind it with local changes.
+# Writes OUTPUT, a header with the commit of SOURCE: "-dirty" behind it with local changes; outside git FALLBACK, or
+# "unknown".
 execute_process(COMMAND git --no-optional-locks describe --always --dirty --abbrev=12 --exclude=*
   WORKING_DIRECTORY ${SOURCE} OUTPUT_VARIABLE commit ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE
   RESULT_VARIABLE failed)

@@ -69,6 +69,8 @@ def build_wheel(environment, options):
     variables = dict(os.environ)
     if shutil.which("ccache"):
         variables |= {f"CMAKE_{language}_COMPILER_LAUNCHER": "ccache" for language in ("CXX", "CUDA")}
+        # As scripts/build.sh has it: what was compiled there is known here.
+        variables |= {"CCACHE_BASEDIR": str(SOURCE), "CCACHE_NOHASHDIR": "1"}
     run(*command, env=variables)
     wheel, = wheels.glob("*.whl")
     return wheel
