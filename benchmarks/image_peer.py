@@ -75,7 +75,8 @@ def main():
     options = parser.parse_args()
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True,
                             check=False).stdout.strip()
-    result = {"machine": processor(), "commit": commit, "pillow": PIL.__version__, "numpy": numpy.__version__, "sizes": []}
+    result = {"machine": processor(), "commit": commit, "pillow": PIL.__version__, "numpy": numpy.__version__,
+              "sizes": []}
     random = numpy.random.default_rng(1)
     for width, height in SIZES:
         frame = Image.fromarray(random.integers(0, 256, (height, width, 3), numpy.uint8))

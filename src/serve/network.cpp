@@ -132,6 +132,14 @@ class Network::Implementation::Connection : public std::enable_shared_from_this<
     return carries_key(view(request[http::field::authorization]), key);
   }
 
+  // Who is meant: without a key, what a browser was led to by a stranger's name is told nothing.
+  bool is_addressed() const {
+    const NetworkOptions& options = network_.options_;
+    if (!options.api_key.empty() || !is_loopback(options.host) || network_.handler_.is_public(path())) return true;
+    const std::string_view host = view(parser_->get()[http::field::host]);
+    return host.empty() || is_loopback(host);
+  }
+
   std::string_view path() const {
     const std::string_view target = view(parser_->get().target());
     return target.substr(0, target.find('?'));
@@ -150,6 +158,9 @@ class Network::Implementation::Connection : public std::enable_shared_from_this<
       return refuse("unauthorized", 401,
                     "a key is needed: Authorization: Bearer KEY, Api-Key KEY, or KEY as the password of Basic");
     if (!upgrades) {
+      if (!is_addressed())
+        return refuse("origin", 403,
+                      "expected a Host of this machine, such as localhost; behind a proxy, start with --api-key-file");
       if (request.method() != http::verb::get && !head) return refuse("bad_request", 405, "GET only");
       return reply(network_.handler_.get(path()), keep, head);
     }

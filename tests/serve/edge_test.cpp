@@ -9,7 +9,7 @@ using namespace std::string_literals;
 
 namespace {
 
-const std::string host = "Host: robot\r\n";
+const std::string host = "Host: localhost:8000\r\n";
 
 std::string upgrade(const std::string& version, const std::string& key) {
   return "GET / HTTP/1.1\r\n" + host + "Upgrade: websocket\r\nConnection: Upgrade\r\n" + version + key + "\r\n";
@@ -18,6 +18,32 @@ const std::string version13 = "Sec-WebSocket-Version: 13\r\n";
 const std::string key16 = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 }  // namespace
+
+TEST_CASE("HTTP: a server of this machine alone tells nothing to who was led here by another name") {
+  const auto status = [](const FakeServer& server, const std::string& path, const std::string& name) {
+    const std::string line = name.empty() ? "" : "Host: " + name + "\r\n";
+    return Peer(server.port())
+        .http("GET " + path + (line.empty() ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n") + line + "\r\n")
+        .substr(9, 3);
+  };
+  const FakeServer open;
+  for (const char* name :
+       {"localhost", "localhost:8000", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:8000", "::1", ""}) {
+    CAPTURE(name);
+    CHECK(status(open, "/status", name) == "200");
+  }
+  for (const char* name : {"evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example",
+                           "127.evil", "10.0.0.1", "[::2]", "[::1].evil", "robot"}) {
+    CAPTURE(name);
+    CHECK(status(open, "/status", name) == "403");
+    CHECK(status(open, "/", name) == "403");
+    CHECK(status(open, "/healthz", name) == "200");
+  }
+  CHECK(open.metric("nervus_connections_total", "outcome=\"origin\"") == 18);
+  serve::ServiceOptions elsewhere;
+  elsewhere.network.host = "0.0.0.0";
+  CHECK(status(FakeServer({}, elsewhere), "/status", "robot") == "200");
+}
 
 TEST_CASE("HTTP: each request has its status") {
   serve::ServiceOptions options;

@@ -130,7 +130,7 @@ class FakeServer {
   std::string get(const std::string& path) const {
     try {
       const std::string response =
-          Peer(port()).http("GET " + path + " HTTP/1.1\r\nHost: robot\r\nConnection: close\r\n\r\n");
+          Peer(port()).http("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
       const std::size_t end = response.find("\r\n\r\n");
       return end == std::string::npos ? "" : response.substr(9, 3) + " " + response.substr(end + 4);
     } catch (const std::exception&) {
