@@ -60,12 +60,16 @@ bool carries_key(std::string_view authorization, std::string_view key) {
   return colon != std::string::npos && same_key(std::string_view(*credentials).substr(colon + 1), key);
 }
 
-bool is_loopback(std::string_view host) {
-  if (host == "::1") return true;
+bool is_loopback(std::string_view address) {
+  if (address == "localhost" || address == "::1") return true;
+  return address.starts_with("127.") && address.find_first_not_of("0123456789.") == std::string_view::npos;
+}
+
+bool names_loopback(std::string_view host) {
+  if (is_loopback(host)) return true;
   const std::size_t bracket = host.find(']');
-  host = host.substr(0, host.find(':', bracket == std::string_view::npos ? 0 : bracket));
-  if (host == "localhost" || host == "[::1]") return true;
-  return host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string_view::npos;
+  const std::string_view name = host.substr(0, host.find(':', bracket == std::string_view::npos ? 0 : bracket));
+  return name == "[::1]" || is_loopback(name);
 }
 
 bool is_allowed_origin(std::string_view origin, const std::vector<std::string>& allowed) {

@@ -17,8 +17,11 @@ inline constexpr const char* challenges[] = {"Basic realm=\"nervus\", charset=\"
 // Whether a web page of this origin may open a websocket. "": no browser sent it.
 bool is_allowed_origin(std::string_view origin, const std::vector<std::string>& allowed);
 
-// Whether a Host header, or an address to listen on, is this machine by itself: localhost, 127.0.0.0/8 or ::1, with a
-// port or without. A browser that a page has led here by a name of its own (DNS rebinding) says that name.
-bool is_loopback(std::string_view host);
+// Whether an address is this machine by itself: localhost, 127.0.0.0/8 or ::1.
+bool is_loopback(std::string_view address);
+
+// The same of a Host header, with a port or without. A browser that a page has led here by a name of its own (DNS
+// rebinding) says that name.
+bool names_loopback(std::string_view host);
 
 }  // namespace nervus::serve

@@ -137,7 +137,7 @@ class Network::Implementation::Connection : public std::enable_shared_from_this<
     const NetworkOptions& options = network_.options_;
     if (!options.api_key.empty() || !is_loopback(options.host) || network_.handler_.is_public(path())) return true;
     const std::string_view host = view(parser_->get()[http::field::host]);
-    return host.empty() || is_loopback(host);
+    return host.empty() || names_loopback(host);
   }
 
   std::string_view path() const {

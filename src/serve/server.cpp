@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "core/message.h"
+#include "serve/access.h"
 #include "serve/guard_file.h"
 #include "serve/record_settings.h"
 #include "serve/service.h"
@@ -35,8 +36,6 @@ std::string read_key(const std::filesystem::path& path) {
   return key;
 }
 
-bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
-
 std::uint64_t message_bytes(const ServeOptions& options, const PolicyInfo& info) {
   constexpr std::uint64_t most = std::uint64_t{64} << 20, frame = 1920 * 1080 * 3;
   if (options.max_message_bytes > 0) return options.max_message_bytes;
@@ -46,11 +45,10 @@ std::uint64_t message_bytes(const ServeOptions& options, const PolicyInfo& info)
 void check_options(const ServeOptions& options) {
   if (options.port < 0 || options.port > 65535)
     fail(ErrorKind::usage, "port: expected a number from 0 to 65535, found ", options.port);
-  if (!is_loopback(options.host) && options.api_key_file.empty() && !options.insecure)
+  if (!serve::is_loopback(options.host) && options.api_key_file.empty() && !options.insecure)
     fail(ErrorKind::usage, "host '", options.host,
          "' is reached from other machines: name a file with a key for the "
          "clients (api_key_file), or say that none is wanted (insecure)");
-  if (!options.api_key_file.empty()) read_key(options.api_key_file);  // before anything large is loaded
   if (options.prompt.size() > 4096) fail(ErrorKind::usage, "prompt: expected at most 4096 bytes");
   // Beyond, clocks overflow.
   if (!(options.deadline_ms > 0 && options.deadline_ms <= 1e9))
@@ -86,11 +84,11 @@ std::vector<std::unique_ptr<serve::Replica>> load_replicas(const std::filesystem
   return replicas;
 }
 
-ServiceOptions service_options(const ServeOptions& options, const PolicyInfo& info) {
+ServiceOptions service_options(const ServeOptions& options, const std::string& key, const PolicyInfo& info) {
   ServiceOptions service;
   service.network = {.host = options.host,
                      .port = options.port,
-                     .api_key = options.api_key_file.empty() ? "" : read_key(options.api_key_file),
+                     .api_key = key,
                      .origins = options.origins,
                      .max_connections = options.max_connections,
                      .max_connections_per_address = options.max_connections_per_address,
@@ -127,12 +125,16 @@ ServiceOptions service_options(const ServeOptions& options, const PolicyInfo& in
 
 struct Server::Implementation {
   Implementation(std::filesystem::path from, const ServeOptions& with)
-      : directory(std::move(from)), options(with), replicas(load_replicas(directory, options, stopping)) {
-    const ServiceOptions chosen = service_options(options, replicas.front()->info());
+      : directory(std::move(from)),
+        options(with),
+        key(options.api_key_file.empty() ? "" : read_key(options.api_key_file)),
+        replicas(load_replicas(directory, options, stopping)) {
+    const ServiceOptions chosen = service_options(options, key, replicas.front()->info());
     service = std::make_unique<serve::Service>(std::move(replicas), chosen);
   }
   const std::filesystem::path directory;
   const ServeOptions options;
+  const std::string key;  // read before anything large is loaded
   std::atomic<bool> stopping = false;
   std::vector<std::unique_ptr<serve::Replica>> replicas;  // until the service has them
   std::unique_ptr<serve::Service> service;

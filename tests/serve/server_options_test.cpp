@@ -60,3 +60,11 @@ TEST_CASE("a key that no client could send is refused") {
           options.api_key_file = directory / "none";
         }).ends_with("none: cannot be read"));
 }
+
+TEST_CASE("a host that other machines reach takes a key, also where its name begins like loopback's") {
+  const auto at = [](const std::string& host) { return refusal([&](ServeOptions& options) { options.host = host; }); };
+  for (const char* own : {"localhost", "127.0.0.1", "127.1.2.3", "::1"})
+    CHECK(at(own).starts_with("no such checkpoint: "));
+  for (const char* other : {"0.0.0.0", "::", "robot", "127.robot.example", "localhost.example"})
+    CHECK(at(other).find("is reached from other machines") != std::string::npos);
+}
