@@ -16,6 +16,7 @@ constexpr int channels = 3;
 constexpr int fraction_bits = 22;  // of a coefficient: 32, less 8 of the pixel, less 2 of headroom
 constexpr std::int32_t half = 1 << (fraction_bits - 1);
 constexpr std::size_t lanes = 16;  // rows of a block
+constexpr std::size_t column = channels * lanes;
 
 // The source pixels [first, first + count) of one target pixel; its weights are coefficients[begin ...].
 struct Tap {
@@ -74,27 +75,9 @@ Filter triangle_filter(int source, int target) {
   }
 }
 
-// y [target, channels, lanes] from x [source, channels, lanes].
-[[gnu::always_inline]] inline void resample_columns(const Filter& filter, const std::uint8_t* x, std::uint8_t* y) {
-  constexpr std::size_t column = channels * lanes;
-  for (const Tap& tap : filter.taps) {
-    std::int32_t sums[column];
-    for (std::int32_t& sum : sums) sum = half;
-    const std::uint8_t* values = x + tap.first * column;
-    for (std::size_t k = 0; k < tap.count; ++k, values += column) {
-      const std::int32_t weight = filter.coefficients[tap.begin + k];
-      for (std::size_t i = 0; i < column; ++i) sums[i] += weight * values[i];
-    }
-    for (std::size_t i = 0; i < column; ++i) {
-      y[i] = static_cast<std::uint8_t>(std::clamp(sums[i] >> fraction_bits, 0, 255));
-    }
-    y += column;
-  }
-}
-
-// y [target, width] from x [source, width].
-[[gnu::always_inline]] inline void resample_rows(const Filter& filter, const std::uint8_t* x, std::size_t width,
-                                                 std::int32_t* sums, std::uint8_t* y) {
+// y [target, width] from x [source, width]; `sums` of a width.
+[[gnu::always_inline]] inline void resample(const Filter& filter, const std::uint8_t* x, std::size_t width,
+                                            std::int32_t* sums, std::uint8_t* y) {
   for (const Tap& tap : filter.taps) {
     std::fill_n(sums, width, half);
     const std::uint8_t* row = x + tap.first * width;
@@ -158,7 +141,8 @@ class Block {
     std::array<const std::uint8_t*, lanes> rows;
     for (std::size_t r = 0; r < lanes; ++r) rows[r] = image.rgb.data() + std::min(first + r, height - 1) * from;
     source.from_rows(rows);
-    resample_columns(filter, source.data(), target.data());
+    std::int32_t sums[column];
+    resample(filter, source.data(), column, sums, target.data());
     target.to_rows();
     std::copy_n(target.data(), std::min(lanes, height - first) * to, result.data() + first * to);
   }
@@ -171,7 +155,7 @@ class Block {
   const std::size_t row = static_cast<std::size_t>(width) * channels;
   std::vector<std::int32_t> sums(row);
   std::vector<std::uint8_t> rows(row * static_cast<std::size_t>(height));
-  resample_rows(triangle_filter(image.height, height), result.rgb.data(), row, sums.data(), rows.data());
+  resample(triangle_filter(image.height, height), result.rgb.data(), row, sums.data(), rows.data());
   return {width, height, std::move(rows)};
 }
 
