@@ -10,7 +10,6 @@ processor does. Both see frames of random bytes, of the sizes of common cameras.
 import argparse
 import json
 import pathlib
-import platform
 import statistics
 import subprocess
 import time
@@ -18,6 +17,8 @@ import time
 import numpy
 import PIL
 from PIL import Image
+
+from machine import processor
 
 SIDE, PATCH, MERGE, CALLS = 224, 14, 2, 20
 SIZES = [(640, 480), (1280, 720), (1920, 1080)]
@@ -58,13 +59,6 @@ def summary(times):
         found[part] = {"p50_ms": round(statistics.median(column), 4),
                        "p99_ms": round(column[(len(column) - 1) * 99 // 100], 4)}
     return found
-
-
-def processor():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
 
 
 def main():

@@ -15,7 +15,6 @@ machine and the versions.
 import argparse
 import json
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,8 @@ import time
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+
+from machine import processor
 
 repository = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(repository / "tests" / "reference"))
@@ -87,13 +88,6 @@ def nervus_actions(program, checkpoint, inputs_path, steps, threads, folder):
 def total_milliseconds(report):
     """The median of the whole call."""
     return report["results"][0]["latency_ms"]["total"]["p50"]
-
-
-def processor():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def main():

@@ -2,8 +2,13 @@
 devices.py put on the wire, including what no library would."""
 
 import os
+import pathlib
 import socket
 import struct
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from machine import processor  # noqa: E402
 
 
 def packed(value):
@@ -155,12 +160,7 @@ def percentile(values, share):
 
 
 def machine():
-    uname, model = os.uname(), "unknown"
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return {"system": f"{uname.sysname} {uname.release}", "architecture": uname.machine, "processor": model,
+    uname = os.uname()
+    return {"system": f"{uname.sysname} {uname.release}", "architecture": uname.machine, "processor": processor(),
             "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0],
             "realtime": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)}
