@@ -59,8 +59,7 @@ TEST_CASE("a failed device: not ready at once, also while another replica comput
       },
       {}, 2);
   Peer health(server.port());  // a connection that is kept, as a load balancer does
-  const std::string ask = "GET /readyz HTTP/1.1\r\nHost: robot\r\n\r\n";
-  CHECK(health.http(ask).starts_with("HTTP/1.1 200"));
+  CHECK(health.http(ask_ready).starts_with("HTTP/1.1 200"));
   Robot busy(server), lost(server);
   busy.send_binary(observation(1));
   computing.wait();
@@ -68,7 +67,7 @@ TEST_CASE("a failed device: not ready at once, also while another replica comput
   failing.open();
   const auto failed = std::chrono::steady_clock::now();
   CHECK(outcome(lost.receive()) == "device_failed");
-  CHECK(health.http(ask).starts_with("HTTP/1.1 503"));
+  CHECK(health.http(ask_ready).starts_with("HTTP/1.1 503"));
   MESSAGE("not ready after ",
           std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - failed).count(), " ms");
   CHECK(outcome(busy.receive()) == "device_failed");

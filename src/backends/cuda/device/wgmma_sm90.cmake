@@ -39,7 +39,6 @@ struct WarpgroupProduct;
       endforeach()
       list(JOIN registers ", " registers)
       list(JOIN operands ", " operands)
-      math(EXPR a "${sums}")
       math(EXPR b "${sums} + 1")
       math(EXPR keep "${sums} + 2")
       string(APPEND text "
@@ -48,7 +47,7 @@ struct WarpgroupProduct<${inputs}, ${width}> {
   static __device__ void add(${sum} (&d)[${sums}], std::uint64_t a, std::uint64_t b, bool keep) {
     asm volatile(
         \"{ .reg .pred p; setp.ne.b32 p, %${keep}, 0;\\n\"
-        \"wgmma.mma_async.sync.aligned.m64n${width}${kind} {${registers}}, %${a}, %${b}, p${behind}; }\\n\"
+        \"wgmma.mma_async.sync.aligned.m64n${width}${kind} {${registers}}, %${sums}, %${b}, p${behind}; }\\n\"
         : ${operands}
         : \"l\"(a), \"l\"(b), \"r\"(static_cast<int>(keep)));
   }
