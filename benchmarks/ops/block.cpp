@@ -100,7 +100,7 @@ class Bench {
   }
   KeyValues make_cache() {
     const std::int64_t slots = options_.batch * stride(), columns = heads.key_value * heads.size;
-    KeyValues cache{.settled = true};
+    KeyValues cache;
     for (Tensor* part : {&cache.keys, &cache.values}) {
       *part = {device_->allocate(slots * columns * 2), DType::bf16, slots, columns};
       const std::vector<float> values = draw(slots * columns, 1.0f);
@@ -157,7 +157,7 @@ class Bench {
     for (const Layer& w : layers_) {
       const auto layer_scope = ops_.scope();
       if (with[0]) q = ops_.qkv(h_, w.first, w.qkv, rope_, w.cache, slots_);
-      if (with[1]) attended = ops_.attention(q, w.cache, ranges_, heads, w.out.input);
+      if (with[1]) attended = ops_.attention(q, w.cache, {ranges_, true}, heads, w.out.input);
       if (with[2]) ops_.linear_add(h_, attended, w.out, w.gate, w.second);
       if (with[3]) products = ops_.gate_up(h_, w.second, w.gate_up, w.down.input);
       if (with[4]) ops_.linear_add(h_, products, w.down, w.gate, w.first);

@@ -39,7 +39,20 @@ struct Rope {
 struct KeyValues {
   Tensor keys;
   Tensor values;
+};
+
+// The slots that each row sees: [ranges[r][0], ranges[r][1]) and [ranges[r][2], ranges[r][3]), which do not overlap.
+struct Visible {
+  Visible(Tensor seen, bool first_is_settled = false, Tensor rows_by_tile = {})
+      : ranges(seen), settled(first_is_settled), order(rows_by_tile) {}
+
+  Tensor ranges;         // i32 [T, 4]
   bool settled = false;  // what a row's first range names was written in an earlier stage
+  // i32 [1, n tile]: every row once, so that those of a tile see much the same; -1 in what tiles have left. Empty: the
+  // rows as they come. Speeds kernels up, and changes no value.
+  Tensor order;
+
+  static constexpr std::int64_t tile = 64;
 };
 
 class Kernels {
@@ -60,9 +73,8 @@ class Kernels {
   virtual void split_rope(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv,
                           const Heads& heads, const Rope& rope) = 0;
 
-  // y [T, H d] = softmax(q k^T / sqrt(d)) v in float32. Row r sees the slots [ranges[r][0], ranges[r][1]) and
-  // [ranges[r][2], ranges[r][3]), which do not overlap; ranges i32 [T, 4]. A row that sees none gets zeros.
-  virtual void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+  // y [T, H d] = softmax(q k^T / sqrt(d)) v in float32, over the slots that a row sees. One that sees none gets zeros.
+  virtual void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Visible& visible,
                          const Heads& heads) = 0;
 
   // y [T, F] = silu(x[:, :F]) * x[:, F:], x act [T, 2 F]

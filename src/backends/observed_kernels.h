@@ -51,9 +51,9 @@ class ObservedKernels : public Kernels {
                   const Rope& rope) override {
     observe(elementwise("split_rope", q, qkv), [&] { inner_.split_rope(q, cache, slots, qkv, heads, rope); });
   }
-  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Visible& visible,
                  const Heads& heads) override {
-    observe(elementwise("attention", y, q), [&] { inner_.attention(y, q, cache, ranges, heads); });
+    observe(elementwise("attention", y, q), [&] { inner_.attention(y, q, cache, visible, heads); });
   }
   void swiglu(const Tensor& y, const Tensor& x) override {
     observe(elementwise("swiglu", y, x), [&] { inner_.swiglu(y, x); });

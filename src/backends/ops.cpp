@@ -132,14 +132,15 @@ void Ops::embed(const Residual& h, const Tensor& first, const Tensor& x, const L
   if (x.rows > 0) kernels_->fused_embed(h, first, x, w, next);
 }
 
-Tensor Ops::attention(const Tensor& q, const KeyValues& cache, const Tensor& ranges, const Heads& heads,
+Tensor Ops::attention(const Tensor& q, const KeyValues& cache, const Visible& visible, const Heads& heads,
                       const Encoding& encoding) {
   check_cache(cache, heads, activation_);
   check_shape(q, q.rows, heads.query * heads.size, "q");
   check(q.dtype == activation_, "attention: q has the activation type");
-  check_shape(ranges, q.rows, 4, "ranges");
+  check_shape(visible.ranges, q.rows, 4, "ranges");
+  check(visible.order.columns % Visible::tile == 0, "attention: an order of whole tiles");
   const Tensor y = allocate(written(encoding), q.rows, q.columns);
-  if (q.rows > 0) kernels_->attention(y, q, cache, ranges, heads);
+  if (q.rows > 0) kernels_->attention(y, q, cache, visible, heads);
   return encode(y, encoding);
 }
 

@@ -52,7 +52,7 @@ class Ops {
   // Returns q [T, H d] and stores keys and values in the cache.
   Tensor split_rope(const Tensor& qkv, const Heads& heads, const Rope& rope, const KeyValues& cache,
                     const Tensor& slots);
-  Tensor attention(const Tensor& q, const KeyValues& cache, const Tensor& ranges, const Heads& heads,
+  Tensor attention(const Tensor& q, const KeyValues& cache, const Visible& visible, const Heads& heads,
                    const Encoding& encoding);
   Tensor swiglu(const Tensor& x, const Encoding& encoding);  // [T, 2 F] -> [T, F]
   Tensor silu(const Tensor& x, const Encoding& encoding) { return map(&Kernels::silu, x, x.columns, encoding); }

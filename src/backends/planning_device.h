@@ -13,7 +13,7 @@ class NoKernels : public Kernels {
   void linear_add(const Tensor&, const Tensor&, const Linear&, const Tensor&) override {}
   void rms_norm(const Tensor&, const Tensor&, const Norm&) override {}
   void split_rope(const Tensor&, const KeyValues&, const Tensor&, const Tensor&, const Heads&, const Rope&) override {}
-  void attention(const Tensor&, const Tensor&, const KeyValues&, const Tensor&, const Heads&) override {}
+  void attention(const Tensor&, const Tensor&, const KeyValues&, const Visible&, const Heads&) override {}
   void swiglu(const Tensor&, const Tensor&) override {}
   void silu(const Tensor&, const Tensor&) override {}
   void gelu(const Tensor&, const Tensor&) override {}

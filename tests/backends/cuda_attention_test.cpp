@@ -19,6 +19,7 @@ struct Scene {
   Ranges ranges;
   bool tiled = false;  // q and y, which asks for the kernel of few rows
   bool settled = false;
+  std::vector<std::int32_t> order = {};  // see Visible
 };
 
 // The least interval around what the rows' first (part 0) or second (part 2) ranges name.
@@ -58,14 +59,15 @@ std::vector<float> attend(FusedLab& lab, const Scene& scene) {
   poison_unseen(scene, keys, values);
   const DType dtype = lab.plain().activation();
   const KeyValues cache{lab.plain().input(dtype, scene.slots, width, keys),
-                        lab.plain().input(dtype, scene.slots, width, values), scene.settled};
+                        lab.plain().input(dtype, scene.slots, width, values)};
   std::vector<std::int32_t> ranges;
   for (const auto& row : scene.ranges) ranges.insert(ranges.end(), row.begin(), row.end());
   const std::vector<float> queries = lab.draw(rows * columns, 1.0f);
   const bool tiled = scene.tiled && lab.tiles();
   const Tensor q = tiled ? lab.rows(rows, columns, queries) : lab.plain().input(dtype, rows, columns, queries);
-  return lab.values(lab.ops().attention(q, cache, lab.plain().integers(rows, 4, ranges), scene.heads,
-                                        {.dtype = dtype, .tiled = tiled}));
+  Visible visible(lab.plain().integers(rows, 4, ranges), scene.settled);
+  if (!scene.order.empty()) visible.order = lab.plain().integers(1, std::ssize(scene.order), scene.order);
+  return lab.values(lab.ops().attention(q, cache, visible, scene.heads, {.dtype = dtype, .tiled = tiled}));
 }
 
 void check_scene(Device& device, const Scene& scene) {
@@ -145,6 +147,38 @@ TEST_CASE("cuda attention: few rows that see different slots, one range alone, o
   }
   check_scene(*device, {.heads = {3, 1, 128}, .slots = 4, .ranges = Ranges(16, {0, 0, 0, 0}), .tiled = true});
   check_scene(*device, {.heads = {3, 3, 128}, .slots = 4, .ranges = {{1, 2, 3, 4}}, .tiled = true});
+}
+
+// As the expert's rows of several samples: the states, then the actions; a sample's rows in tiles of their own.
+Scene samples_in_order(std::int32_t samples, std::int32_t actions, Heads heads) {
+  const std::int32_t prefix = 70, stride = prefix + 1 + actions;
+  Scene scene{.heads = heads, .slots = samples * stride + 9, .ranges = {}};
+  const auto see = [&](std::int32_t b, std::int32_t own) {
+    const std::int32_t first = b * stride;
+    scene.ranges.push_back({first, first + prefix - b, first + prefix, first + prefix + own});
+  };
+  for (std::int32_t b = 0; b < samples; ++b) see(b, 1);
+  for (std::int32_t b = 0; b < samples; ++b) {
+    for (std::int32_t i = 0; i < actions; ++i) see(b, 1 + actions);
+  }
+  constexpr std::int32_t tile = Visible::tile;
+  for (std::int32_t b = 0; b < samples; ++b) {
+    scene.order.push_back(b);
+    for (std::int32_t i = 0; i < actions; ++i) scene.order.push_back(samples + b * actions + i);
+    scene.order.resize((scene.order.size() + tile - 1) / tile * tile, -1);
+  }
+  return scene;
+}
+
+TEST_CASE("cuda attention: rows in an order of their own") {
+  const auto device = device_or_skip();
+  if (!device) return;
+  for (const Heads heads : {Heads{4, 4, 80}, Heads{4, 2, 64}, Heads{16, 2, 128}}) {
+    for (const std::int32_t samples : {2, 3, 8, 40}) {
+      for (const std::int32_t actions : {1, 50, 63, 70})
+        check_scene(*device, samples_in_order(samples, actions, heads));
+    }
+  }
 }
 
 TEST_CASE("cuda attention: windows, views and causal ranges of many rows, in every head size") {

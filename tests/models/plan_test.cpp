@@ -115,6 +115,31 @@ TEST_CASE("a causal row sees what stands before it and itself") {
   CHECK(seen(plan.prefix, 15) == range(14, 25));
 }
 
+TEST_CASE("the suffix of several samples is ordered into tiles of one sample each, every row once") {
+  for (const std::int64_t granularity : {1, 16}) {
+    const Plan plan = plan_of(small(), two_samples(), granularity);
+    const std::vector<std::int32_t>& order = plan.suffix.order;
+    CHECK(std::ssize(order) == 2 * suffix_places(small()));
+    CHECK(order.front() == 0);
+    std::multiset<std::int32_t> rows;
+    for (std::size_t place = 0; place < order.size(); ++place) {
+      if (order[place] < 0) continue;
+      rows.insert(order[place]);
+      const auto sample = static_cast<std::int32_t>(place) / static_cast<std::int32_t>(suffix_places(small()));
+      CHECK(plan.suffix.slots[static_cast<std::size_t>(order[place])] / (11 + 3) == sample);
+    }
+    CHECK(rows == std::multiset<std::int32_t>{0, 1, 2, 3, 4, 5});
+  }
+  Presence one = two_samples();
+  one.batch = 1;
+  CHECK(plan_of(small(), one).suffix.order.empty());
+  Config longer = small();
+  for (const auto& [chunk, places] : {std::pair{63, 64}, {64, 128}}) {
+    longer.chunk = chunk;
+    CHECK(suffix_places(longer) == places);
+  }
+}
+
 TEST_CASE("depth queries see their view and themselves, and nobody sees them") {
   Config config = small();
   config.query_tokens = 2;

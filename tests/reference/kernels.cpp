@@ -115,7 +115,7 @@ void ReferenceKernels::split_rope(const Tensor& q, const KeyValues& cache, const
   }
 }
 
-void ReferenceKernels::attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+void ReferenceKernels::attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Visible& visible,
                                  const Heads& heads) {
   const std::int64_t d = heads.size;
   std::vector<std::int64_t> seen;
@@ -123,7 +123,7 @@ void ReferenceKernels::attention(const Tensor& y, const Tensor& q, const KeyValu
   for (std::int64_t r = 0; r < q.rows; ++r) {
     seen.clear();
     for (std::int64_t slot = 0; slot < cache.keys.rows; ++slot) {
-      if (sees(ranges, r, slot)) seen.push_back(slot);
+      if (sees(visible.ranges, r, slot)) seen.push_back(slot);
     }
     for (std::int64_t head = 0; head < heads.query; ++head) {
       const std::int64_t key_head = head / (heads.query / heads.key_value);

@@ -17,7 +17,7 @@ class ReferenceKernels final : public Kernels {
   void rms_norm(const Tensor& y, const Tensor& h, const Norm& norm) override;
   void split_rope(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv, const Heads& heads,
                   const Rope& rope) override;
-  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Visible& visible,
                  const Heads& heads) override;
   void swiglu(const Tensor& y, const Tensor& x) override;
   void silu(const Tensor& y, const Tensor& x) override;

@@ -79,9 +79,9 @@ class GraphDevice : public Device, private Kernels {
                   const Rope& rope) override {
     add([=, this] { inner_->kernels().split_rope(q, cache, slots, qkv, heads, rope); });
   }
-  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Visible& visible,
                  const Heads& heads) override {
-    add([=, this] { inner_->kernels().attention(y, q, cache, ranges, heads); });
+    add([=, this] { inner_->kernels().attention(y, q, cache, visible, heads); });
   }
   void swiglu(const Tensor& y, const Tensor& x) override {
     add([=, this] { inner_->kernels().swiglu(y, x); });

@@ -28,10 +28,10 @@ class CpuKernels final : public Kernels {
                   const Rope& rope) override {
     table_.split_rope(q, cache, slots, qkv, heads, rope, threads_);
   }
-  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Visible& visible,
                  const Heads& heads) override {
     void* scratch = scratch_.reserve(table_.attention_scratch(q.rows, cache.keys.rows, heads, threads_));
-    table_.attention(y, q, cache, ranges, heads, scratch, threads_);
+    table_.attention(y, q, cache, visible.ranges, heads, scratch, threads_);
   }
   void swiglu(const Tensor& y, const Tensor& x) override { table_.swiglu(y, x, threads_); }
   void silu(const Tensor& y, const Tensor& x) override { table_.silu(y, x, threads_); }

@@ -42,12 +42,12 @@ class CudaKernels final : public Kernels {
                   const Rope& rope) override {
     cuda::split_rope(stream_, q, cache, slots, qkv, heads, rope);
   }
-  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Tensor& ranges,
+  void attention(const Tensor& y, const Tensor& q, const KeyValues& cache, const Visible& visible,
                  const Heads& heads) override {
     const AttentionKernel kernel = attention_.choose(y, q, cache, heads);
-    if (kernel == AttentionKernel::narrow) return attention_narrow(stream_, y, q, cache, ranges, heads);
-    if (kernel == AttentionKernel::tile) return attention_tile(stream_, y, q, cache, ranges, heads);
-    cuda::attention(stream_, y, q, cache, ranges, heads);
+    if (kernel == AttentionKernel::narrow) return attention_narrow(stream_, y, q, cache, visible, heads);
+    if (kernel == AttentionKernel::tile) return attention_tile(stream_, y, q, cache, visible, heads);
+    cuda::attention(stream_, y, q, cache, visible.ranges, heads);
   }
   void swiglu(const Tensor& y, const Tensor& x) override { cuda::swiglu(stream_, y, x); }
   void silu(const Tensor& y, const Tensor& x) override { cuda::silu(stream_, y, x); }

@@ -16,10 +16,10 @@ void attention(const Stream& stream, const Tensor& y, const Tensor& q, const Key
                const Heads& heads);
 // Streams of few rows: q and y tiled, heads of 128 columns, bf16.
 void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
-                      const Tensor& ranges, const Heads& heads);
+                      const Visible& visible, const Heads& heads);
 // Many rows: heads of 64, 80 or 128 columns, bf16; y may be e4m3.
 void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
-                    const Tensor& ranges, const Heads& heads);
+                    const Visible& visible, const Heads& heads);
 // Why not, in words; empty where it has the call.
 std::string attention_tile_refusal(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads);
 void swiglu(const Stream& stream, const Tensor& y, const Tensor& x);

@@ -44,7 +44,7 @@ Tensor first(const Tensor& array, std::int64_t count) {
 }
 
 DeviceRows first(const DeviceRows& rows, std::int64_t count) {
-  return {first(rows.positions, count), first(rows.slots, count), rows.ranges.slice(0, count)};
+  return {first(rows.positions, count), first(rows.slots, count), rows.ranges.slice(0, count), {}};
 }
 
 }  // namespace
@@ -53,12 +53,13 @@ Buffers::Buffers(Ops& ops, const Config& config, const Limits& limits) : config_
   const CacheLayout layout = cache_layout(config, limits);
   const std::int64_t views = limits.batch * limits.views, patches = views * limits.patches;
   const std::int64_t prefix = limits.batch * layout.prefix, suffix = limits.batch * layout.suffix;
+  const std::int64_t places = limits.batch * suffix_places(config);
   images = ops.allocate(ops.activation(), patches, config.vision.patch_values());
   all_tokens = ops.allocate(DType::f32, patches / config.vision.unit(), config.language.width);
   all_state_ = ops.allocate(DType::f32, limits.batch, config.state);
   all_noise_ = ops.allocate(DType::f32, limits.batch * config.chunk, config.action);
   all_actions_ = ops.allocate(DType::f32, limits.batch * config.chunk, config.action);
-  integers_ = ops.allocate(DType::i32, 1, patches + prefix * (3 + words_per_row) + suffix * words_per_row);
+  integers_ = ops.allocate(DType::i32, 1, patches + prefix * (3 + words_per_row) + suffix * words_per_row + places);
   auto* next = static_cast<std::int32_t*>(integers_.data);
   const auto place = [&](std::int64_t count) {
     return Tensor{std::exchange(next, next + count), DType::i32, 1, count};
@@ -69,6 +70,7 @@ Buffers::Buffers(Ops& ops, const Config& config, const Limits& limits) : config_
   all_.prefix.slots = place(prefix);
   all_.suffix.positions = place(suffix);
   all_.suffix.slots = place(suffix);
+  all_.suffix.order = place(places);
   all_.patches = place(patches);
   all_.image_rows = place(prefix);
   all_.query_rows = place(prefix);
@@ -91,6 +93,7 @@ void Buffers::lay_out(const CallShape& shape) {
   plan.text_rows = first(all_.text_rows, shape.prefix_rows);
   plan.prefix = first(all_.prefix, shape.prefix_rows);
   plan.suffix = first(all_.suffix, shape.batch * (1 + config_.chunk));
+  if (shape.batch > 1) plan.suffix.order = first(all_.suffix.order, shape.batch * suffix_places(config_));
 }
 
 void Buffers::reserve_staging(Device& device) const {
@@ -122,6 +125,7 @@ void Buffers::upload(Device& device, const Plan& p) const {
     put(array.positions, rows.positions);
     put(array.slots, rows.slots);
     put(array.ranges, rows.ranges);
+    if (array.order) put(array.order, rows.order);
   };
   put(plan.patches, p.patches);
   put(plan.image_rows, p.image_rows);

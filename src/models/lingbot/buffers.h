@@ -14,6 +14,7 @@ struct DeviceRows {
   Tensor positions;  // i32 [1, T]
   Tensor slots;      // i32 [1, T]
   Tensor ranges;     // i32 [T, 4]
+  Tensor order;      // i32 [1, places], or empty: see Visible
 };
 
 // The plan of a call on the device, in one block of integers.

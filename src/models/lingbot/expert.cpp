@@ -167,16 +167,16 @@ void Expert::advance(Ops& ops, const Buffers& buffers, const Rope& table, const 
                      const TimeConstants& time) const {
   const DeviceRows& rows = buffers.plan.suffix;
   const Rope rope{table.cosine, table.sine, rows.positions};
+  const Visible visible(rows.ranges, true, rows.order);
   const Residual h = embed_suffix(ops, states, x_t, time);  // [B (1 + n), E]
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const auto scope = ops.scope();
     const Layer& w = layers_[i];
     const Style &attn = time.attn_style[i], &mlp = time.mlp_style[i];
     const Norm& next = i + 1 < layers_.size() ? time.attn_style[i + 1].norm : time.final_norm;
-    const KeyValues cache{buffers.cache[i].keys, buffers.cache[i].values, true};
-    const Tensor q = ops.qkv(h, attn.norm, w.qkv, rope, cache, rows.slots);
-    Tensor x = ops.attention(q, cache, rows.ranges, w.qkv.heads, w.out.input);  // [B (1 + n), H d]
-    ops.linear_add(h, x, w.out, attn.gate, mlp.norm);                           // h += gate (x W^T)
+    const Tensor q = ops.qkv(h, attn.norm, w.qkv, rope, buffers.cache[i], rows.slots);
+    Tensor x = ops.attention(q, buffers.cache[i], visible, w.qkv.heads, w.out.input);  // [B (1 + n), H d]
+    ops.linear_add(h, x, w.out, attn.gate, mlp.norm);                                  // h += gate (x W^T)
 
     x = ops.gate_up(h, mlp.norm, w.gate_up, w.down.input);  // [B (1 + n), F]
     ops.linear_add(h, x, w.down, mlp.gate, next);

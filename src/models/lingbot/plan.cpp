@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/kernels.h"
 #include "core/message.h"
 
 namespace nervus::lingbot {
@@ -164,6 +165,18 @@ class Planner {
     for (const Sample& s : samples_) {
       for (std::int64_t i = 1; i <= config_.chunk; ++i) add_suffix_row(s, i, cache_.suffix);
     }
+    if (plan_.shape.batch > 1) order_suffix();
+  }
+
+  // The rows of a sample see the same, in tiles of their own.
+  void order_suffix() {
+    std::vector<std::int32_t>& order = plan_.suffix.order;
+    for (std::int64_t b = 0; b < plan_.shape.batch; ++b) {
+      const auto action = static_cast<std::int32_t>(plan_.shape.batch + b * config_.chunk);
+      order.push_back(static_cast<std::int32_t>(b));
+      for (std::int32_t i = 0; i < config_.chunk; ++i) order.push_back(action + i);
+      order.resize((b + 1) * suffix_places(config_), absent);
+    }
   }
 
   // Row i of a sample's suffix, which sees its prefix and the first `seen` rows of its suffix.
@@ -236,6 +249,10 @@ VisionRows vision_rows(const ViewGeometry& geometry, std::int64_t views) {
     }
   }
   return rows;
+}
+
+std::int64_t suffix_places(const Config& config) {
+  return (1 + config.chunk + Visible::tile - 1) / Visible::tile * Visible::tile;
 }
 
 Plan make_plan(const Config& config, const ViewGeometry& geometry, const CacheLayout& cache, const CallShapes& shapes,

@@ -17,6 +17,7 @@ struct Rows {
   std::vector<std::int32_t> positions;
   std::vector<std::int32_t> slots;
   std::vector<std::int32_t> ranges;
+  std::vector<std::int32_t> order;  // of several samples' suffix: see Visible::order
 
   std::int64_t count() const { return static_cast<std::int64_t>(positions.size()); }
   void add(std::int64_t position, std::int64_t slot, std::int64_t begin, std::int64_t end, std::int64_t begin2 = 0,
@@ -56,6 +57,9 @@ struct VisionRows {
   Rows window;  // attending inside their window
   Rows view;    // attending to their whole view
 };
+
+// Of a sample in the order of several samples' suffix.
+std::int64_t suffix_places(const Config& config);
 
 VisionRows vision_rows(const ViewGeometry& geometry, std::int64_t views);
 

@@ -3,7 +3,7 @@
 // that only probabilities cross warps. Keys and values of up to 320 slots lie in shared memory; more go round again.
 // Probabilities take the place of keys, so that a block fits beside one of the kernel before (block/qkv_sm90.cu).
 // Bound: latency, and the instructions after the dependency wait: what can be known before it is computed before it.
-// Slots of a row's first range may be fetched before it too (KeyValues::settled).
+// Slots of a row's first range may be fetched before it too (Visible::settled).
 // Reference: ReferenceKernels::attention.
 #include <cmath>
 #include <cstdint>
@@ -265,17 +265,17 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
 }  // namespace
 
 void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
-                      const Tensor& ranges, const Heads& heads) {
+                      const Visible& visible, const Heads& heads) {
   check(q.tiled && y.tiled && heads.size == head, "attention_narrow: tiled rows, heads of 128");
   const Arguments arguments{.q = static_cast<const __nv_bfloat16*>(q.data),
                             .keys = static_cast<const __nv_bfloat16*>(cache.keys.data),
                             .values = static_cast<const __nv_bfloat16*>(cache.values.data),
-                            .ranges = static_cast<const int4*>(ranges.data),
+                            .ranges = static_cast<const int4*>(visible.ranges.data),
                             .y = static_cast<__nv_bfloat16*>(y.data),
                             .rows = static_cast<int>(q.rows),
                             .heads = static_cast<int>(heads.query),
                             .key_heads = static_cast<int>(heads.key_value),
-                            .settled = cache.settled,
+                            .settled = visible.settled,
                             .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(head))};
   launch(stream,
          {.blocks = dim3(static_cast<unsigned>(heads.query), blocks_for(q.rows, tile_rows)),

@@ -1,9 +1,10 @@
 // y [T, H d] = softmax(q k^T / sqrt(d)) v, bf16 (y also e4m3), d = 64, 80 or 128, softmax in float32.
-// Work: a block is 64 rows of one head, a warp 16 of them; keys and values go by in blocks of 64 slots, two in shared
-// memory at a time, and sums are rescaled when a larger score comes. Blocks that no row of the tile sees are left out.
-// Where there are few such blocks for the device, two teams of warps take the blocks of slots in turn and join at last.
-// Bound: latency of a few blocks of keys; 264 rows of 16 heads are 0.6 GFLOP.
-// Reference: ReferenceKernels::attention.
+// Work: a block is 64 rows of one head, in the order that is given where one is, a warp 16 of them; keys and values go
+// by in blocks of 64 slots, two in shared memory at a time, and sums are rescaled when a larger score comes. Blocks
+// that no row of the tile sees are left out. Where there are few such blocks for the device, two teams of warps take
+// the blocks of slots in turn and join at last. Bound: latency of a few blocks of keys; 264 rows of 16 heads are 0.6
+// GFLOP. Reference: ReferenceKernels::attention.
+#include <algorithm>
 #include <cmath>
 
 #include "backends/cuda/attention/span.cuh"
@@ -13,7 +14,7 @@
 namespace nervus::cuda {
 namespace {
 
-constexpr int tile_rows = 64, block_keys = 64, team_threads = 128, most_blocks = 512;
+constexpr int tile_rows = Visible::tile, block_keys = 64, team_threads = 128, most_blocks = 512;
 constexpr unsigned few_blocks = 264;  // two for each multiprocessor of a large device
 
 struct Arguments {
@@ -21,6 +22,7 @@ struct Arguments {
   const __nv_bfloat16* keys;
   const __nv_bfloat16* values;
   const int4* ranges;
+  const int* order;  // or null
   int rows, heads, key_heads;
   float scale;  // log2(e) / sqrt(d)
 };
@@ -31,6 +33,7 @@ struct Shared {
   __nv_bfloat16 q[tile_rows][stride];
   __nv_bfloat16 keys[Teams][2][block_keys][stride];
   __nv_bfloat16 values[Teams][2][block_keys][stride];
+  int rows[tile_rows];  // of the tile, -1 for none
   int4 ranges[tile_rows];
   unsigned short blocks[most_blocks];  // those that some row sees
   int count;
@@ -41,8 +44,11 @@ template <int D, int Teams>
 __device__ Span plan_blocks(Shared<D, Teams>& shared, const Arguments& a, int first_row) {
   const int lane = threadIdx.x % 32;
   if (threadIdx.x < tile_rows) {
-    const int row = first_row + static_cast<int>(threadIdx.x);
-    shared.ranges[threadIdx.x] = row < a.rows ? a.ranges[row] : make_int4(0, 0, 0, 0);
+    int row = first_row + static_cast<int>(threadIdx.x);
+    if (a.order != nullptr) row = a.order[row];
+    else if (row >= a.rows) row = -1;
+    shared.rows[threadIdx.x] = row;
+    shared.ranges[threadIdx.x] = row >= 0 ? a.ranges[row] : make_int4(0, 0, 0, 0);
   }
   if (threadIdx.x == 0) shared.count = 0;
   __syncthreads();
@@ -173,7 +179,7 @@ __global__ void __launch_bounds__(team_threads* Teams, Teams == 2 && D <= 80 ? 2
 
   for (int i = threadIdx.x; i < tile_rows * (D / 8); i += Teams * team_threads) {
     const int row = i / (D / 8), column = i % (D / 8) * 8;
-    const std::int64_t from = min(first_row + row, a.rows - 1);
+    const std::int64_t from = max(shared.rows[row], 0);
     copy_async(&shared.q[row][column], a.q + (from * a.heads + head) * D + column);
   }
   copies_commit();
@@ -240,8 +246,8 @@ __global__ void __launch_bounds__(team_threads* Teams, Teams == 2 && D <= 80 ? 2
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const float sum = quad_sum(running.sum[r]), inverse = sum > 0 ? 1.0f / sum : 0.0f;
-    const std::int64_t row = first_row + warp * 16 + quad + 8 * r;
-    if (row >= a.rows) continue;
+    const std::int64_t row = shared.rows[warp * 16 + quad + 8 * r];
+    if (row < 0) continue;
     const std::int64_t target = (row * a.heads + head) * D + 2 * pair;
 #pragma unroll
     for (int n = 0; n < D / 8; ++n) {
@@ -268,16 +274,18 @@ std::string attention_tile_refusal(const Tensor& y, const Tensor& q, const KeyVa
 }
 
 void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
-                    const Tensor& ranges, const Heads& heads) {
+                    const Visible& visible, const Heads& heads) {
   const Arguments arguments{.q = data<const __nv_bfloat16>(q),
                             .keys = data<const __nv_bfloat16>(cache.keys),
                             .values = data<const __nv_bfloat16>(cache.values),
-                            .ranges = data<const int4>(ranges),
+                            .ranges = data<const int4>(visible.ranges),
+                            .order = data<const int>(visible.order),
                             .rows = static_cast<int>(q.rows),
                             .heads = static_cast<int>(heads.query),
                             .key_heads = static_cast<int>(heads.key_value),
                             .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(heads.size))};
-  const dim3 blocks(blocks_for(q.rows, tile_rows), static_cast<unsigned>(heads.query));
+  const std::int64_t places = std::max(visible.order.columns, q.rows);
+  const dim3 blocks(blocks_for(places, tile_rows), static_cast<unsigned>(heads.query));
   const auto run_teams = [&](auto size, auto teams) {
     constexpr int D = decltype(size)::value, Teams = decltype(teams)::value;
     const Shape shape{
