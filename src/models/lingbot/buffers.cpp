@@ -1,6 +1,8 @@
 #include "models/lingbot/buffers.h"
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 #include <utility>
 
 #include "core/message.h"
@@ -19,23 +21,50 @@ void for_parts(const Tensor& rows, const Work& work) {
   }
 }
 
-// Copies values to the first rows of a buffer, in its type; some rows at a time, so that they travel while the next are
-// converted. On one thread: others would have to be woken, which takes as long and now and then much longer.
-void upload_finite(Device& device, const Tensor& buffer, const char* name, const Array& values) {
-  const Tensor rows = buffer.slice(0, values.count() / buffer.columns);
-  const auto size = static_cast<std::int64_t>(size_of(values.dtype));
-  for_parts(rows, [&](const Tensor& some, std::int64_t begin) {
-    const std::byte* source = values.bytes.data() + begin * rows.columns * size;
-    void* staged = device.staging(some);
-    const std::int64_t bad = convert_finite(values.dtype, source, some.dtype, staged, some.count());
-    if (bad >= 0) {
-      float found = 0;
-      convert_to_float(values.dtype, source + bad * size, &found, 1);
-      fail(ErrorKind::input, name, ": expected finite values, found ", found, " at element ",
-           begin * rows.columns + bad);
+struct Part {
+  Tensor rows;
+  const std::byte* source;
+  void* staged;
+  std::int64_t first;     // element of all
+  std::int64_t bad = -1;  // element of it that is not finite
+};
+
+// Converts all parts on several threads, of which this is one.
+void convert_together(std::vector<Part>& parts, DType from) {
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < parts.size(); i = next++) {
+      Part& part = parts[i];
+      part.bad = convert_finite(from, part.source, part.rows.dtype, part.staged, part.rows.count());
     }
-    device.upload(some, staged);
+  };
+  std::vector<std::jthread> others;
+  for (unsigned i = 1; i < std::min(4u, std::thread::hardware_concurrency()); ++i) others.emplace_back(work);
+  work();
+}
+
+// Copies values to the first rows of a buffer, in its type; some rows at a time, so that they travel while the next are
+// converted. One sample on one thread: to wake others takes as long, and now and then much longer.
+void upload_finite(Device& device, const Tensor& buffer, const char* name, const Array& values) {
+  constexpr std::int64_t much = 2 << 20;
+  const auto size = static_cast<std::int64_t>(size_of(values.dtype));
+  std::vector<Part> parts;
+  for_parts(buffer.slice(0, values.count() / buffer.columns), [&](const Tensor& some, std::int64_t begin) {
+    const std::int64_t first = begin * buffer.columns;
+    parts.push_back({some, values.bytes.data() + first * size, device.staging(some), first});
   });
+  const bool together = values.count() > much;
+  if (together) convert_together(parts, values.dtype);
+  for (Part& part : parts) {
+    if (!together)
+      part.bad = convert_finite(values.dtype, part.source, part.rows.dtype, part.staged, part.rows.count());
+    if (part.bad >= 0) {
+      float found = 0;
+      convert_to_float(values.dtype, part.source + part.bad * size, &found, 1);
+      fail(ErrorKind::input, name, ": expected finite values, found ", found, " at element ", part.first + part.bad);
+    }
+    device.upload(part.rows, part.staged);
+  }
 }
 
 Tensor first(const Tensor& array, std::int64_t count) {
