@@ -140,9 +140,23 @@ class Bench {
       for (std::int64_t i = 1; i <= actions; ++i) place(b, i);
     }
     slots_ = device_->constant(1, rows_, slots);
-    ranges_ = device_->constant(rows_, 4, ranges);
+    visible_ = {device_->constant(rows_, 4, ranges), true, order()};
     rope_ = {constant(stride(), heads.size / 2, 1.0f), constant(stride(), heads.size / 2, 1.0f),
              device_->constant(1, rows_, positions)};
+  }
+
+  // Of several samples: the rows of each in tiles of their own.
+  Tensor order() {
+    if (options_.batch == 1) return {};
+    constexpr std::int64_t tile = Visible::tile;
+    const std::int64_t places = (actions + tile) / tile * tile;
+    std::vector<std::int32_t> rows(static_cast<std::size_t>(options_.batch * places), -1);
+    for (std::int64_t b = 0; b < options_.batch; ++b) {
+      rows[b * places] = static_cast<std::int32_t>(b);
+      for (std::int64_t i = 0; i < actions; ++i)
+        rows[b * places + 1 + i] = static_cast<std::int32_t>(options_.batch + b * actions + i);
+    }
+    return device_->constant(1, std::ssize(rows), rows);
   }
 
   void run(const std::array<bool, parts.size()>& with) {
@@ -157,7 +171,7 @@ class Bench {
     for (const Layer& w : layers_) {
       const auto layer_scope = ops_.scope();
       if (with[0]) q = ops_.qkv(h_, w.first, w.qkv, rope_, w.cache, slots_);
-      if (with[1]) attended = ops_.attention(q, w.cache, {ranges_, true}, heads, w.out.input);
+      if (with[1]) attended = ops_.attention(q, w.cache, visible_, heads, w.out.input);
       if (with[2]) ops_.linear_add(h_, attended, w.out, w.gate, w.second);
       if (with[3]) products = ops_.gate_up(h_, w.second, w.gate_up, w.down.input);
       if (with[4]) ops_.linear_add(h_, products, w.down, w.gate, w.first);
@@ -174,7 +188,8 @@ class Bench {
   std::mt19937 random_{1};
   std::vector<float> weights_;
   std::vector<Layer> layers_;
-  Tensor slots_, ranges_;
+  Tensor slots_;
+  Visible visible_{Tensor{}};
   Rope rope_;
   Residual h_;
   Linear embed_in_, embed_out_, velocity_;
