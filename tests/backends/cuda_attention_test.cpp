@@ -174,7 +174,7 @@ TEST_CASE("cuda attention: rows in an order of their own") {
   const auto device = device_or_skip();
   if (!device) return;
   for (const Heads heads : {Heads{4, 4, 80}, Heads{4, 2, 64}, Heads{16, 2, 128}}) {
-    for (const std::int32_t samples : {2, 3, 8, 40}) {
+    for (const std::int32_t samples : {2, 3, 8}) {
       for (const std::int32_t actions : {1, 50, 63, 70})
         check_scene(*device, samples_in_order(samples, actions, heads));
     }

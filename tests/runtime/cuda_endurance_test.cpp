@@ -2,6 +2,7 @@
 // NERVUS_TEST_CALLS in the environment says how many.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/cuda_support.h"
@@ -49,7 +50,7 @@ TEST_CASE("cuda endurance: changing prompts, masks, views and batches leave memo
       const int steps = 2 + call % 2;
       const ActionChunk chunk = policy.infer(inputs, {.steps = steps, .seed = seed});
       REQUIRE(chunk.batch == inputs.state.shape[0]);
-      for (const float value : chunk.values) REQUIRE(std::isfinite(value));
+      REQUIRE(std::ranges::all_of(chunk.values, [](float value) { return std::isfinite(value); }));
       if (random.below(3) == 0) {
         REQUIRE(policy.infer(inputs, {.steps = steps, .seed = seed, .keep_prefix = true}).values == chunk.values);
       }

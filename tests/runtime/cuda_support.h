@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 
@@ -66,9 +67,13 @@ class RandomCalls {
   Array floats(Shape shape) {
     Array array(DType::f32, std::move(shape));
     const auto size = static_cast<std::int64_t>(pool_.size());
-    std::int64_t at = below(size);
-    for (std::int64_t i = 0; i < array.count(); ++i)
-      array.data<float>()[i] = pool_[static_cast<std::size_t>(at++ % size)];
+    std::int64_t from = below(size);
+    for (std::int64_t done = 0; done < array.count();) {
+      const std::int64_t some = std::min(size - from, array.count() - done);
+      std::copy_n(pool_.data() + from, some, array.data<float>() + done);
+      done += some;
+      from = 0;
+    }
     return array;
   }
 
