@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/engine.h"
@@ -108,6 +109,41 @@ TEST_CASE("samples that fill a batch up change nothing") {
   for (const Inputs& call : {inputs, test::sample(inputs, 1), inputs}) {
     CHECK(infer(*captured.engine, call) == infer(plain, call));
   }
+}
+
+// Three samples of 903,168 values, more than one thread converts: the i-th is `inputs` with images times i + 1.
+Inputs three_of(const Inputs& inputs) {
+  Inputs three;
+  for (const auto& part : {&Inputs::images, &Inputs::image_mask, &Inputs::tokens, &Inputs::token_mask, &Inputs::state,
+                           &Inputs::noise}) {
+    const Array& one = inputs.*part;
+    Shape shape = one.shape;
+    shape[0] = 3;
+    three.*part = Array(one.dtype, shape);
+    for (std::size_t b = 0; b < 3; ++b)
+      std::ranges::copy(one.bytes, (three.*part).bytes.begin() + static_cast<std::ptrdiff_t>(b * one.bytes.size()));
+  }
+  three.images = three.images.converted(DType::f32);
+  const std::int64_t each = three.images.count() / 3;
+  for (std::int64_t i = 0; i < three.images.count(); ++i)
+    three.images.data<float>()[i] *= static_cast<float>(i / each + 1);
+  return three;
+}
+
+TEST_CASE("several threads convert a batch's images as one does, and name the first value that is not finite") {
+  const Inputs inputs = three_of(test::golden_inputs("base"));
+  const Limits limits = test::limits_of(inputs);
+  Captured captured("base", Precision::bf16, limits, {1});
+  Engine plain(test::golden("base"), {.precision = Precision::bf16, .steps = {1}, .limits = limits});
+  CHECK(infer(*captured.engine, inputs) == infer(plain, inputs));
+  Inputs bad = inputs;
+  const std::int64_t last = bad.images.count() - 1, middle = last / 2;
+  for (const std::int64_t at : {last, middle}) {  // then both
+    bad.images.data<float>()[at] = INFINITY;
+    CHECK(test::error_of([&] { infer(*captured.engine, bad); }) ==
+          std::pair{ErrorKind::input, "images: expected finite values, found inf at element " + std::to_string(at)});
+  }
+  CHECK(infer(*captured.engine, inputs) == infer(plain, inputs));
 }
 
 TEST_CASE("a kept prefix gives the actions of the whole call") {

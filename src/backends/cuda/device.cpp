@@ -1,7 +1,9 @@
 #include "backends/device.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <thread>
 
 #include "backends/cuda/attention/choice.h"
 #include "backends/cuda/block/kernels.h"
@@ -160,6 +162,7 @@ class CudaDevice final : public Device {
   }
 
   void* staging(const Tensor& target) override { return mirrors_.of(target.data, target.bytes()); }
+  int staging_threads() const override { return static_cast<int>(std::min(4u, std::thread::hardware_concurrency())); }
   void upload(const Tensor& target, const void* source) override {
     if (target.bytes() == 0) return;
     stream_.use();

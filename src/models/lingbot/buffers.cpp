@@ -30,7 +30,7 @@ struct Part {
 };
 
 // Converts all parts on several threads, of which this is one.
-void convert_together(std::vector<Part>& parts, DType from) {
+void convert_together(std::vector<Part>& parts, DType from, int threads) {
   std::atomic<std::size_t> next = 0;
   const auto work = [&] {
     for (std::size_t i = next++; i < parts.size(); i = next++) {
@@ -39,7 +39,7 @@ void convert_together(std::vector<Part>& parts, DType from) {
     }
   };
   std::vector<std::jthread> others;
-  for (unsigned i = 1; i < std::min(4u, std::thread::hardware_concurrency()); ++i) others.emplace_back(work);
+  for (int i = 1; i < threads; ++i) others.emplace_back(work);
   work();
 }
 
@@ -54,7 +54,7 @@ void upload_finite(Device& device, const Tensor& buffer, const char* name, const
     parts.push_back({some, values.bytes.data() + first * size, device.staging(some), first});
   });
   const bool together = values.count() > much;
-  if (together) convert_together(parts, values.dtype);
+  if (together) convert_together(parts, values.dtype, device.staging_threads());
   for (Part& part : parts) {
     if (!together)
       part.bad = convert_finite(values.dtype, part.source, part.rows.dtype, part.staged, part.rows.count());
