@@ -32,6 +32,8 @@ constexpr ProductCase product_cases[] = {
     {"vision gate_up", WideRole::gate_up, 768, 1280, 6848},       {"vision down", WideRole::add, 768, 3424, 1280},
     {"prefix qkv", WideRole::qkv, 242, 2048, 2560, {16, 2, 128}}, {"prefix o", WideRole::add, 242, 2048, 2048},
     {"prefix gate_up", WideRole::gate_up, 242, 2048, 22016},      {"prefix down", WideRole::add, 242, 11008, 2048},
+    {"expert qkv", WideRole::qkv, 51, 768, 2560, {16, 2, 128}},   {"expert o", WideRole::add, 51, 2048, 768},
+    {"expert gate_up", WideRole::gate_up, 51, 768, 5504},         {"expert down", WideRole::add, 51, 2752, 768},
 };
 
 Tensor view(const void* data, DType dtype, std::int64_t rows, std::int64_t columns) {

@@ -1,7 +1,7 @@
 # Writes wgmma_sm90.cuh: WarpgroupProduct<T, N>::add(d, a, b, keep), D [64, N] = A [64, K] B [N, K]^T, plus D where
 # `keep`, both from shared memory (swizzled_tile in tensor_sm90.cuh). The instruction names each of its registers, so
 # that every type and width needs a text of its own.
-set(wgmma_widths 96 128 144 160 176 192 256)
+set(wgmma_widths 64 96 128 144 160 176 192 256)
 # Inputs, the type and constraint of the sums, the instruction's shape and types, and what it asks for behind `keep`.
 set(wgmma_bf16 __nv_bfloat16 float f k16.f32.bf16.bf16 ", 1, 1, 0, 0")
 set(wgmma_e4m3 __nv_fp8_e4m3 float f k32.f32.e4m3.e4m3 ", 1, 1")

@@ -30,14 +30,20 @@ struct WideTile {
 };
 
 // Those that are compiled.
-inline constexpr WideTile wide_add_tiles[] = {{.rows = 128, .columns = 128, .share_w = 2, .split = 2},
+inline constexpr WideTile wide_add_tiles[] = {{.rows = 128, .columns = 64, .share_w = 2},
+                                              {.rows = 128, .columns = 64, .share_w = 2, .split = 2},
+                                              {.rows = 128, .columns = 96, .share_w = 2, .split = 2},
+                                              {.rows = 128, .columns = 128, .share_w = 2, .split = 2},
+                                              {.rows = 128, .columns = 128, .share_w = 2, .split = 4},
                                               {.rows = 128, .columns = 144, .share_w = 2, .split = 4},
                                               {.rows = 128, .columns = 128, .share_w = 2},
                                               {.rows = 128, .columns = 256, .share_w = 2}};
-inline constexpr WideTile wide_qkv_tiles[] = {{.rows = 128, .columns = 96, .share_w = 2, .split = 2},
+inline constexpr WideTile wide_qkv_tiles[] = {{.rows = 128, .columns = 96, .share_w = 2},
+                                              {.rows = 128, .columns = 96, .share_w = 2, .split = 2},
                                               {.rows = 128, .columns = 192, .share_w = 2},
                                               {.rows = 128, .columns = 256, .share_w = 2}};
-inline constexpr WideTile wide_gate_up_tiles[] = {{.rows = 256, .columns = 160, .share_x = 2},
+inline constexpr WideTile wide_gate_up_tiles[] = {{.rows = 128, .columns = 176, .share_w = 2},
+                                                  {.rows = 256, .columns = 160, .share_x = 2},
                                                   {.rows = 256, .columns = 176, .share_x = 2},
                                                   {.rows = 128, .columns = 256, .share_w = 2}};
 std::span<const WideTile> wide_tiles(WideRole role);
