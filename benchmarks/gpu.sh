@@ -11,6 +11,7 @@
 #   calibrate  the ranges of its linears' inputs over four random samples, where a precision needs them
 #   inspect    how the device computes that checkpoint
 #   bench      every precision and step count in turns, with a kept prefix, against float32
+#   mixed      the recipe "mixed" likewise (where there are products of int8 and e4m3)
 #   attention  the fast attention kernels and the plain one in turns
 #   batch      batch 8
 #   block      a denoise step, op by op (bench_block)
@@ -29,7 +30,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,31s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,32s/^# \{0,1\}//p' "$0"; }
 
 build="build-gpu"
 folder=
@@ -170,6 +171,11 @@ step_bench() {
     --kept-prefix --reference-precision f32 "${options[@]}" "${runs[@]}"
 }
 
+step_mixed() {
+  measured mixed bench --checkpoint "$checkpoint" --precision fp8 --recipe mixed --calibration "$calibration" \
+    --steps 10 25 50 --text 50 --reference-precision f32 "${runs[@]}"
+}
+
 step_attention() {
   measured attention bench --checkpoint "$checkpoint" --precision bf16 --attention fast plain --steps 10 --text 50 \
     "${runs[@]}"
@@ -193,7 +199,7 @@ step_load() {
 
 step_peer() { python3 benchmarks/gpu_peer.py --steps 10 --json "$parts/peer.json"; }
 
-all=(build tests sanitize goldens synth calibrate inspect bench attention batch block load peer)
+all=(build tests sanitize goldens synth calibrate inspect bench mixed attention batch block load peer)
 [ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")
 for step in "${steps[@]}"; do
   declare -F "step_$step" >/dev/null || { echo "gpu: no step '$step'; the steps are: ${all[*]}" >&2; exit 2; }

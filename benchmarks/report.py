@@ -86,8 +86,15 @@ def gpu():
 
 
 def name_of(result):
-    """"bf16", "bf16, plain attention"."""
-    return result["precision"] + ("" if result["attention"] == "auto" else f", {result['attention']} attention")
+    """"bf16", "bf16, plain attention", "fp8, recipe mixed"."""
+    return (result["precision"] + (f", recipe {result['recipe']}" if result.get("recipe") else "") +
+            ("" if result["attention"] == "auto" else f", {result['attention']} attention"))
+
+
+def gpu_bench(what):
+    """The "results" or "policies" of the run, then of the one with the recipe "mixed"."""
+    run = gpu()
+    return run["bench"][what] + [{**entry, "recipe": "mixed"} for entry in run.get("mixed", {}).get(what, [])]
 
 
 def cells(latency, percentiles):
@@ -98,7 +105,7 @@ def gpu_totals():
     run = gpu()
     bench, peer = run["bench"], run["peer"]
     inputs, rows = bench["inputs"], []
-    for result in bench["results"]:
+    for result in gpu_bench("results"):
         if result["kept_prefix"]:
             continue
         other = peer["ms"].get(f"compiled_graph_{result['steps']}")
@@ -120,7 +127,7 @@ def gpu_stages():
     assumed = {"vision": 1.25, "prefix": 1.65}  # ms: FLOPs at 790 TFLOP/s, where the run measured no peaks
     step = 0.165                                # ms: bytes of the expert's weights at 4.3 TB/s
     rows = []
-    for result in gpu()["bench"]["results"]:
+    for result in gpu_bench("results"):
         for stage in ("preprocess", "vision", "prefix", "denoise", "postprocess", "total"):
             latency = result["latency_ms"].get(stage)
             if latency is None:
@@ -142,7 +149,7 @@ def gpu_stages():
 def gpu_accuracy():
     """Nothing, which leaves what stands there, where the run had no reference."""
     rows = []
-    for policy in gpu()["bench"]["policies"]:
+    for policy in gpu_bench("policies"):
         for what, found in policy.get("accuracy", {}).items():
             if what == "seeds":
                 continue

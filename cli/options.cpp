@@ -51,8 +51,8 @@ void add_device_options(CLI::App& verb, PolicyOptions& options, Value& precision
              "time, fp8 and int8 are bf16 with 8-bit weights and inputs for the linears that a recipe names");
   add_option(
       verb, "--recipe", options.recipe, "FILE",
-      "Of fp8 and int8: fp8, int8 (the defaults: where 8 bits cost the least accuracy), fp8-all, int8-all (every "
-      "block) or a .json with rules");
+      "Of fp8 and int8: fp8, int8 (the defaults: where 8 bits cost the least accuracy), mixed (of both the fastest), "
+      "fp8-all, int8-all (every block) or a .json with rules");
   add_option(verb, "--calibration", options.calibration, "FILE",
              "Of linears in f8_e4m3: the ranges of what enters each linear, as 'nervus calibrate' writes them");
   add_option(verb, "--attention", attention, "auto|fast|plain",

@@ -53,7 +53,7 @@ typedef struct nervus_load_options {
   size_t size;
   const char* device;        /* "cpu" (default), "cuda:0" */
   const char* precision;     /* "bf16" (default), "f32", "fp8", "int8" */
-  const char* recipe;        /* of fp8, int8: "fp8", "fp8-all", "int8", "int8-all" or a .json */
+  const char* recipe;        /* of fp8, int8: "fp8", "fp8-all", "int8", "int8-all", "mixed" or a .json */
   const char* calibration;   /* of linears in e4m3: what `nervus calibrate` writes */
   const char* attention;     /* "auto" (default), "fast", "plain" */
   const char* robot;         /* whose joints: "aloha", "robotwin"; default: the model's own order and units */

@@ -20,8 +20,8 @@ class LoadArguments(TypedDict, total=False):
     precision: Precision
     """`"bf16"` (default), `"f32"`, `"fp8"`, `"int8"`: how weights and activations are held."""
     recipe: Path
-    """Of fp8 and int8: which linears have 8 bits, `"fp8"`, `"fp8-all"`, `"int8"`, `"int8-all"` or the path of a .json;
-    default: as the precision."""
+    """Of fp8 and int8: which linears have 8 bits, `"fp8"`, `"fp8-all"`, `"int8"`, `"int8-all"`, `"mixed"` or the
+    path of a .json; default: as the precision."""
     calibration: Path
     """Of fp8: the file that `calibrate` writes."""
     attention: Literal["auto", "fast", "plain"]

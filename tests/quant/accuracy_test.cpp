@@ -95,7 +95,7 @@ TEST_CASE("8 bits survive channels 20 to 50 times larger than the rest") {
           .preprocess({.images = {{"cam_high", {2, 2, {9, 200, 30, 77, 250, 11, 0, 128, 255, 90, 60, 30}}}},
                        .state = {0.5f, -1},
                        .prompt = "pick up the cube"});
-  for (const char* recipe : {"fp8-all", "int8-all", "int8"}) {
+  for (const char* recipe : {"fp8-all", "int8-all", "int8", "mixed"}) {
     const Cosines all = measure(scratch / "tiny", inputs, recipe);
     CHECK(all.vision > 0.997);
     CHECK(all.prefix > 0.97);

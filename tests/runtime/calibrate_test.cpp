@@ -95,7 +95,7 @@ TEST_CASE("fp8 is refused without products, without a calibration, and by a reci
         "calibrate --checkpoint DIRECTORY --inputs SAMPLE... --device cpu --out calibration.json`, then add "
         "--calibration calibration.json");
   CHECK(refusal({.precision = Precision::fp8, .recipe = "fp4"}) ==
-        "recipe: expected fp8, fp8-all, int8, int8-all or a file ending in .json, found 'fp4'");
+        "recipe: expected fp8, fp8-all, int8, int8-all, mixed or a file ending in .json, found 'fp4'");
   CHECK(refusal({.precision = Precision::bf16, .recipe = "fp8"}) ==
         "a recipe and a calibration go with the precisions fp8 and int8, found bf16");
   const test::TemporaryDirectory directory;

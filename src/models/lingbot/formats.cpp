@@ -51,6 +51,11 @@ std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
         {language + ".self_attn.q_proj", DType::i8},
         {language + ".mlp.*", DType::i8}}},
       {"int8-all", {{vision, DType::i8}, {merger, DType::i8}, {language, DType::i8}, {expert + "layers.*", DType::i8}}},
+      {"mixed",
+       {{vision + ".attn.qkv", DType::i8},
+        {vision + ".mlp.gate_proj", DType::i8},
+        {language + ".self_attn.q_proj", DType::i8},
+        {language + ".mlp.*", DType::e4m3}}},
   };
 }
 
