@@ -5,12 +5,13 @@
 #
 #   build      builds with the CUDA toolkit (without --folder)
 #   tests      the GPU's tests, with 10,000 calls in the one for endurance
-#   sanitize   compute-sanitizer on the kernels' tests: memcheck, racecheck, initcheck, synccheck
+#   sanitize   compute-sanitizer on the kernels' tests: memcheck, racecheck (in a build of its own), initcheck, synccheck
 #   goldens    nervus verify on every reference case, in every precision, by both attentions
 #   synth      the 4B checkpoint with outlier channels, if it is not there
 #   calibrate  the ranges of its linears' inputs over four random samples, where a precision needs them
 #   inspect    how the device computes that checkpoint
-#   bench      every precision and step count in turns, with a kept prefix, against float32
+#   bench      every precision and step count in turns, against float32
+#   kept       the same with a kept prefix, a fifth as often
 #   mixed      the recipe "mixed" likewise (where there are products of int8 and e4m3)
 #   attention  the fast attention kernels and the plain one in turns
 #   batch      batch 8
@@ -30,7 +31,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,32s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,33s/^# \{0,1\}//p' "$0"; }
 
 build="build-gpu"
 folder=
@@ -39,6 +40,7 @@ dtype=f32
 device=cuda:0
 results=benchmarks/results/gpu.json
 read -ra precisions <<<"bf16 fp8 int8"
+engine=(-DNERVUS_CUDA=ON -DNERVUS_ENGINE_ONLY=ON -DNERVUS_TESTS=ON)
 options=()
 runs=()
 steps=()
@@ -92,7 +94,7 @@ step_build() {
     "$nervus" doctor
     return
   fi
-  scripts/build.sh "$build" all -DNERVUS_CUDA=ON -DNERVUS_ENGINE_ONLY=ON -DNERVUS_TESTS=ON
+  scripts/build.sh "$build" all "${engine[@]}"
   "$nervus" doctor
 }
 
@@ -101,16 +103,25 @@ step_tests() {
   NERVUS_TEST_CALLS=${NERVUS_TEST_CALLS:-10000} "$(test_program runtime)" --test-case='*cuda*'
 }
 
-# What the kernels' own promises are tested by, in odd and real shapes; half a minute to a minute a tool.
-sanitized='cuda block: fused*,cuda block: chained*,cuda attention: few rows that see*,cuda attention: a device*'
-sanitized+=',cuda: rows without*,cuda: two devices*,cuda: a graph does*,cuda wide:*'
+# What the kernels' own promises are tested by, in odd and real shapes; up to a minute a tool, racecheck five.
+sanitized='cuda block: fused*,cuda block: chained*,cuda attention: few rows that see*,cuda attention: rows in an order*,'
+sanitized+='cuda attention: a device*,cuda: rows without*,cuda: two devices*,cuda: a graph does*,cuda wide:*'
+
+# Of a tool: which program, and whether it has what racecheck asks for (backends/cuda/device/sm90.cuh).
+sanitized_program() {
+  if [ "$1" != racecheck ]; then test_program backends; return; fi
+  [ -z "$folder" ] || { echo "racecheck needs a build: call gpu.sh without --folder" >&2; return 1; }
+  scripts/build.sh "$build-racecheck" test_backends "${engine[@]}" -DNERVUS_BENCHMARKS=OFF -DNERVUS_RACECHECK=ON >&2
+  echo "$build-racecheck/tests/backends/test_backends"
+}
 
 step_sanitize() {
-  local tool failed=0
-  for tool in memcheck racecheck initcheck synccheck; do
+  local tool program failed=0
+  for tool in memcheck initcheck synccheck racecheck; do
+    program=$(sanitized_program "$tool") || { failed=1; continue; }
     local started=$SECONDS
-    if timeout 240 compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 \
-      "$(test_program backends)" --test-case="$sanitized" >"$parts/$tool.log" 2>&1; then
+    if timeout 900 compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 "$program" \
+      --test-case="$sanitized" >"$parts/$tool.log" 2>&1; then
       echo "$tool: no finding in $((SECONDS - started)) s"
     else
       echo "$tool: FAILED in $((SECONDS - started)) s (124: it ran out of time)"
@@ -168,7 +179,12 @@ step_inspect() { measured inspect inspect "$checkpoint" --precision bf16 --steps
 
 step_bench() {
   measured bench bench --checkpoint "$checkpoint" --precision "${precisions[@]}" --steps 10 25 50 --text 50 \
-    --kept-prefix --reference-precision f32 "${options[@]}" "${runs[@]}"
+    --reference-precision f32 "${options[@]}" "${runs[@]}"
+}
+
+step_kept() {
+  measured kept bench --checkpoint "$checkpoint" --precision "${precisions[@]}" --steps 10 25 50 --text 50 \
+    --kept-prefix --warmup 60 --runs 100 "${options[@]}"
 }
 
 step_mixed() {
@@ -199,7 +215,7 @@ step_load() {
 
 step_peer() { python3 benchmarks/gpu_peer.py --steps 10 --json "$parts/peer.json"; }
 
-all=(build tests sanitize goldens synth calibrate inspect bench mixed attention batch block load peer)
+all=(build tests sanitize goldens synth calibrate inspect bench mixed kept attention batch block load peer)
 [ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")
 for step in "${steps[@]}"; do
   declare -F "step_$step" >/dev/null || { echo "gpu: no step '$step'; the steps are: ${all[*]}" >&2; exit 2; }

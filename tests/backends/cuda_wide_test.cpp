@@ -29,6 +29,13 @@ struct WideLab {
     return y;
   }
 
+  // Of a format of 8 bits, for the other stream to write: what clears it is done.
+  Tensor cleared(DType dtype, std::int64_t rows, std::int64_t columns) {
+    const Tensor y{lab.device().allocate(rows * columns), dtype, rows, columns};
+    lab.device().synchronize();
+    return y;
+  }
+
   Lab lab;
   Stream stream;
 };
@@ -53,11 +60,13 @@ struct WideInputs {
       for (float& s : scales) s /= 8.0f * std::sqrt(static_cast<float>(c.inputs));
       scale = lab.input(DType::f32, 1, c.outputs, scales);
     }
-    if (dtype != DType::i8) product.x = lab.input(dtype, c.rows, c.inputs);
-    else gather_rows(wide.stream, product.x, lab.input(DType::bf16, c.rows, c.inputs), {});
+    const Tensor x = lab.input(dtype == DType::i8 ? DType::bf16 : dtype, c.rows, c.inputs);
+    lab.device().synchronize();  // before the other stream reads and writes
+    if (dtype == DType::i8) gather_rows(wide.stream, product.x, x, {});
+    else product.x = x;
     const auto in_format = [&](const Tensor& w, Tensor& own) {
       if (dtype == DType::bf16) return w;
-      Tensor y{lab.device().allocate(w.count()), dtype, w.rows, w.columns};
+      const Tensor y = wide.cleared(dtype, w.rows, w.columns);
       if (dtype == DType::e4m3) return gather_rows(wide.stream, y, w, {}), y;
       own = wide.empty(DType::f32, 1, w.rows);
       quantise_rows(wide.stream, y, own, w, 1.0f);
@@ -69,7 +78,6 @@ struct WideInputs {
       wide_pack(wide.stream, y, w, role, c.heads.size);
       return y;
     };
-    lab.device().synchronize();
     product.bias = packed(bias);
     product.scale = packed(scale);
     product.weight = in_format(packed(weight), product.scale);

@@ -74,6 +74,13 @@ int id_of(const cublasLtMatmulAlgo_t& algorithm) {
   return id;
 }
 
+// For the results of trials: some add to what is there.
+DeviceBuffer cleared_buffer(const Stream& stream, std::int64_t bytes) {
+  DeviceBuffer buffer = device_buffer(bytes);
+  check_cuda(cudaMemsetAsync(buffer.get(), 0, static_cast<std::size_t>(bytes), stream.get()), "clearing memory");
+  return buffer;
+}
+
 }  // namespace
 
 struct Linears::PackedWeight {
@@ -216,7 +223,7 @@ void Linears::find_candidates(Plan& plan, const Operands& operands) {
 }
 
 void Linears::measure(Plan& plan, const Operands& operands) {
-  const DeviceBuffer result = device_buffer(operands.y.bytes());
+  const DeviceBuffer result = cleared_buffer(stream_, operands.y.bytes());
   const ColdClock clock(stream_);
   Operands trial = operands;
   trial.y.data = result.get();
@@ -240,7 +247,7 @@ void Linears::measure_wide(Plan& plan, const LinearCall& call, const PackedWeigh
       !wide_fits(WideRole::add, weight.rows, weight.columns, 0, weight.dtype)) {
     return;
   }
-  const DeviceBuffer result = device_buffer(call.y.bytes());
+  const DeviceBuffer result = cleared_buffer(stream_, call.y.bytes());
   Tensor trial = call.y;
   trial.data = result.get();
   const float library = plan.candidates.empty() ? 1e9f : plan.microseconds + hand_over;

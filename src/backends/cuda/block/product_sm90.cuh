@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
 
   if (threadIdx.x == 0) {
     for (int i = 0; i < 2; ++i) barrier_init(barriers + i);
-    barrier_init(barriers + 2, 1 + Shared::local_warps);
+    barrier_init(barriers + 2, 1 + Shared::local_warps * warp_arrivals);
     barrier_init_fence();
     const auto* source = reinterpret_cast<const std::byte*>(a.weight);
     for (int g = 0; g < 2; ++g) {

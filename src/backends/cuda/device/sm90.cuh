@@ -24,10 +24,16 @@ __device__ inline void barrier_expect(std::uint64_t* barrier, std::uint32_t byte
                : "memory");
 }
 
-// Of a whole warp, after what its lanes have stored.
+// Of a whole warp, after what its lanes have stored. One lane arrives for all; racecheck does not follow that from
+// __syncwarp() on, and has builds of its own (NERVUS_RACECHECK) in which every lane does.
+#ifdef NERVUS_RACECHECK
+constexpr int warp_arrivals = 32;
+#else
+constexpr int warp_arrivals = 1;
+#endif
 __device__ inline void barrier_arrive_warp(std::uint64_t* barrier) {
   __syncwarp();
-  if (threadIdx.x % 32 == 0)
+  if (threadIdx.x % 32 < warp_arrivals)
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
 
