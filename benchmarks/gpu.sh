@@ -18,6 +18,7 @@
 #   block      a denoise step, op by op (bench_block)
 #   load       from a warm page cache, twice
 #   peer       PyTorch: torch.compile and one CUDA graph (benchmarks/gpu_peer.py)
+#   agree      by name, of what also computes on the CPU (a --folder): one observation by every device and precision
 #
 #   --folder DIR         what scripts/package.sh made; otherwise a build in --build-dir
 #   --build-dir DIR      (default: build-gpu)
@@ -31,7 +32,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,33s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,34s/^# \{0,1\}//p' "$0"; }
 
 build="build-gpu"
 folder=
@@ -214,6 +215,32 @@ step_load() {
 }
 
 step_peer() { python3 benchmarks/gpu_peer.py --steps 10 --json "$parts/peer.json"; }
+
+# What `nervus run` answers, against the CPU in float32.
+step_agree() {
+  python3 benchmarks/random_inputs.py --checkpoint "$checkpoint" --out "$parts/observation" --count 1
+  answer() {
+    "$nervus" run --checkpoint "$checkpoint" --inputs "$parts/observation/0.safetensors" --steps 10 50 \
+      --device "$1" --precision "$2" --quiet --json --out "$parts/$1_$2.safetensors" >/dev/null
+  }
+  answer cpu f32
+  echo "[" >"$parts/agree.unfinished"
+  local which device_of precision separator=
+  for which in "cpu bf16" "$device f32" "$device bf16"; do
+    read -r device_of precision <<<"$which"
+    answer "$device_of" "$precision"
+    echo "$which against cpu f32:"
+    "$nervus" compare "$parts/${device_of}_$precision.safetensors" "$parts/cpu_f32.safetensors" --tolerance 0.1
+    {
+      echo "$separator{\"device\": \"$device_of\", \"precision\": \"$precision\", \"against\": \"cpu, f32\", \"found\":"
+      "$nervus" compare "$parts/${device_of}_$precision.safetensors" "$parts/cpu_f32.safetensors" --tolerance 0.1 --json
+      echo "}"
+    } >>"$parts/agree.unfinished"
+    separator=","
+  done
+  echo "]" >>"$parts/agree.unfinished"
+  mv "$parts/agree.unfinished" "$parts/agree.json"
+}
 
 all=(build tests sanitize goldens synth calibrate inspect bench mixed kept attention batch block load peer)
 [ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")

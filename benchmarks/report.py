@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the tables of README.md, docs/performance.md and docs/client.md from benchmarks/results/*.json.
+"""Writes the tables of README.md and of the pages performance, client and serving of docs/ from benchmarks/results/*.json.
 
     python3 benchmarks/report.py [--check]
 
@@ -123,14 +123,17 @@ def gpu_totals():
 
 
 def gpu_stages():
-    """Of each precision and step count, what its stages take, and what their linears need at the measured peaks."""
+    """What the stages of each precision take, and what their linears need at the measured peaks; of step counts beyond
+    the least, the stages that depend on it."""
     assumed = {"vision": 1.25, "prefix": 1.65}  # ms: FLOPs at 790 TFLOP/s, where the run measured no peaks
     step = 0.165                                # ms: bytes of the expert's weights at 4.3 TB/s
     rows = []
-    for result in gpu_bench("results"):
+    results = gpu_bench("results")
+    least = min(result["steps"] for result in results)
+    for result in results:
         for stage in ("preprocess", "vision", "prefix", "denoise", "postprocess", "total"):
             latency = result["latency_ms"].get(stage)
-            if latency is None:
+            if latency is None or (result["steps"] > least and stage not in ("denoise", "total")):
                 continue
             peaks = result.get("peaks", {}).get(stage, {})
             floor = peaks.get("floor_ms")
@@ -161,6 +164,13 @@ def gpu_accuracy():
         return None
     return table(["precision", "what", "cosine", "largest error", "mean error of the worst joint",
                   "worst of any joint"], rows)
+
+
+def gpu_kept():
+    """Calls that keep images and text, beside whole ones of the same run."""
+    rows = [[name_of(result), str(result["steps"]), "kept" if result["kept_prefix"] else "computed"] +
+            cells(result["latency_ms"]["total"], ("p50", "p95", "p99", "max")) for result in gpu()["kept"]["results"]]
+    return table(["precision", "steps", "vision and prefix", "p50", "p95", "p99", "max"], rows)
 
 
 def gpu_batch():
@@ -197,6 +207,22 @@ def formats():
     return "\n\n".join((by_part, kinds, mixes))
 
 
+def devices():
+    """Requests a second of one server on one device and on several, alone and shared."""
+    found = load("serve_devices.json")
+    rows = [[arm["devices"], str(arm["max_batch"]), f"{arm['requests_per_second']:.1f}",
+             f"{arm['requests_per_call']:.2f}", f"{arm['p50_ms']:.0f} ms", f"{arm['p99_ms']:.0f} ms",
+             ", ".join(f"{count:.0f}" for count in arm["requests_by_replica"].values())]
+            for arm in found["arms"].values()]
+    ratios = found["ratios"]
+    shown = table(["devices", "--max-batch", "requests a second", "requests a call", "p50", "p99", "by device"], rows)
+    return (f"{shown}\n\nTwo devices over one: {ratios['all_over_one']['median']:.3f} of the requests a second "
+            f"(least and most of {found['rounds']} rounds: {ratios['all_over_one']['least']:.3f}, "
+            f"{ratios['all_over_one']['most']:.3f}), shared {ratios['all_over_one_shared']['median']:.3f}; "
+            f"up to {max(arm['max_batch'] for arm in found['arms'].values())} a call over one a call: "
+            f"{ratios['shared_over_alone_on_one']['median']:.3f}.")
+
+
 def chunks():
     """Jumps where one chunk of actions follows another."""
     rows = [[way["way"], way["what"], f"{1e3 * way['max_rad']:.1f} mrad", f"{1e3 * way['rms_rad']:.1f} mrad",
@@ -217,10 +243,12 @@ def images():
 
 def main():
     tables = {"gpu": gpu_totals, "gpu_stages": gpu_stages, "gpu_accuracy": gpu_accuracy, "gpu_batch": gpu_batch,
+              "gpu_kept": gpu_kept, "devices": devices,
               "formats": formats, "table": first_screen, "stages": stages, "linears": linears,
               "attention": attention, "images": images, "chunks": chunks}
     stale = []
-    for path in (repository / "README.md", repository / "docs" / "performance.md", repository / "docs" / "client.md"):
+    for path in (repository / "README.md", *(repository / "docs" / f"{page}.md"
+                                             for page in ("performance", "client", "serving"))):
         before = text = path.read_text()
         for name, make in tables.items():
             pattern = re.compile(f"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.S)

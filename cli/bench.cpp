@@ -109,6 +109,7 @@ int bench(const BenchOptions& given, const Output& output) {
     for (std::size_t c = 0; c < contenders.size(); ++c)
       accuracy[c] = compare_with(reference, contenders[c], options, output);
   const std::vector<Series> all = measure(contenders, options, output);
+  document["warmup"] = options.warmup_rounds();
   document["runs"] = all.front().samples.front().second.size();
   document["device_state"] = report_state(device_state(options.policy.device), output);
   std::vector<DevicePeaks> peaks;

@@ -26,6 +26,8 @@ struct BenchOptions {
   int reference_seeds = 3;
 
   bool on_cpu() const { return policy.device == "cpu"; }
+  int warmup_rounds() const { return warmup >= 0 ? warmup : on_cpu() ? 3 : 300; }
+  int measured_rounds() const { return runs > 0 ? runs : on_cpu() ? 50 : 500; }
 };
 
 // A policy of the run.

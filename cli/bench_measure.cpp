@@ -89,8 +89,7 @@ void add_sample(Series& series, const ActionChunk& chunk) {
 
 std::vector<Series> measure(std::vector<Contender>& contenders, const BenchOptions& options, const Output& output) {
   constexpr std::uint64_t other_noise = std::uint64_t{1} << 32;
-  const int warmup = options.warmup >= 0 ? options.warmup : options.on_cpu() ? 3 : 300;
-  const int runs = options.runs > 0 ? options.runs : options.on_cpu() ? 50 : 500;
+  const int warmup = options.warmup_rounds(), runs = options.measured_rounds();
   const ProgressFunction progress = output.progress();
   std::vector<Series> all = series_of(contenders, options);
   for (int round = 0; round < warmup + runs; ++round) {
