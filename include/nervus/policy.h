@@ -91,8 +91,8 @@ class Policy {
   ActionChunk infer(const Inputs& inputs, const InferOptions& options = {});
 
   // Several observations in one call, at most LoadOptions::limits.batch: to each the bytes that infer would return for
-  // it alone, with the call's timing. Each has its options, of which `steps` is the same and `noise` and `keep_prefix`
-  // are not for batches.
+  // it alone (on a GPU but for last bits), with the call's timing. Each has its options, of which `steps` is the same
+  // and `noise` and `keep_prefix` are not for batches.
   std::vector<ActionChunk> infer_batch(std::span<const Observation> observations,
                                        std::span<const InferOptions> options);
 

@@ -50,7 +50,8 @@ class Policy:
                      a camera that is absent counts as a missing view
         state        [info.state_dimensions], in the robot's order and units (rad, m)
         prompt       the instruction
-        seed         of the noise, where none is given: the same seed gives the same bytes
+        seed         of the noise, where none is given: the same seed gives the same bytes (on a GPU
+                     of one loaded policy)
         noise        f32 [n_action_steps, max_action_dim]
         steps        of the loaded counts of Euler steps; 0: the first of them
         keep_prefix  images and prompt count as those of this policy's last call, which is faster

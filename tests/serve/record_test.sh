@@ -76,6 +76,14 @@ mv "$work/tiny" "$work/tiny2" && mv "$work/tiny1" "$work/tiny"
 replayed 1 "$work/whole" --precision f32 --json
 [ "$(value '["differences"][0]["first"]["recorded"]')" != "$(value '["differences"][0]["first"]["replayed"]')" ] ||
   fail "the first element is the same"
+largest=$(value '["differences"][0]["largest"]')
+replayed 1 "$work/whole" --precision f32 --tolerance 1e-9
+says "0 of $answers replies identical to the last bit: DIFFERENT"
+replayed 0 "$work/whole" --precision f32 --tolerance 1
+says "0 of $answers replies identical to the last bit, $answers more within 1"
+replayed 1 "$work/whole" --precision f32 --tolerance "$largest" --json
+[ "$(value '["differences"][0]["passed"]')" = True ] || fail "a difference as large as the tolerance is refused"
+[ "$(value '["within_tolerance"]')" -lt "$answers" ] || fail "all are within the first one's difference"
 
 # Cut short, and changed.
 size=$(stat -c %s "$work/whole")
