@@ -6,13 +6,13 @@
 #   build      builds with the CUDA toolkit (without --folder)
 #   tests      the GPU's tests, with 10,000 calls in the one for endurance
 #   sanitize   compute-sanitizer on the kernels' tests: memcheck, racecheck (in a build of its own), initcheck, synccheck
-#   goldens    nervus verify on every reference case, in every precision, by both attentions
+#   goldens    nervus verify on every reference case, by both attentions, in f32 and every precision but fp8
 #   synth      the 4B checkpoint with outlier channels, if it is not there
-#   calibrate  the ranges of its linears' inputs over four random samples, where a precision needs them
+#   calibrate  the ranges of its linears' inputs over four random samples
 #   inspect    how the device computes that checkpoint
 #   bench      every precision and step count in turns, against float32
 #   kept       the same with a kept prefix, a fifth as often
-#   mixed      the recipe "mixed" likewise (where there are products of int8 and e4m3)
+#   mixed      the recipe "mixed" likewise, of a GPU that has products of int8 and of e4m3
 #   attention  the fast attention kernels and the plain one in turns
 #   batch      batch 8
 #   block      a denoise step, op by op (bench_block)
@@ -23,9 +23,9 @@
 #   --folder DIR         what scripts/package.sh made; otherwise a build in --build-dir
 #   --build-dir DIR      (default: build-gpu)
 #   --checkpoint DIR     of LingBot-VLA-4B, made by synth (default: build-gpu/lingbot-vla-4b)
-#   --dtype f32|bf16     in which synth writes it (default: f32, 16.7 GB)
-#   --precisions "P..."  (default: "bf16 fp8 int8"); of fp8, goldens are checked without
-#   --options "..."      more options of verify and bench, such as --recipe and --calibration
+#   --dtype f32|bf16     in which synth writes it (default: f32, 16.8 GB)
+#   --precisions "P..."  (default: "bf16 fp8 int8")
+#   --options "..."      more options of bench, kept and batch, such as --recipe
 #   --runs N             measured rounds (default: bench's own, 500)
 #   --device NAME        (default: cuda:0)
 #   --results FILE       (default: benchmarks/results/gpu.json); what other calls put there stays
@@ -99,8 +99,11 @@ step_build() {
   "$nervus" doctor
 }
 
+# Without a GPU tests skip; here they fail.
+export NERVUS_TEST_NEEDS_CUDA=1
+
 step_tests() {
-  "$(test_program backends)" --test-case='*cuda*,*device*'
+  "$(test_program backends)"
   NERVUS_TEST_CALLS=${NERVUS_TEST_CALLS:-10000} "$(test_program runtime)" --test-case='*cuda*'
 }
 
@@ -230,10 +233,12 @@ step_agree() {
     read -r device_of precision <<<"$which"
     answer "$device_of" "$precision"
     echo "$which against cpu f32:"
-    "$nervus" compare "$parts/${device_of}_$precision.safetensors" "$parts/cpu_f32.safetensors" --tolerance 0.1
+    local tolerance=(--tolerance 1e-4)  # as nervus verify has it
+    [ "$precision" = f32 ] || tolerance=(--metric cosine --tolerance 1e-3)
+    "$nervus" compare "$parts/${device_of}_$precision.safetensors" "$parts/cpu_f32.safetensors" "${tolerance[@]}"
     {
       echo "$separator{\"device\": \"$device_of\", \"precision\": \"$precision\", \"against\": \"cpu, f32\", \"found\":"
-      "$nervus" compare "$parts/${device_of}_$precision.safetensors" "$parts/cpu_f32.safetensors" --tolerance 0.1 --json
+      "$nervus" compare "$parts/${device_of}_$precision.safetensors" "$parts/cpu_f32.safetensors" "${tolerance[@]}" --json
       echo "}"
     } >>"$parts/agree.unfinished"
     separator=","
@@ -245,7 +250,7 @@ step_agree() {
 all=(build tests sanitize goldens synth calibrate inspect bench mixed kept attention batch block load peer)
 [ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")
 for step in "${steps[@]}"; do
-  declare -F "step_$step" >/dev/null || { echo "gpu: no step '$step'; the steps are: ${all[*]}" >&2; exit 2; }
+  declare -F "step_$step" >/dev/null || { echo "gpu: no step '$step'; the steps are: ${all[*]}, and agree" >&2; exit 2; }
 done
 failed=()
 for step in "${steps[@]}"; do
