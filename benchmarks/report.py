@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the tables of README.md and of the pages performance, client and serving of docs/ from benchmarks/results/*.json.
+"""Writes the tables of README.md and of docs/, pages performance, client and serving, from benchmarks/results/*.json.
 
     python3 benchmarks/report.py [--check]
 
