@@ -5,7 +5,7 @@
 #
 #   build      builds with the CUDA toolkit (without --folder)
 #   tests      the GPU's tests, with 10,000 calls in the one for endurance
-#   sanitize   compute-sanitizer on the kernels' tests: memcheck, racecheck (in a build of its own), initcheck, synccheck
+#   sanitize   compute-sanitizer on the kernels' tests: memcheck, initcheck, synccheck, and racecheck in its own build
 #   goldens    nervus verify on every reference case, by both attentions, in f32 and every precision but fp8
 #   synth      the 4B checkpoint with outlier channels, if it is not there
 #   calibrate  the ranges of its linears' inputs over four random samples
@@ -109,7 +109,8 @@ step_tests() {
 
 # What the kernels' own promises are tested by, in odd and real shapes; up to a minute a tool, racecheck five.
 sanitized='cuda block: fused*,cuda block: chained*,cuda attention: few rows that see*,'
-sanitized+='cuda attention: rows in an order*,cuda attention: a device*,cuda: rows without*,cuda: two devices*,cuda: a graph does*,cuda wide:*'
+sanitized+='cuda attention: rows in an order*,cuda attention: a device*,'
+sanitized+='cuda: rows without*,cuda: two devices*,cuda: a graph does*,cuda wide:*'
 
 # Of a tool: which program, and whether it has what racecheck asks for (backends/cuda/device/sm90.cuh).
 sanitized_program() {

@@ -114,8 +114,8 @@ TEST_CASE("samples that fill a batch up change nothing") {
 // Three samples of 903,168 values, more than one thread converts: the i-th is `inputs` with images times i + 1.
 Inputs three_of(const Inputs& inputs) {
   Inputs three;
-  for (const auto& part : {&Inputs::images, &Inputs::image_mask, &Inputs::tokens, &Inputs::token_mask, &Inputs::state,
-                           &Inputs::noise}) {
+  for (const auto& part :
+       {&Inputs::images, &Inputs::image_mask, &Inputs::tokens, &Inputs::token_mask, &Inputs::state, &Inputs::noise}) {
     const Array& one = inputs.*part;
     Shape shape = one.shape;
     shape[0] = 3;
