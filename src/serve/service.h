@@ -27,9 +27,10 @@ struct ServiceOptions {
   GuardLimits guard;
   double deadline_ms = 30000;
   std::size_t most_waiting = 64;
-  std::size_t most_together = 1;                    // requests of one call, which every replica can take
-  Clock::duration window = {};                      // that such a call waits for more
-  Clock::duration check = std::chrono::seconds(1);  // of a replica's idleness, before its device is asked again
+  std::size_t most_together = 1;  // requests of one call, which every replica can take
+  Clock::duration window = {};    // that such a call waits for more
+  // Of a replica's idleness, before its device is asked again: a device that fails is known within 100 ms.
+  Clock::duration check = std::chrono::milliseconds(50);
   Clock::duration drain = std::chrono::seconds(30);
   std::filesystem::path record;  // what is computed; empty: nothing
   std::string record_settings;
