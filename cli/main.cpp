@@ -36,15 +36,6 @@ const std::array verbs = {
     Verb{"completion", "Print a completion script for a shell", add_completion},
 };
 
-int report(const Error& error, bool json) {
-  const Output output{.json = json};
-  const int code = exit_code(error.kind());
-  output.document({{"error", {{"kind", name_of(error.kind())}, {"message", error.what()}, {"exit_code", code}}}});
-  std::cout.flush();
-  std::cerr << "nervus: error: " << one_line(error.what()) << '\n';
-  return code;
-}
-
 // Refuses options that the verb does not have, before others are found missing.
 void check_options(const CLI::App& verb, const std::vector<std::string>& arguments) {
   std::vector<std::string> known;
@@ -210,7 +201,7 @@ int run(std::vector<std::string> arguments) {
     if (!std::cout) throw Error(ErrorKind::io, "standard output: cannot be written");
     return code;
   } catch (const std::exception&) {
-    return report(current_error(), json);
+    return Output{.json = json}.report(current_error());
   }
 }
 

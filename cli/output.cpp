@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "cli/interrupt.h"
-#include "nervus/error.h"
 
 namespace nervus::cli {
 namespace {
@@ -144,6 +143,14 @@ void Output::verdict(const Table& table, const Json& report, bool good, const st
   this->table(table);
   text(styled(good ? Style::good : Style::bad, line));
   document(report);
+}
+
+int Output::report(const Error& error) const {
+  const int code = exit_code(error.kind());
+  document({{"error", {{"kind", name_of(error.kind())}, {"message", error.what()}, {"exit_code", code}}}});
+  std::cout.flush();
+  std::cerr << "nervus: error: " << one_line(error.what()) << '\n';
+  return code;
 }
 
 void print_plan(const std::string& what, const std::vector<std::string>& plan, const Output& output) {

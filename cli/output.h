@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nervus/error.h"
 #include "nervus/options.h"
 
 namespace nervus::cli {
@@ -51,6 +52,8 @@ struct Output {
   std::string styled(Style style, const std::string& text) const;
   // The table, a last line in green or red, or the document.
   void verdict(const Table& table, const Json& document, bool good, const std::string& line) const;
+  // One line of what went wrong, and the document; gives the exit code.
+  int report(const Error& error) const;
 };
 
 // What snprintf makes of the values: at most 63 letters.

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <iostream>
+#include <memory>
 #include <thread>
 
 #include "cli/interrupt.h"
@@ -90,17 +91,23 @@ class Reloader {
   std::thread thread_;
 };
 
+// Ends the program after so long, with the code of by then: a call that a device never ends must not keep it.
+void end_after(double seconds, const std::shared_ptr<const std::atomic<int>>& code) {
+  std::thread([=] {
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+    _exit(*code);
+  }).detach();
+}
+
 int serve(const ServeArguments& arguments, const Output& output) {
+  const auto code = std::make_shared<std::atomic<int>>(0);
+  const double drain = arguments.serve.drain_seconds;
   Server server = Server::load(arguments.policy.checkpoint, serve_options(arguments, output));
   // Before anybody is told the address: whoever knows it may end the server.
   Reloader reloader(server);
-  const auto end = [&server, most = arguments.serve.drain_seconds] {
+  const auto end = [&server, drain, code] {
     server.stop();
-    // A call that a device never ends must not keep the program: by then everybody has been told.
-    std::thread([most] {
-      std::this_thread::sleep_for(std::chrono::duration<double>(most + 1.5));
-      _exit(0);
-    }).detach();
+    end_after(drain + 1.5, code);  // by then everybody has been told
   };
   const InterruptHandler on_interrupt(end, [&reloader] { reloader.begin(); });
   const std::string address = arguments.serve.host + ":" + std::to_string(server.port());
@@ -111,8 +118,13 @@ int serve(const ServeArguments& arguments, const Output& output) {
                    {"family", server.info().family},
                    {"device", server.info().device}});
   std::cout.flush();
-  server.run();
-  return 0;
+  try {
+    server.run();
+  } catch (const Error& error) {
+    *code = output.report(error);
+    end_after(drain + 0.5, code);  // everybody has been told; what is under way has as long as after a SIGTERM
+  }
+  return *code;
 }
 
 void add_network(CLI::App& verb, ServeArguments& arguments) {

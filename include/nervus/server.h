@@ -74,7 +74,8 @@ class Server {
   // finished by the replicas that it began with. Devices hold both meanwhile. Throws what load throws, and Error(usage)
   // once stop() was called; then all stays as it is.
   void reload();
-  // Serves until stop(), or until a device fails: then throws Error(device).
+  // Serves until stop(), or until a device fails: then throws Error(device) once every client has been told. A call
+  // that is still under way then is waited for by the destructor.
   void run();
   // From any thread. A second call does not wait for what is under way.
   void stop();

@@ -100,7 +100,7 @@ void Service::reload(const std::function<std::vector<std::unique_ptr<Replica>>()
 void Service::run() {
   log_.info("ready", {{"host", options_.network.host}, {"port", port()}, {"replicas", replicas_.size()}});
   network_.run();
-  scheduler_.stop();
+  if (!failure_) scheduler_.stop();
   log_.info("ended", nlohmann::ordered_json::object());
   if (failure_) fail(ErrorKind::device, *failure_);
 }

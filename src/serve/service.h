@@ -47,7 +47,8 @@ class Service final : private NetworkHandler {
   int port() const { return network_.port(); }
   const PolicyInfo& info() const { return info_; }
   const Metrics& metrics() const { return metrics_; }
-  // Serves until stop(). Throws Error(device) if a device failed.
+  // Serves until stop(). Throws Error(device) if a device failed, once everybody has been told: a call that is still
+  // under way then, which may never end, is left to the destructor.
   void run();
   // From any thread: the next calls are those of the replicas that `load` gives, as many and warm. Throws what it
   // throws, and Error(checkpoint) where clients would have to speak to them otherwise; then all stays as it is.

@@ -111,14 +111,15 @@ TEST_CASE("a device that fails while nothing runs: not ready at once, every sess
   CHECK(log.of("device_failed")[0]["message"] == "cuda:0: lost");
 }
 
-TEST_CASE("a device that fails while nothing runs there: what another computes is told so") {
+TEST_CASE("a device that fails while nothing runs there: what another computes is told so, and not waited for") {
   Gate computing, go;
-  std::atomic<bool> lost = false;
+  std::atomic<bool> lost = false, computed = false;
   FakeServer server(often(), replicas_of(
                                  2,
                                  [&](const Observation&, const InferOptions&, ActionChunk&) {
                                    computing.open();
                                    go.wait();
+                                   computed = true;
                                  },
                                  [&](int) {
                                    if (lost) throw std::runtime_error("the other one is gone");
@@ -129,9 +130,10 @@ TEST_CASE("a device that fails while nothing runs there: what another computes i
   lost = true;
   CHECK(outcome(robot.receive()) == "device_failed");
   CHECK(outcome(robot.receive()) == "closed 1001");
-  go.open();
   server.join();
+  CHECK_FALSE(computed);
   CHECK(server.failure() == "the other one is gone");
+  go.open();
 }
 
 TEST_CASE("a device is asked again and again while it is idle, on its own thread, and never beside a call") {
