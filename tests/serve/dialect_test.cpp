@@ -104,6 +104,25 @@ TEST_CASE("both dialects say the same") {
   }
 }
 
+TEST_CASE("a dialect that is fixed: the other one's requests are refused") {
+  RequestRules fixed = rules;
+  fixed.prompt = "fold";  // found missing last
+  fixed.dialect = Dialect::openpi;
+  CHECK(read(openpi, fixed).first.dialect == Dialect::openpi);
+  const std::string no_image = "images: expected at least one of cam_high, cam_left_wrist, cam_right_wrist";
+  CHECK(said(lingbot, fixed) == no_image);
+  CHECK(said({{"reset", boolean(true)}}, fixed) == no_image);
+  CHECK(said(with(lingbot, "images", nil()), fixed) == "images: expected a map, found nil");
+  CHECK(said(with(lingbot, "observation/cam_high", pixels()), fixed) ==
+        "observation/state: expected an array of numbers, found none");
+  fixed.dialect = Dialect::lingbot;
+  CHECK(read(lingbot, fixed).first.dialect == Dialect::lingbot);
+  CHECK(read({{"reset", boolean(true)}}, fixed).first.reset);
+  CHECK(said(openpi, fixed) == no_image);
+  CHECK(said(with(openpi, "observation.cam_high", pixels()), fixed) ==
+        "observation.state: expected an array of numbers, found none");
+}
+
 TEST_CASE("the names that openpi's robots use") {
   const auto nested = [](MsgpackWriter& writer) {
     writer.map(2).text("cam_high");

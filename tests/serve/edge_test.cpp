@@ -283,7 +283,7 @@ TEST_CASE("a peer that breaks the protocol while its session is closed is let go
   CHECK(eventually([&] { return server.get("/status").find("\"sessions\":[]") != std::string::npos; }));
 }
 
-TEST_CASE("connections are bounded, in all and of one address") {
+TEST_CASE("connections of one address are bounded") {
   serve::ServiceOptions options;
   options.network.max_connections_per_address = 2;
   FakeServer server({}, options);
@@ -299,6 +299,57 @@ TEST_CASE("connections are bounded, in all and of one address") {
     again = Peer(server.port()).handshake().substr(9, 3);
   }
   CHECK(again == "101");
+}
+
+TEST_CASE("connections in all are bounded: one more is told so, and none that is open suffers") {
+  CHECK(serve::NetworkOptions().max_connections == 256);
+  CHECK(serve::NetworkOptions().max_connections_per_address == 32);
+  serve::ServiceOptions options;
+  options.network.max_connections = 3;
+  FakeServer server({}, options);
+  // Tried again while a connection of before still has a place.
+  const auto opened = [&] {
+    std::unique_ptr<Peer> peer;
+    CHECK(eventually([&] {
+      peer = std::make_unique<Peer>(server.port());
+      return peer->handshake().starts_with("HTTP/1.1 101") && peer->receive().opcode == 2;
+    }));
+    return peer;
+  };
+  const auto first = opened(), second = opened();
+  auto third = opened();
+  const double before = server.metric("nervus_connections_total", "outcome=\"refused\"");
+  for (const std::string& refused : {Peer(server.port()).handshake(), Peer(server.port()).http("")}) {
+    CHECK(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+    CHECK(refused.find("\r\nRetry-After: 1\r\n") != std::string::npos);
+    CHECK(refused.find("\r\nConnection: close\r\n") != std::string::npos);
+    CHECK(refused.ends_with("\r\n\r\ntoo many connections; try again later\n"));
+  }
+  CHECK(server.metric("nervus_connections_total", "outcome=\"refused\"") == before + 2);
+  third.reset();
+  third = opened();
+  for (const auto& robot : {first.get(), second.get(), third.get()}) {
+    robot->send_binary(observation(1));
+    CHECK(outcome(robot->receive()) == "ok 1");
+  }
+}
+
+TEST_CASE("compression is offered in vain: the session is opened without it") {
+  FakeServer server;
+  for (const char* offer :
+       {"permessage-deflate", "permessage-deflate; client_max_window_bits; server_no_context_takeover",
+        "x-webkit-deflate-frame", "permessage-deflate; nonsense, permessage-deflate"}) {
+    CAPTURE(offer);
+    Peer robot(server.port());
+    const std::string response = robot.handshake("Sec-WebSocket-Extensions: " + std::string(offer) + "\r\n");
+    CHECK(response.starts_with("HTTP/1.1 101"));
+    CHECK(response.find("Sec-WebSocket-Extensions") == std::string::npos);
+    CHECK(serve::MsgpackDocument::read(robot.receive().payload).root().kind() == serve::MsgpackKind::map);
+    robot.send_binary(observation(1));
+    CHECK(outcome(robot.receive()) == "ok 1");
+    robot.send(Peer::frame(0xc2, observation(2)));  // as if it were compressed
+    CHECK(outcome(robot.receive()) == "closed 1002");
+  }
 }
 
 TEST_CASE("an address that cannot be listened on is named") {
