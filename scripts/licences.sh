@@ -50,7 +50,7 @@ given_for() {
 
 refuse() {
   echo "licences: $1: $2: put its licence into a folder as $(basename "${1%%.so*}").txt and name that with --given" \
-    "(package.sh: --licences; a wheel: -C cmake.define.NERVUS_LICENCES=FOLDER)" >&2
+    "(package.sh: --licences; a wheel: --config-settings cmake.define.NERVUS_LICENCES=FOLDER)" >&2
   exit 1
 }
 

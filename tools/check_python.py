@@ -64,8 +64,8 @@ def build_wheel(environment, options):
         installed = options.work / "installed"
         shutil.rmtree(installed, ignore_errors=True)
         run("cmake", "--install", options.build, "--prefix", installed)
-        command += ["--no-build-isolation", "-C", f"cmake.define.NERVUS_INSTALLED={installed}",
-                    "-C", f"build-dir={options.work / 'module'}"]
+        command += ["--no-build-isolation", "--config-settings", f"cmake.define.NERVUS_INSTALLED={installed}",
+                    "--config-settings", f"build-dir={options.work / 'module'}"]
     variables = dict(os.environ)
     if shutil.which("ccache"):
         variables |= {f"CMAKE_{language}_COMPILER_LAUNCHER": "ccache" for language in ("CXX", "CUDA")}
