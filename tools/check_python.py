@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Builds the Python wheel, installs it into a virtual environment of its own, and runs tests/python from elsewhere.
 
-    check_python.py BUILD_DIRECTORY [--python EXE] [--numpy VERSION] [--plain] [--extra NAME]... [--work DIR]
+    check_python.py BUILD_DIRECTORY [--python EXE] [--numpy VERSION] [--plain | --wheel FILE] [--extra NAME]...
+                    [--work DIR]
 
 The module is built on the library of BUILD_DIRECTORY, a finished build; its program gives the bytes and words to
-compare with. With --plain the wheel is `pip wheel .`, as a user makes it, which compiles everything. --numpy takes 1,
-2 or a version; --extra installs what the wheel's extra asks for, whose tests otherwise skip. DIR
-(BUILD_DIRECTORY/python) keeps the environment. Exits with 0 if all tests pass, 77 if the packages cannot be had.
+compare with. With --plain the wheel is `pip wheel .`, as a user makes it, which compiles everything; with --wheel it is
+FILE, which another Python may have built. --numpy takes 1, 2 or a version; --extra installs what the wheel's extra asks
+for, whose tests otherwise skip. DIR (BUILD_DIRECTORY/python) keeps the environment. Exits with 0 if all tests pass, 77
+if the packages cannot be had.
 """
 import argparse
 import os
@@ -93,7 +95,9 @@ def main():
     parser.add_argument("build", type=pathlib.Path, metavar="BUILD_DIRECTORY")
     parser.add_argument("--python", default=sys.executable, metavar="EXE")
     parser.add_argument("--numpy", default="", metavar="VERSION")
-    parser.add_argument("--plain", action="store_true")
+    made = parser.add_mutually_exclusive_group()
+    made.add_argument("--plain", action="store_true")
+    made.add_argument("--wheel", type=pathlib.Path, metavar="FILE")
     parser.add_argument("--extra", action="append", default=[], metavar="NAME")
     parser.add_argument("--work", type=pathlib.Path, metavar="DIR")
     options = parser.parse_args()
@@ -105,7 +109,7 @@ def main():
     except subprocess.CalledProcessError:
         print("check_python: not checked, PyPI cannot be reached or python3-venv is not installed")
         return SKIPPED
-    wheel = build_wheel(environment, options)
+    wheel = options.wheel.resolve() if options.wheel else build_wheel(environment, options)
     environment.install("--no-deps", "--force-reinstall", wheel)
     if options.extra:
         environment.install(f"{wheel}[{','.join(options.extra)}]", numpy_requirement(options.numpy))
