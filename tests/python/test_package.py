@@ -1,4 +1,5 @@
 """The installed package: whole, typed, and independent of where it was built."""
+import importlib.metadata
 import pathlib
 import re
 import subprocess
@@ -16,6 +17,16 @@ ASSUMED = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|pthread|util|gcc_s|stdc\+\+|z|c
 def test_it_is_not_the_source_tree():
     assert PACKAGE != SOURCE / "python" / "nervus" and "site-packages" in PACKAGE.parts
     assert (PACKAGE / "py.typed").exists() and (PACKAGE / "_native.pyi").exists()
+
+
+def test_one_wheel_serves_newer_pythons():
+    """From CPython 3.12 on the module keeps to the stable ABI, and its name says so; before it is one version's."""
+    wheel = importlib.metadata.distribution("nervus").read_text("WHEEL")
+    own = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    expected = "cp312-abi3" if sys.version_info >= (3, 12) else f"{own}-{own}"
+    assert re.findall(r"^Tag: (\w+-\w+)-\w*linux", wheel, re.MULTILINE) == [expected]
+    module, = PACKAGE.glob("_native.*so")
+    assert ("abi3" in module.name) == ("abi3" in expected)
 
 
 MAPPED = """
@@ -41,6 +52,14 @@ def test_libraries_are_its_own(checkpoint):
     own = {path.name.split(".")[0] for path in paths if path.parent == PACKAGE}
     assert {"libdnnl", "libpcre2-8", "libutf8proc", "libspng", "libturbojpeg", "libnervus", "libgomp"} <= own
     assert [path for path in paths if path.parent != PACKAGE and not ASSUMED.search(str(path))] == []
+
+
+def test_it_warns_of_nothing(checkpoint):
+    """Nothing that a newer Python or numpy deprecates, no object that outlives the interpreter."""
+    image = SOURCE / "examples" / "aloha" / "cam_high.png"
+    done = subprocess.run([sys.executable, "-X", "dev", "-W", "error", "-c", MAPPED, checkpoint, image],
+                          capture_output=True, text=True, cwd="/")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_licences_are_in_it():
