@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `nervus serve` keeps to when it is not told otherwise, and which dialect it speaks when it is: defaults.py NERVUS
+"""What `nervus serve` keeps to unless it is told otherwise, and which dialect it then speaks: defaults.py NERVUS
 
 The bounds of connections (256, of them 32 of one address) and of a message's size, each at it and one beyond it.
 """
