@@ -4,7 +4,7 @@
 #   scripts/test.sh [--sanitize | --tsan] [--filter REGEX] [--build-dir DIR]
 #
 #   --sanitize       with AddressSanitizer and UndefinedBehaviorSanitizer, in build-sanitize/, without CUDA
-#   --tsan           the server's tests alone, with ThreadSanitizer, in build-tsan/, without CUDA
+#   --tsan           the tests of server and client alone, with ThreadSanitizer, in build-tsan/, without CUDA
 #   --filter REGEX   only the tests whose name matches
 #   --build-dir DIR  where to build (default: build, build-sanitize or build-tsan)
 set -euo pipefail
@@ -42,15 +42,17 @@ done
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 if [ -n "$sanitize" ]; then
-  target=all
+  targets=(all)
   directory=${directory:-build-sanitize}
   if [ "$sanitize" = thread ]; then
-    target=test_serve
+    targets=(test_serve test_client)
     directory=${directory/%build-sanitize/build-tsan}
-    filter='^serve$'
+    filter='^(serve|client)$'
   fi
-  scripts/build.sh "$directory" $target -DNERVUS_TESTS=ON -DNERVUS_BENCHMARKS=OFF -DNERVUS_CUDA=OFF \
-    -DNERVUS_SANITIZE="$sanitize" -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g"
+  for target in "${targets[@]}"; do
+    scripts/build.sh "$directory" "$target" -DNERVUS_TESTS=ON -DNERVUS_BENCHMARKS=OFF -DNERVUS_CUDA=OFF \
+      -DNERVUS_SANITIZE="$sanitize" -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g"
+  done
 else
   directory=${directory:-build}
   scripts/build.sh "$directory" all -DNERVUS_TESTS=ON
