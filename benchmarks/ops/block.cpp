@@ -148,8 +148,7 @@ class Bench {
   // Of several samples: the rows of each in tiles of their own.
   Tensor order() {
     if (options_.batch == 1) return {};
-    constexpr std::int64_t tile = Visible::tile;
-    const std::int64_t places = (actions + tile) / tile * tile;
+    constexpr std::int64_t places = Visible::places(1 + actions);
     std::vector<std::int32_t> rows(static_cast<std::size_t>(options_.batch * places), -1);
     for (std::int64_t b = 0; b < options_.batch; ++b) {
       rows[b * places] = static_cast<std::int32_t>(b);

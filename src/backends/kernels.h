@@ -53,6 +53,8 @@ struct Visible {
   Tensor order;
 
   static constexpr std::int64_t tile = 64;
+  // Of rows that fill tiles of their own.
+  static constexpr std::int64_t places(std::int64_t rows) { return (rows + tile - 1) / tile * tile; }
 };
 
 class Kernels {

@@ -53,10 +53,10 @@ void upload_finite(Device& device, const Tensor& buffer, const char* name, const
     const std::int64_t first = begin * buffer.columns;
     parts.push_back({some, values.bytes.data() + first * size, device.staging(some), first});
   });
-  const bool together = values.count() > much;
-  if (together) convert_together(parts, values.dtype, device.staging_threads());
+  const int threads = values.count() > much ? device.staging_threads() : 1;
+  if (threads > 1) convert_together(parts, values.dtype, threads);
   for (Part& part : parts) {
-    if (!together)
+    if (threads <= 1)
       part.bad = convert_finite(values.dtype, part.source, part.rows.dtype, part.staged, part.rows.count());
     if (part.bad >= 0) {
       float found = 0;

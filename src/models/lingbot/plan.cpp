@@ -251,9 +251,7 @@ VisionRows vision_rows(const ViewGeometry& geometry, std::int64_t views) {
   return rows;
 }
 
-std::int64_t suffix_places(const Config& config) {
-  return (1 + config.chunk + Visible::tile - 1) / Visible::tile * Visible::tile;
-}
+std::int64_t suffix_places(const Config& config) { return Visible::places(1 + config.chunk); }
 
 Plan make_plan(const Config& config, const ViewGeometry& geometry, const CacheLayout& cache, const CallShapes& shapes,
                const Presence& presence) {
