@@ -46,12 +46,14 @@ namespace {
 template <typename Value>
 void add_device_options(CLI::App& verb, PolicyOptions& options, Value& precision, Value& attention) {
   add_option(verb, "--device", options.device, "NAME", "Where to compute");
-  add_option(verb, "--precision", precision, "f32|bf16|fp8|int8",
+  add_option(verb, "--precision", precision, "f32|bf16|f16|fp8|int8",
              "How weights and activations are held: f32 is exact to float32 rounding, bf16 takes half the memory and "
-             "time, fp8 and int8 are bf16 with 8-bit weights and inputs for the linears that a recipe names");
+             "time, f16, fp8 and int8 are bf16 but for the linears that a recipe names: f16 is three bits finer and as "
+             "fast, fp8 and int8 have 8 bits (f16, fp8 and int8: a GPU's)");
   add_option(
       verb, "--recipe", options.recipe, "FILE",
-      "Of fp8 and int8: fp8, int8 (the defaults: where 8 bits cost the least accuracy), mixed (of both the fastest), "
+      "Of f16, fp8 and int8: f16, fp8, int8 (the defaults: where 8 bits cost the least accuracy), mixed (of both the "
+      "fastest), "
       "fp8-all, int8-all (every block) or a .json with rules");
   add_option(verb, "--calibration", options.calibration, "FILE",
              "Of linears in f8_e4m3: the ranges of what enters each linear, as 'nervus calibrate' writes them");

@@ -121,7 +121,7 @@ Command add_replay(CLI::App& verb, const Output& output) {
   add_option(verb, "--norm-stats", arguments->norm_stats, "FILE",
              "Statistics of the robot's data (default: norm_stats.json beside the checkpoint)");
   add_option(verb, "--calibration", arguments->calibration, "FILE", "Of linears in e4m3, as of 'nervus serve'");
-  add_option(verb, "--precision", arguments->precision, "f32|bf16|fp8|int8",
+  add_option(verb, "--precision", arguments->precision, "f32|bf16|f16|fp8|int8",
              "How weights and activations are held (default: as recorded)");
   add_option(verb, "--device", arguments->device, "NAME", "Where to compute");
   add_threads(verb, arguments->threads);

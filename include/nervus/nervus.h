@@ -52,7 +52,7 @@ typedef void (*nervus_progress)(int64_t done, int64_t total, const char* what, v
 typedef struct nervus_load_options {
   size_t size;
   const char* device;        /* "cpu" (default), "cuda:0" */
-  const char* precision;     /* "bf16" (default), "f32", "fp8", "int8" */
+  const char* precision;     /* "bf16" (default), "f32", "f16", "fp8", "int8" */
   const char* recipe;        /* of fp8, int8: "fp8", "fp8-all", "int8", "int8-all", "mixed" or a .json */
   const char* calibration;   /* of linears in e4m3: what `nervus calibrate` writes */
   const char* attention;     /* "auto" (default), "fast", "plain" */

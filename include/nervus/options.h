@@ -11,16 +11,17 @@
 
 namespace nervus {
 
-// How weights and activations are held. f32 agrees with the reference to float32 rounding; bf16 halves
-// memory and time (residual streams, norms, softmax and results stay in float32). fp8 and int8 are bf16 but for the
-// linears that a recipe names, whose weights and inputs have 8 bits: floats (e4m3), whose inputs have the range that a
-// calibration found, or integers, of which every row of the inputs has its own. They differ in the default recipe.
-enum class Precision { f32, bf16, fp8, int8 };
+// How weights and activations are held. f32 agrees with the reference to float32 rounding; bf16 halves memory and time
+// (residual streams, norms, softmax and results stay in float32). f16, fp8 and int8 are bf16 but for the linears that a
+// recipe names. In f16 their weights and inputs are rounded eight times finer, at the same cost. In fp8 and int8 they
+// have 8 bits: floats (e4m3), whose inputs have the range that a calibration found, or integers, of which every row of
+// the inputs has its own. The three differ in the default recipe, and a CPU has none of them.
+enum class Precision { f32, bf16, f16, fp8, int8 };
 
 // Whether recipes go with it.
-constexpr bool has_recipe(Precision precision) { return precision == Precision::fp8 || precision == Precision::int8; }
+constexpr bool has_recipe(Precision precision) { return precision != Precision::f32 && precision != Precision::bf16; }
 
-// "f32", "bf16", "fp8" or "int8". Throws Error(usage) naming the known ones.
+// "f32", "bf16", "f16", "fp8" or "int8". Throws Error(usage) naming the known ones.
 Precision precision_from(const std::string& name);
 const char* name_of(Precision precision) noexcept;
 
@@ -56,7 +57,7 @@ using ProgressFunction = std::function<void(std::int64_t done, std::int64_t tota
 struct LoadOptions {
   std::string device = "cpu";
   Precision precision = Precision::bf16;
-  // Of fp8 and int8: "fp8", "fp8-all", "int8", "int8-all", "mixed" or a .json; empty: as the precision.
+  // Of f16, fp8 and int8: "f16", "fp8", "fp8-all", "int8", "int8-all", "mixed" or a .json; empty: as the precision.
   std::string recipe;
   std::filesystem::path calibration;  // of linears in e4m3: the ranges of inputs, as calibrate() writes them
   Attention attention = Attention::automatic;

@@ -9,7 +9,7 @@ from nervus import _native
 from nervus.values import Path
 
 Progress = Callable[[int, int, str], None]
-Precision = Literal["f32", "bf16", "fp8", "int8"]
+Precision = Literal["f32", "bf16", "f16", "fp8", "int8"]
 
 
 class LoadArguments(TypedDict, total=False):
@@ -20,8 +20,8 @@ class LoadArguments(TypedDict, total=False):
     precision: Precision
     """`"bf16"` (default), `"f32"`, `"fp8"`, `"int8"`: how weights and activations are held."""
     recipe: Path
-    """Of fp8 and int8: which linears have 8 bits, `"fp8"`, `"fp8-all"`, `"int8"`, `"int8-all"`, `"mixed"` or the
-    path of a .json; default: as the precision."""
+    """Of f16, fp8 and int8: which linears have which format, `"f16"`, `"fp8"`, `"fp8-all"`, `"int8"`, `"int8-all"`,
+    `"mixed"` or the path of a .json; default: as the precision."""
     calibration: Path
     """Of fp8: the file that `calibrate` writes."""
     attention: Literal["auto", "fast", "plain"]

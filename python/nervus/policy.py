@@ -31,9 +31,9 @@ class Policy:
     def load(cls, directory: values.Path, **options: Unpack[LoadArguments]) -> Policy:
         """Loads a checkpoint directory.
 
-        Keywords, all optional: `device` ("cpu", "cuda:0"), `precision` ("bf16", "f32", "fp8", "int8"), `recipe` of
-        fp8 and int8, `calibration` of fp8, `attention` ("auto", "fast", "plain"), `threads`, `steps` (every count that
-        will be asked for), `time_grid` ("exact", "bf16-accumulated"), `robot` ("aloha", "robotwin"), `norm_stats`,
+        Keywords, all optional: `device` ("cpu", "cuda:0"), `precision` ("bf16", "f32", "f16", "fp8", "int8"), `recipe`
+        of f16, fp8 and int8, `calibration` of fp8, `attention` ("auto", "fast", "plain"), `threads`, `steps` (every
+        count that will be asked for), `time_grid` ("exact", "bf16-accumulated"), `robot` ("aloha", "robotwin"), `norm_stats`,
         `normalization`, `batch`, `views`, `patches` and `text_tokens` of the largest call of tensors, and `progress`,
         called with bytes done, bytes in all, and what is being read (`nervus.options.LoadArguments` tells each).
 
@@ -87,7 +87,7 @@ class Policy:
         The checkpoint is loaded once more beside this policy.
         """
         arguments: LoadArguments = {**self._arguments}
-        if self.info.precision in ("fp8", "int8"):
+        if self.info.precision in ("f16", "fp8", "int8"):
             arguments["precision"] = "bf16"
             for name in ("recipe", "calibration"):
                 arguments.pop(name, None)  # type: ignore[misc]

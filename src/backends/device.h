@@ -51,8 +51,8 @@ class Device {
   // Host memory of target.bytes() bytes to fill for upload(target, staging(target)), which is the shortest way: pinned
   // memory, or the target's own where the host can write it.
   virtual void* staging(const Tensor& target);
-  // How many threads may fill what is staged at once: of a device that does not compute on them.
-  virtual int staging_threads() const { return 1; }
+  // How many of the host's threads may prepare a call together: of a device that does not compute on them.
+  virtual int host_threads() const { return 1; }
   // Device -> host; waits for what was launched before.
   virtual void download(void* target, const Tensor& source) = 0;
   // Bytes that weights and allocations hold.

@@ -13,21 +13,22 @@
 
 namespace nervus {
 
-// How the rows entering a linear are written: x is stored as x / scale, rounded to nearest even and saturated. In i8
+// How the rows entering a linear are written: x is stored as x / scale, rounded to nearest even; e4m3 saturates. In i8
 // each row has a scale of its own instead (core/int8.h).
 struct Encoding {
   DType dtype = DType::f32;
   float scale = 1;
   bool tiled = false;  // see Tensor
 
+  bool by_row() const { return dtype == DType::i8; }  // whether rows have scales of their own
   bool operator==(const Encoding&) const = default;
 };
 
 inline Encoding encoding_of(const Tensor& x) { return {x.dtype, x.scale, x.tiled}; }
 
-// Linears, by name, that are held in another format than the activation type. Of one in e4m3 the input has the scale
-// given here; the weight is stored in e4m3 too, each output's row over a scale of its own: its largest |w| / 448. Of
-// one in i8 every row of the input, and every output's of the weight, has its own: its largest |x| / 127.
+// Linears, by name, that are held in another format than the activation type. Of one in f16 or e4m3 the input has the
+// scale given here. In f16 the weight is stored times that; in e4m3 over a scale of each output: its row's largest |w|
+// / 448. Of one in i8 every row of the input, and every output's of the weight, has its own: its largest |x| / 127.
 using Formats = std::map<std::string, Encoding>;
 
 struct Heads {
@@ -58,6 +59,11 @@ struct Linear {
   Heads heads;                // of a qkv
   std::shared_ptr<const void> weight;  // [N, K], packed by the backend that made it
 };
+
+// How what leads to a linear is held: as the linear reads it where that takes as much memory as activations.
+inline DType held_for(const Linear& reader, DType activation) {
+  return size_of(reader.input.dtype) == size_of(activation) ? reader.input.dtype : activation;
+}
 
 // Where a linear's numbers come from. Read once, by Device::make_linear.
 struct LinearSource {

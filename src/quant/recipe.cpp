@@ -39,10 +39,10 @@ Recipe::Rule read_rule(const Json& value, const std::string& where) {
   }
   const std::string format = fields.text("format");
   Recipe::Rule rule{fields.text("linears"), std::nullopt};
-  for (const DType dtype : {DType::e4m3, DType::i8}) {
+  for (const DType dtype : {DType::f16, DType::e4m3, DType::i8}) {
     if (format == name_of(dtype)) rule.format = dtype;
   }
-  if (!rule.format && format != "bf16") fields.refuse("format", R"("bf16", "f8_e4m3" or "i8")");
+  if (!rule.format && format != "bf16") fields.refuse("format", R"("bf16", "f16", "f8_e4m3" or "i8")");
   return rule;
 }
 
@@ -78,8 +78,9 @@ Formats formats_of(const Recipe& recipe, const std::vector<std::string>& linears
   }
   Formats formats;
   for (const auto& [linear, format] : chosen) {
-    const bool calibrated = format == DType::e4m3 && calibration != nullptr;
-    formats[linear] = {format, calibrated ? calibration->range_of(linear) / Float8::largest : 1.0f};
+    float scale = format == DType::f16 ? float16_input_scale : 1.0f;
+    if (format == DType::e4m3 && calibration != nullptr) scale = calibration->range_of(linear) / Float8::largest;
+    formats[linear] = {format, scale};
   }
   return formats;
 }

@@ -45,7 +45,7 @@ Formats formats_for(const Checkpoint& checkpoint, const Family& family, const Mo
                     const LoadOptions& options, const Device& device, bool dry) {
   if (!has_recipe(options.precision)) {
     if (options.recipe.empty() && options.calibration.empty()) return {};
-    fail(ErrorKind::usage, "a recipe and a calibration go with the precisions fp8 and int8, found ",
+    fail(ErrorKind::usage, "a recipe and a calibration go with the precisions f16, fp8 and int8, found ",
          name_of(options.precision));
   }
   const Recipe recipe = find_recipe(family, options);

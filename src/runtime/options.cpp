@@ -11,7 +11,7 @@ namespace nervus {
 namespace {
 
 // In the order of their enumerations.
-constexpr std::array precisions = {"f32", "bf16", "fp8", "int8"};
+constexpr std::array precisions = {"f32", "bf16", "f16", "fp8", "int8"};
 constexpr std::array attentions = {"auto", "fast", "plain"};
 
 template <typename Value, std::size_t N>

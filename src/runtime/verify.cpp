@@ -11,9 +11,10 @@ namespace nervus {
 namespace {
 
 // f32: the largest error over the largest value, as float32 sums in another order differ. Otherwise 1 - cosine, since
-// every product rounds to 8 bits, or its factors to 4 (e4m3) or 7 (int8).
+// every product rounds to 8 bits, or its factors to 11 (f16), 4 (e4m3) or 7 (int8).
 constexpr double f32_tolerance = 1e-4;
 constexpr double bf16_tolerance = 1e-3;
+constexpr double f16_tolerance = 1e-4;
 constexpr double eight_bit_tolerance = 5e-3;  // of velocities and actions
 constexpr double eight_bit_prefix_tolerance = 2e-2;
 
@@ -74,8 +75,8 @@ StageError judge(const std::string& name, const Arrays& found, const Arrays& exp
   const bool padded = name.starts_with("prefix.") && name != "prefix.valid" && valid != expected.end();
   StageError stage = compare(name, trace->second, wanted, padded ? &valid->second : nullptr);
   const bool exact = name == "prefix.valid", f32 = precision == Precision::f32;
-  stage.tolerance = exact ? 0 : f32 ? f32_tolerance : bf16_tolerance;
-  if (has_recipe(precision) && !exact)
+  stage.tolerance = exact ? 0 : f32 ? f32_tolerance : precision == Precision::f16 ? f16_tolerance : bf16_tolerance;
+  if ((precision == Precision::fp8 || precision == Precision::int8) && !exact)
     stage.tolerance = name.starts_with("prefix.") ? eight_bit_prefix_tolerance : eight_bit_tolerance;
   stage.passed = (exact || f32 ? stage.error : 1.0 - stage.cosine) <= stage.tolerance;
   return stage;

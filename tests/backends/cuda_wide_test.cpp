@@ -51,7 +51,8 @@ struct WideInputs {
   WideInputs(WideLab& wide, const WideCase& c, DType dtype, WideRole role) {
     Lab& lab = wide.lab;
     const float deviation = dtype == DType::e4m3 ? 8.0f : 1.0f / std::sqrt(static_cast<float>(c.inputs));
-    const Tensor weight = lab.input(DType::bf16, c.outputs, c.inputs, deviation);
+    const DType held = dtype == DType::f16 ? dtype : DType::bf16;
+    const Tensor weight = lab.input(held, c.outputs, c.inputs, deviation);
     const Tensor bias = c.bias ? lab.input(DType::f32, 1, c.outputs) : Tensor{};
     Tensor scale;
     if (dtype == DType::i8) product.x = lab.int8_output(c.rows, c.inputs);
@@ -65,7 +66,7 @@ struct WideInputs {
     if (dtype == DType::i8) gather_rows(wide.stream, product.x, x, {});
     else product.x = x;
     const auto in_format = [&](const Tensor& w, Tensor& own) {
-      if (dtype == DType::bf16) return w;
+      if (size_of(dtype) == 2) return w;
       const Tensor y = wide.cleared(dtype, w.rows, w.columns);
       if (dtype == DType::e4m3) return gather_rows(wide.stream, y, w, {}), y;
       own = wide.empty(DType::f32, 1, w.rows);
@@ -102,7 +103,7 @@ void for_each_tile(WideRole role, const std::vector<WideCase>& cases, const Chec
     return;
   }
   for (const WideTile& tile : wide_tiles(role)) {
-    for (const DType dtype : {DType::bf16, DType::e4m3, DType::i8}) {
+    for (const DType dtype : {DType::bf16, DType::f16, DType::e4m3, DType::i8}) {
       for (const WideCase& c : cases) {
         if (!wide_fits(role, c.outputs, c.inputs, c.heads.size, dtype) || !wide_fits(tile, c.inputs, dtype)) continue;
         CAPTURE(name_of(tile));
@@ -164,6 +165,13 @@ void check_gate_up(const std::vector<WideCase>& cases) {
         }
         check_close(dtype == DType::e4m3 ? "linear_e4m3" : "gate_up", DType::bf16, found[0], expected);
         CHECK(same_bits(found[0], found[1]));
+        Tensor half = lab.empty(DType::f16, c.rows, width);
+        half.scale = 4;
+        lab.lab.device().synchronize();
+        wide_gate_up(lab.stream, tile, half, in.product);
+        Values halves = lab.take(half);
+        for (float& value : halves) value *= half.scale;
+        if (dtype != DType::e4m3) check_close("gate_up", DType::f16, halves, expected);
         Tensor y = lab.empty(DType::e4m3, c.rows, width);
         y.scale = test_scale;
         lab.lab.device().synchronize();
@@ -180,7 +188,7 @@ void check_gate_up(const std::vector<WideCase>& cases) {
       });
 }
 
-TEST_CASE("cuda wide: gate_up is product and swiglu, in bf16 and in e4m3") {
+TEST_CASE("cuda wide: gate_up is product and swiglu, in bf16, f16 and e4m3") {
   check_gate_up({{1, 64, 16, false}, {130, 208, 400, true}, {257, 1040, 336, true}, {1030, 528, 544, false}});
 }
 
@@ -307,11 +315,12 @@ TEST_CASE("cuda wide: a device computes with them what the small ops do, but whe
   const auto device = cuda_or_skip(Precision::bf16);
   if (!device) return;
   const auto reference = make_reference_device(Precision::f32), watched = make_cuda_device(Precision::bf16, 0, false);
-  for (const DType format : {DType::bf16, DType::e4m3, DType::i8}) {
+  for (const DType format : {DType::bf16, DType::f16, DType::e4m3, DType::i8}) {
     if (!device->multiplies(format)) continue;
-    const bool coded = format != DType::bf16;
+    const bool coded = size_of(format) == 1;
     for (Device* each : {device.get(), watched.get(), reference.get()}) {
-      if (coded) each->use_formats({{"weight", {format, format == DType::e4m3 ? test_scale : 1.0f}}});
+      if (format == DType::i8) each->use_formats({{"weight", {format}}});
+      else if (format != DType::bf16) each->use_formats({{"weight", scaled(format)}});
     }
     for (const bool bias : {false, true}) {
       CAPTURE(std::string(name_of(format)));

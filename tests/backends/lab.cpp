@@ -158,9 +158,11 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-Tensor Lab::e4m3_output(std::int64_t rows, std::int64_t columns) {
-  Tensor y = output(DType::e4m3, rows, columns);
-  y.scale = test_scale;
+Encoding scaled(DType format) { return {format, format == DType::f16 ? float16_input_scale : test_scale}; }
+
+Tensor Lab::scaled_output(DType format, std::int64_t rows, std::int64_t columns) {
+  Tensor y = output(format, rows, columns);
+  y.scale = scaled(format).scale;
   return y;
 }
 
@@ -203,8 +205,8 @@ void check_against_reference(const std::string& op, bool f32_output, const Body&
   compare(op, f32_output ? std::optional(DType::f32) : std::nullopt, {}, body);
 }
 
-void check_e4m3(const std::string& op, std::optional<DType> output, const Body& body) {
-  compare(op, output, {{"weight", {DType::e4m3, test_scale}}}, body);
+void check_scaled(DType format, const std::string& op, std::optional<DType> output, const Body& body) {
+  compare(op, output, {{"weight", scaled(format)}}, body);
 }
 
 void check_int8(const std::string& op, std::optional<DType> output, const Body& body) {

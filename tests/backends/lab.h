@@ -31,7 +31,7 @@ class Lab {
   Tensor integers(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
   // Filled with NaN.
   Tensor output(DType dtype, std::int64_t rows, std::int64_t columns);
-  Tensor e4m3_output(std::int64_t rows, std::int64_t columns);  // over test_scale
+  Tensor scaled_output(DType format, std::int64_t rows, std::int64_t columns);  // of e4m3 or f16, see scaled()
   // Filled with a code that no kernel writes, its rows' scales with NaN.
   Tensor int8_output(std::int64_t rows, std::int64_t columns);
   // A weight of deviation 1 / sqrt(inputs), so that outputs are near 1.
@@ -71,10 +71,11 @@ using Body = std::function<std::vector<float>(Lab&)>;
 // tolerances.h for `op` and `output` (f32 precision has f32 outputs only).
 void check_against_reference(const std::string& op, bool f32_output, const Body& body);
 
-// The same where Lab::linear's is held in e4m3, its input over test_scale, on the candidates that have such products;
-// `output` is that of what the body returns, or empty for the activation type.
-constexpr float test_scale = 0.0117f;
-void check_e4m3(const std::string& op, std::optional<DType> output, const Body& body);
+// The same where Lab::linear's is held in e4m3 or f16, on the candidates that have such products; `output` is that of
+// what the body returns, or empty for the activation type.
+constexpr float test_scale = 0.0117f;  // of inputs in e4m3
+Encoding scaled(DType format);
+void check_scaled(DType format, const std::string& op, std::optional<DType> output, const Body& body);
 // The same in int8.
 void check_int8(const std::string& op, std::optional<DType> output, const Body& body);
 

@@ -157,7 +157,7 @@ broken_promise c_load_errors(const moment* moment) {
     const char* words;
   } wrong[] = {
       {{.device = "tpu"}, NERVUS_USAGE, "tpu"},
-      {{.precision = "int3"}, NERVUS_USAGE, "precision: expected f32, bf16, fp8 or int8, found 'int3'"},
+      {{.precision = "int3"}, NERVUS_USAGE, "precision: expected f32, bf16, f16, fp8 or int8, found 'int3'"},
       {{.precision = "fp8"}, NERVUS_UNSUPPORTED, "no products of f8_e4m3"},
       {{.attention = "sharp"}, NERVUS_USAGE, "sharp"},
       {{.robot = "r2d2"}, NERVUS_USAGE, "r2d2"},

@@ -23,7 +23,7 @@ TEST_CASE("completion: bash offers verbs, options, words and files") {
   CHECK(completed("ru") == "run\n");
   CHECK(completed("co") == "compare\ncompletion\n");
   CHECK(completed("run --prec") == "--precision\n");
-  CHECK(completed("run --precision ''") == "f32\nbf16\nfp8\nint8\n");
+  CHECK(completed("run --precision ''") == "f32\nbf16\nf16\nfp8\nint8\n");
   CHECK(completed("run --time-grid b") == "bf16-accumulated\n");
   CHECK(completed("synth --preset t") == "tiny\n");
   CHECK(completed("run --checkpoint tin") == "tiny\n");

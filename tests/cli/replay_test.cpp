@@ -38,9 +38,9 @@ TEST_CASE("replay: files that are no recordings, and wrong options") {
   check_wrong("replay none.record --checkpoint tiny", 6, "none.record: cannot be opened: No such file or directory");
   check_wrong("replay --checkpoint tiny", 2, "FILE is required (see 'nervus replay --help')");
   check_wrong("replay empty.record", 2, "--checkpoint is required (see 'nervus replay --help')");
-  check_wrong(
-      "replay empty.record --checkpoint tiny --precision f31", 2,
-      "--precision: expected f32, bf16, fp8 or int8, found 'f31': did you mean 'f32'? (see 'nervus replay --help')");
+  check_wrong("replay empty.record --checkpoint tiny --precision f31", 2,
+              "--precision: expected f32, bf16, f16, fp8 or int8, found 'f31': did you mean 'f32'? (see 'nervus replay "
+              "--help')");
   check_wrong("replay empty.record --checkpoint tiny --tolerance -1", 2,
               "--tolerance: expected a difference of actions, 0 or more");
   const Outcome json = program("replay empty.record --checkpoint tiny --json");

@@ -64,7 +64,7 @@ const std::vector<Wrong> command_lines = {
      "--steps: expected an integer from 1 to 1000, found '1001' (see 'nervus run --help')"},
     {tensors + "--steps 10 10", 2, "--steps: 10 is given twice"},
     {tensors + "--precision f31", 2,
-     "--precision: expected f32, bf16, fp8 or int8, found 'f31': did you mean 'f32'? (see 'nervus run --help')"},
+     "--precision: expected f32, bf16, f16, fp8 or int8, found 'f31': did you mean 'f32'? (see 'nervus run --help')"},
     {tensors + "--attention slow", 2,
      "--attention: expected auto, fast or plain, found 'slow' (see 'nervus run --help')"},
     {tensors + "--threads -1", 2,

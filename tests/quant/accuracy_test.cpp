@@ -43,6 +43,18 @@ struct Cosines {
   double vision = 1, prefix = 1, actions = 1;
 };
 
+Cosines worst_of(const Arrays& exact, const Arrays& found) {
+  Cosines worst;
+  for (const auto& [name, array] : exact) {
+    if (name == "prefix.valid") continue;
+    double& cosine_of_stage = name == "actions"             ? worst.actions
+                              : name == "prefix.embeddings" ? worst.vision
+                                                            : worst.prefix;
+    cosine_of_stage = std::min(cosine_of_stage, cosine(found.at(name), array));
+  }
+  return worst;
+}
+
 Cosines measure(const std::filesystem::path& directory, const Inputs& inputs, const std::string& recipe) {
   const test::TemporaryDirectory scratch;
   CalibrateOptions calibrating;
@@ -54,14 +66,7 @@ Cosines measure(const std::filesystem::path& directory, const Inputs& inputs, co
   const Arrays found =
       trace(directory, inputs, {.precision = Precision::fp8, .recipe = recipe, .calibration = scratch / "c.json"},
             make_reference_device(Precision::bf16));
-  Cosines worst;
-  for (const auto& [name, array] : exact) {
-    if (name == "prefix.valid") continue;
-    double& cosine_of_stage = name == "actions"             ? worst.actions
-                              : name == "prefix.embeddings" ? worst.vision
-                                                            : worst.prefix;
-    cosine_of_stage = std::min(cosine_of_stage, cosine(found.at(name), array));
-  }
+  const Cosines worst = worst_of(exact, found);
   MESSAGE(directory.filename().string(), " ", recipe, ": 1 - cosine vision ", 1 - worst.vision, ", prefix ",
           1 - worst.prefix, ", actions ", 1 - worst.actions);
   return worst;
@@ -84,6 +89,23 @@ TEST_CASE("8 bits keep the reference cases' stages close to float32, int8 closer
     const Cosines some = measure(test::golden(name), test::golden_inputs(name), "fp8");
     CHECK(some.vision > fp8.vision);
     CHECK(some.prefix > fp8.prefix);
+  }
+}
+
+TEST_CASE("f16 in vision and language is several times closer to float32 than bf16") {
+  for (const char* name : {"base", "depth_causal_batch"}) {
+    const std::string directory = test::golden(name);
+    const Inputs inputs = test::golden_inputs(name);
+    Cosines found[2];
+    for (const Precision precision : {Precision::bf16, Precision::f16}) {
+      const Arrays exact = trace(directory, inputs, {.precision = Precision::f32}, make_cpu_device(Precision::f32, 0));
+      const Arrays rounded = trace(directory, inputs, {.precision = precision}, make_reference_device(Precision::bf16));
+      found[precision == Precision::f16] = worst_of(exact, rounded);
+    }
+    CHECK(1 - found[1].vision < (1 - found[0].vision) / 3);
+    CHECK(1 - found[1].prefix < (1 - found[0].prefix) / 2);  // keys and values themselves are bf16
+    CHECK(found[1].vision > 0.999998);
+    CHECK(found[1].prefix > 0.99999);
   }
 }
 

@@ -38,10 +38,11 @@ TEST_CASE("a star stands for any characters, and the last rule that matches deci
   CHECK(names(formats(rule("*", "bf16"))).empty());
 }
 
-TEST_CASE("a scale is the range over 448") {
+TEST_CASE("a scale is the range over 448; of f16 always the same") {
   const Calibration calibration{.file = "c.json", .ranges = {{"head", 224.0f}}};
   CHECK(formats(rule("head"), &calibration) == Formats{{"head", {DType::e4m3, 0.5f}}});
   CHECK(formats(rule("head")) == Formats{{"head", {DType::e4m3, 1.0f}}});
+  CHECK(formats(rule("head", "f16"), &calibration) == Formats{{"head", {DType::f16, float16_input_scale}}});
   CHECK(formats(rule("head", "i8"), &calibration) == Formats{{"head", {DType::i8, 1.0f}}});
   CHECK(test::error_of([&] { formats(rule("*qkv"), &calibration); }).second ==
         "c.json: expected the range of the linear 'tower.0.qkv', found none");
@@ -63,7 +64,7 @@ TEST_CASE("a wrong recipe is refused in words") {
       {R"({"version": 1, "rules": [{"format": "bf16"}]})",
        "r.json: rule 0: field 'linears': expected a string, but it is missing"},
       {R"({"version": 1, "rules": [{"linears": "*", "format": "int4"}]})",
-       R"(r.json: rule 0: field 'format': expected "bf16", "f8_e4m3" or "i8", found "int4")"},
+       R"(r.json: rule 0: field 'format': expected "bf16", "f16", "f8_e4m3" or "i8", found "int4")"},
       {R"({"version": 1, "rules": [{"linears": "*", "format": "bf16"}, {"pattern": "*"}]})",
        "r.json: rule 1: expected only linears and format, found 'pattern'"},
   };

@@ -31,13 +31,15 @@ class ReferenceDevice final : public Device {
   std::string description() const override { return "reference"; }
   Kernels& kernels() override { return kernels_; }
   DType activation() const override { return activation_; }
-  bool multiplies(DType dtype) const override { return dtype == activation_ || size_of(dtype) == 1; }
+  bool multiplies(DType dtype) const override {
+    return dtype == activation_ || dtype == DType::f16 || size_of(dtype) == 1;
+  }
 
   Linear make_linear(const LinearSource& source) override {
     Linear w = begin_linear(source);
     auto weight = std::make_shared<ReferenceWeight>(static_cast<std::size_t>(w.inputs * w.outputs));
     const bool quantised = size_of(w.input.dtype) == 1;
-    const DType read = quantised ? DType::bf16 : activation_;
+    const DType read = quantised ? DType::bf16 : w.input.dtype;
     std::vector<std::byte> bytes(weight->size() * size_of(read));
     source.read_weight(read, bytes.data());
     convert_to_float(read, bytes.data(), weight->data(), w.inputs * w.outputs);

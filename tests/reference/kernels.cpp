@@ -13,12 +13,14 @@ double get(const Tensor& x, std::int64_t row, std::int64_t column) {
   const std::int64_t i = row * x.columns + column;
   if (x.dtype == DType::i8) return static_cast<double>(x.row_scales[row]) * x.as<std::int8_t>()[i];
   if (x.dtype == DType::e4m3) return static_cast<double>(x.scale) * to_float(x.as<Float8>()[i]);
+  if (x.dtype == DType::f16) return static_cast<double>(x.scale) * to_float(x.as<Float16>()[i]);
   return x.dtype == DType::bf16 ? to_float(x.as<BFloat16>()[i]) : x.as<float>()[i];
 }
 
 void set(const Tensor& x, std::int64_t row, std::int64_t column, double value) {
   const std::int64_t i = row * x.columns + column;
   if (x.dtype == DType::e4m3) x.as<Float8>()[i] = to_float8(static_cast<float>(value / x.scale));
+  else if (x.dtype == DType::f16) x.as<Float16>()[i] = to_float16(static_cast<float>(value / x.scale));
   else if (x.dtype == DType::bf16) x.as<BFloat16>()[i] = to_bfloat16(static_cast<float>(value));
   else x.as<float>()[i] = static_cast<float>(value);
 }

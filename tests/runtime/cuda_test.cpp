@@ -28,11 +28,12 @@ void check_case(const std::string& name, const LoadOptions& options) {
 
 }  // namespace
 
-TEST_CASE("every golden case holds on cuda:0, in float32 at every stage, in bf16 by its cosine, by both attentions") {
+TEST_CASE(
+    "every golden case holds on cuda:0, in float32 at every stage, in 16 bits by its cosine, by both attentions") {
   if (!has_cuda()) return;
   for (const char* name :
        {"base", "depth", "causal", "gated_batch", "odd_one_view", "joint_four_views", "depth_causal_batch"}) {
-    for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    for (const Precision precision : {Precision::f32, Precision::bf16, Precision::f16}) {
       check_case(name, {.device = "cuda:0", .precision = precision});
       check_case(name, {.device = "cuda:0", .precision = precision, .attention = Attention::plain});
     }

@@ -29,7 +29,7 @@ class GraphDevice : public Device, private Kernels {
     reserved = std::max(reserved, target.bytes());
     return inner_->staging(target);
   }
-  int staging_threads() const override { return 3; }
+  int host_threads() const override { return 3; }
   void download(void* target, const Tensor& source) override {
     ++downloads;
     inner_->download(target, source);

@@ -289,7 +289,7 @@ TEST_CASE("settings are read as they were written, and wrong ones named") {
   CHECK(said("{", "[").starts_with("r: settings: not valid JSON at line 1, column 10"));
   CHECK(said("\"lingbot\"", "\"x\"") ==
         "r: settings: field 'rules.dialect': expected one of auto, openpi, lingbot, found \"x\"");
-  CHECK(said("\"f32\"", "\"f64\"") == "precision: expected f32, bf16, fp8 or int8, found 'f64'");
+  CHECK(said("\"f32\"", "\"f64\"") == "precision: expected f32, bf16, f16, fp8 or int8, found 'f64'");
   CHECK(said("18446744073709551615", "-1") == "r: settings: field 'rules.seed': expected an integer from 0, found -1");
   CHECK(said("[10]", "[0]") == "r: settings: field 'load.steps[0]': expected an integer from 1 to 1000, found 0");
   CHECK(said("\"rules\"", "\"rule\"").starts_with("r: settings: field 'rules': expected"));

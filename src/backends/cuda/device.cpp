@@ -127,6 +127,7 @@ class CudaDevice final : public Device {
   DType activation() const override { return activation_; }
   bool multiplies(DType dtype) const override {
     const int capability = stream_.major() * 10 + stream_.minor();
+    if (dtype == DType::f16) return activation_ == DType::bf16;  // whose kernels take it
     return dtype == activation_ || (dtype == DType::e4m3 && capability >= oldest_with_e4m3) ||
            (dtype == DType::i8 && capability == with_int8);
   }
@@ -162,7 +163,7 @@ class CudaDevice final : public Device {
   }
 
   void* staging(const Tensor& target) override { return mirrors_.of(target.data, target.bytes()); }
-  int staging_threads() const override { return static_cast<int>(std::min(4u, std::thread::hardware_concurrency())); }
+  int host_threads() const override { return static_cast<int>(std::min(4u, std::thread::hardware_concurrency())); }
   void upload(const Tensor& target, const void* source) override {
     if (target.bytes() == 0) return;
     stream_.use();

@@ -17,7 +17,7 @@ void attention(const Stream& stream, const Tensor& y, const Tensor& q, const Key
 // Streams of few rows: q and y tiled, heads of 128 columns, bf16.
 void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
                       const Visible& visible, const Heads& heads);
-// Many rows: heads of 64, 80 or 128 columns, bf16; y may be e4m3.
+// Many rows: heads of 64, 80 or 128 columns, bf16; y may be f16 or e4m3.
 void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
                     const Visible& visible, const Heads& heads);
 // Why not, in words; empty where it has the call.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_fp8.h>
 #include <cuda_runtime.h>
 
@@ -74,9 +75,10 @@ void with_type(DType dtype, const Function& function) {
   function(Type<float>{});
 }
 
-// The same with what linears read, which may be e4m3.
+// The same with what linears read, which may be e4m3 or f16.
 template <typename Function>
 void with_input_type(DType dtype, const Function& function) {
+  if (dtype == DType::f16) return function(Type<__half>{});
   if (dtype == DType::e4m3) return function(Type<__nv_fp8_e4m3>{});
   with_type(dtype, function);
 }

@@ -23,8 +23,9 @@ constexpr std::int8_t fast_accumulation = 1;
 // The one place that says how a format is computed with.
 cudaDataType_t library_type(DType dtype) {
   if (dtype == DType::bf16) return CUDA_R_16BF;
+  if (dtype == DType::f16) return CUDA_R_16F;
   if (dtype == DType::e4m3) return CUDA_R_8F_E4M3;
-  check(dtype == DType::f32, "linears compute on f32, bf16 and e4m3");
+  check(dtype == DType::f32, "linears compute on f32, bf16, f16 and e4m3");
   return CUDA_R_32F;
 }
 
@@ -139,6 +140,7 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, const Line
   if (size_of(w.input.dtype) > 1) {
     source.read_weight(w.input.dtype, staging.take(bytes));
     staging.copy(packed->weight.data, bytes);
+    take_scale(stream_, packed->weight, w.input.scale);
     return packed;
   }
   Tensor rows{nullptr, DType::bf16, w.outputs, w.inputs};
@@ -153,11 +155,11 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, const Line
   return packed;
 }
 
-// The library wants the bias in the type of the result, or bf16 if factors are in e4m3.
+// The library wants the bias in the type of the result, or bf16 if factors are in e4m3; from f16 it makes f32 alone.
 Tensor Linears::bias_of(const Linear& w) {
   Tensor bias = w.bias;
   if (w.input.dtype == DType::i8) return bias;  // which the library does not multiply
-  const DType type = w.input.dtype == DType::e4m3 ? DType::bf16 : w.output;
+  const DType type = w.input.dtype == DType::e4m3 ? DType::bf16 : w.input.dtype == DType::f16 ? DType::f32 : w.output;
   if (!bias || type == bias.dtype) return bias;
   bias.dtype = type;
   bias.data = arena_.allocate(bias.bytes());
@@ -177,7 +179,8 @@ const Linears::Plan& Linears::plan_for(const Operands& operands, const LinearCal
   auto made = std::make_shared<Plan>();
   if (operands.x.dtype != DType::i8 && fits_library(operands.x, operands.weight.rows)) {
     find_candidates(*made, operands);
-    if (made->candidates.empty() && operands.scale) {
+    // The library does not write bf16 from factors in f16, nor everywhere apply a scale an output.
+    if (made->candidates.empty() && (operands.scale || operands.x.dtype == DType::f16)) {
       *made = Plan{.apart = true};
       find_candidates(*made, operands.sums());
     }
@@ -319,8 +322,7 @@ std::vector<std::string> Linears::plan() const {
   std::vector<std::string> lines;
   for (const auto& [key, plan] : plans_) {
     const auto dtype = static_cast<DType>(key[3]);
-    const std::string format = size_of(dtype) == 1 ? concat(" ", name_of(dtype)) : "";
-    const std::string shape = concat(key[0], " x ", key[1], format, ", ", plural(key[2], "row"), ": ");
+    const std::string shape = concat(key[0], " x ", key[1], format_of(dtype), ", ", plural(key[2], "row"), ": ");
     if (plan->wide) {
       lines.push_back(
           concat(shape, "added by tiles of ", name_of(*plan->wide), ", ", tenths_of(plan->microseconds), " us"));
@@ -332,7 +334,7 @@ std::vector<std::string> Linears::plan() const {
     }
     lines.push_back(concat(shape, "cuBLASLt algorithm ", id_of(plan->algorithm), ", ", tenths_of(plan->microseconds),
                            " us, the best of ", plan->candidates.size(),
-                           plan->apart ? ", and a kernel for scales" : ""));
+                           plan->apart ? ", and a kernel for the rest" : ""));
   }
   return lines;
 }

@@ -1,6 +1,6 @@
-// Linears of a CUDA device, in f32, bf16 and 8 bits: products by cuBLASLt, for each shape with the algorithm that was
-// fastest when the shape was met first; by the plain kernel where the library has none for it, and by our own (wide/)
-// where that adds to a residual stream sooner.
+// Linears of a CUDA device, in f32, bf16, f16 and 8 bits: products by cuBLASLt, for each shape with the algorithm that
+// was fastest when the shape was met first; by the plain kernel where the library has none for it, and by our own
+// (wide/) where that adds to a residual stream sooner.
 #pragma once
 
 #include <array>

@@ -1,11 +1,10 @@
 #include "models/lingbot/buffers.h"
 
 #include <algorithm>
-#include <atomic>
-#include <thread>
 #include <utility>
 
 #include "core/message.h"
+#include "core/parallel.h"
 
 namespace nervus::lingbot {
 namespace {
@@ -29,20 +28,6 @@ struct Part {
   std::int64_t bad = -1;  // element of it that is not finite
 };
 
-// Converts all parts on several threads, of which this is one.
-void convert_together(std::vector<Part>& parts, DType from, int threads) {
-  std::atomic<std::size_t> next = 0;
-  const auto work = [&] {
-    for (std::size_t i = next++; i < parts.size(); i = next++) {
-      Part& part = parts[i];
-      part.bad = convert_finite(from, part.source, part.rows.dtype, part.staged, part.rows.count());
-    }
-  };
-  std::vector<std::jthread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(work);
-  work();
-}
-
 // Copies values to the first rows of a buffer, in its type; some rows at a time, so that they travel while the next are
 // converted. One sample on one thread: to wake others takes as long, and now and then much longer.
 void upload_finite(Device& device, const Tensor& buffer, const char* name, const Array& values) {
@@ -53,11 +38,13 @@ void upload_finite(Device& device, const Tensor& buffer, const char* name, const
     const std::int64_t first = begin * buffer.columns;
     parts.push_back({some, values.bytes.data() + first * size, device.staging(some), first});
   });
-  const int threads = values.count() > much ? device.staging_threads() : 1;
-  if (threads > 1) convert_together(parts, values.dtype, threads);
+  const int threads = values.count() > much ? device.host_threads() : 1;
+  const auto convert = [&](Part& part) {
+    part.bad = convert_finite(values.dtype, part.source, part.rows.dtype, part.staged, part.rows.count());
+  };
+  if (threads > 1) for_each_index(std::ssize(parts), threads, [&](std::int64_t i) { convert(parts[i]); });
   for (Part& part : parts) {
-    if (threads <= 1)
-      part.bad = convert_finite(values.dtype, part.source, part.rows.dtype, part.staged, part.rows.count());
+    if (threads <= 1) convert(part);
     if (part.bad >= 0) {
       float found = 0;
       convert_to_float(values.dtype, part.source + part.bad * size, &found, 1);
@@ -78,12 +65,13 @@ DeviceRows first(const DeviceRows& rows, std::int64_t count) {
 
 }  // namespace
 
-Buffers::Buffers(Ops& ops, const Config& config, const Limits& limits) : config_(config), patches_(limits.patches) {
+Buffers::Buffers(Ops& ops, const Config& config, const Limits& limits, DType image_type)
+    : config_(config), patches_(limits.patches) {
   const CacheLayout layout = cache_layout(config, limits);
   const std::int64_t views = limits.batch * limits.views, patches = views * limits.patches;
   const std::int64_t prefix = limits.batch * layout.prefix, suffix = limits.batch * layout.suffix;
   const std::int64_t places = limits.batch * suffix_places(config);
-  images = ops.allocate(ops.activation(), patches, config.vision.patch_values());
+  images = ops.allocate(image_type, patches, config.vision.patch_values());
   all_tokens = ops.allocate(DType::f32, patches / config.vision.unit(), config.language.width);
   all_state_ = ops.allocate(DType::f32, limits.batch, config.state);
   all_noise_ = ops.allocate(DType::f32, limits.batch * config.chunk, config.action);

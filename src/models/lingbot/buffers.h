@@ -32,7 +32,7 @@ using PrefixCache = std::vector<KeyValues>;
 
 class Buffers {
  public:
-  Buffers(Ops& ops, const Config& config, const Limits& limits);
+  Buffers(Ops& ops, const Config& config, const Limits& limits, DType image_type);
 
   void lay_out(const CallShape& shape);
   // Asks the device for all memory that the uploads below go through.
@@ -44,7 +44,7 @@ class Buffers {
   // Copies the plan of the call laid out.
   void upload(Device& device, const Plan& plan) const;
 
-  Tensor images;      // act [B V P, 1176] at the limits
+  Tensor images;      // [B V P, 1176] at the limits
   Tensor all_tokens;  // f32 [B V tokens, D] at the limits: the vision tower's output, in window order
   Tensor tokens;      // of the views that are there
   Tensor state;       // f32 [B, max_state]

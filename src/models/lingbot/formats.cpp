@@ -36,23 +36,29 @@ struct Rule {
   DType format;
 };
 
-// Name and rules of each. What the narrow ones leave out costs more accuracy in 8 bits than it saves time
+// Name and rules of each. What the narrow ones leave in 16 bits costs more accuracy in 8 than it saves time
 // (docs/performance.md).
 std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
   const std::string vision = vision_root + "blocks.*", language = language_root + "layers.*", expert = expert_root;
   const std::string merger = vision_root + "merger.mlp.0";
+  const Rule vision_f16{vision_root + "*", DType::f16}, language_f16{language, DType::f16};
   return {
-      {"fp8", {{vision + ".attn.qkv", DType::e4m3}, {language + ".mlp.*", DType::e4m3}}},
+      {"f16", {vision_f16, language_f16}},
+      {"fp8", {vision_f16, language_f16, {vision + ".attn.qkv", DType::e4m3}, {language + ".mlp.*", DType::e4m3}}},
       {"fp8-all",
        {{vision, DType::e4m3}, {merger, DType::e4m3}, {language, DType::e4m3}, {expert + "layers.*", DType::e4m3}}},
       {"int8",
-       {{vision + ".attn.qkv", DType::i8},
+       {vision_f16,
+        language_f16,
+        {vision + ".attn.qkv", DType::i8},
         {vision + ".mlp.gate_proj", DType::i8},
         {language + ".self_attn.q_proj", DType::i8},
         {language + ".mlp.*", DType::i8}}},
       {"int8-all", {{vision, DType::i8}, {merger, DType::i8}, {language, DType::i8}, {expert + "layers.*", DType::i8}}},
       {"mixed",
-       {{vision + ".attn.qkv", DType::i8},
+       {vision_f16,
+        language_f16,
+        {vision + ".attn.qkv", DType::i8},
         {vision + ".mlp.gate_proj", DType::i8},
         {language + ".self_attn.q_proj", DType::i8},
         {language + ".mlp.*", DType::e4m3}}},

@@ -50,7 +50,7 @@ void LingBot::load(WeightReader& reader, const ModelOptions& options) {
 
 void LingBot::attach(Ops& ops) {
   ops_ = &ops;
-  buffers_ = std::make_unique<Buffers>(ops, config_, limits_);
+  buffers_ = std::make_unique<Buffers>(ops, config_, limits_, held_for(vision_->reader_of_images(), ops.activation()));
 }
 
 CallShape LingBot::upload(Device& device, const Presence& presence, const Inputs& inputs, const Array& noise) {

@@ -22,9 +22,7 @@ std::vector<float> query_embeddings(WeightReader& reader, const Config& config) 
 
 }  // namespace
 
-Prefix::Prefix(WeightReader& reader, const Config& config)
-    : config_(config.language),
-      token_table_(reader.table(language_root + "embed_tokens.weight", reader.device().activation())) {
+Prefix::Prefix(WeightReader& reader, const Config& config) : config_(config.language) {
   if (config.query_tokens > 0) {
     query_table_ = reader.device().constant(config.query_tokens, config_.width, query_embeddings(reader, config));
   }
@@ -47,6 +45,8 @@ Prefix::Prefix(WeightReader& reader, const Config& config)
         .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true}),
     });
   }
+  token_table_ =
+      reader.table(language_root + "embed_tokens.weight", held_for(layers_[0].qkv, reader.device().activation()));
 }
 
 // Rows [images][queries][text] of all samples.

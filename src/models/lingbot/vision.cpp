@@ -54,7 +54,7 @@ Vision::Vision(WeightReader& reader, const VisionConfig& config, const ViewGeome
     });
   }
   merger_norm_ = {reader.vector(vision_root + "merger.ln_q.weight"), {}};
-  merger_in_ = reader.linear({vision_root + "merger.mlp.0"});
+  merger_in_ = reader.linear({vision_root + "merger.mlp.0"}, {.full_output = true});
   merger_out_ = reader.linear({vision_root + "merger.mlp.2"}, {.full_output = true});
 }
 
@@ -86,7 +86,8 @@ void Vision::run(Ops& ops, const Buffers& buffers) const {
     x = ops.gate_up(h, w.mlp_norm, w.gate_up, w.down.input);  // [N, F]
     ops.linear_add(h, x, w.down, {}, next);
   }
-  Tensor x = ops.rms_norm(h.h, merger_norm_, {ops.activation()});
+  const bool as_read = !merger_in_.input.by_row();  // otherwise the rows that it reads have to be put together first
+  Tensor x = ops.rms_norm(h.h, merger_norm_, as_read ? merger_in_.input : Encoding{ops.activation()});
   x = ops.encode(x.reshaped(rows / config_.unit(), config_.width * config_.unit()), merger_in_.input);  // [N / 4, 4 D]
   x = ops.gelu(ops.linear(x, merger_in_), merger_out_.input);
   ops.linear_into(buffers.tokens, x, merger_out_);  // [N / 4, L]

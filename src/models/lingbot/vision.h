@@ -13,6 +13,7 @@ class Vision {
   // `views`: most of a call.
   Vision(WeightReader& reader, const VisionConfig& config, const ViewGeometry& geometry, std::int64_t views);
 
+  const Linear& reader_of_images() const { return patch_embed_; }
   // Patches of the views that are there -> buffers.tokens, in window order.
   void run(Ops& ops, const Buffers& buffers) const;
 

@@ -1,4 +1,4 @@
-// y [T, H d] = softmax(q k^T / sqrt(d)) v, bf16 (y also e4m3), d = 64, 80 or 128, softmax in float32.
+// y [T, H d] = softmax(q k^T / sqrt(d)) v, bf16 (y also f16 or e4m3), d = 64, 80 or 128, softmax in float32.
 // Work: a block is 64 rows of one head, in the order that is given where one is, a warp 16 of them; keys and values go
 // by in blocks of 64 slots, two in shared memory at a time, and sums are rescaled when a larger score comes. Blocks
 // that no row of the tile sees are left out. Where there are few such blocks for the device, two teams of warps take
@@ -262,7 +262,7 @@ __global__ void __launch_bounds__(team_threads* Teams, Teams == 2 && D <= 80 ? 2
 std::string attention_tile_refusal(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads) {
   constexpr std::int64_t most_slots = static_cast<std::int64_t>(most_blocks - 1) * block_keys / 2;
   if (q.dtype != DType::bf16) return concat("the fast kernels compute in bf16, not ", name_of(q.dtype));
-  if (y.dtype != DType::bf16 && y.dtype != DType::e4m3)
+  if (y.dtype != DType::bf16 && y.dtype != DType::f16 && y.dtype != DType::e4m3)
     return concat("the fast kernels do not write ", name_of(y.dtype));
   if (heads.size != 64 && heads.size != 80 && heads.size != 128) {
     return concat("the fast kernels have heads of 64, 80 and 128 columns, not ", heads.size);
@@ -290,13 +290,10 @@ void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, cons
     constexpr int D = decltype(size)::value, Teams = decltype(teams)::value;
     const Shape shape{
         .blocks = blocks, .threads = team_threads * Teams, .shared = static_cast<int>(sizeof(Shared<D, Teams>))};
-    if (y.dtype == DType::e4m3) {
-      launch(stream, shape, attention_tile_kernel<D, Teams, __nv_fp8_e4m3>,
-             Output<__nv_fp8_e4m3>{data<__nv_fp8_e4m3>(y), 1.0f / y.scale}, arguments);
-    } else {
-      launch(stream, shape, attention_tile_kernel<D, Teams, __nv_bfloat16>,
-             Output<__nv_bfloat16>{data<__nv_bfloat16>(y), 1.0f}, arguments);
-    }
+    with_output(y, [&](auto output) {
+      using Y = typename decltype(output)::type;
+      if constexpr (sizeof(Y) <= 2) launch(stream, shape, attention_tile_kernel<D, Teams, Y>, output, arguments);
+    });
   };
   const auto run = [&](auto size) {
     if (stream.major() == 9 && blocks.x * blocks.y <= few_blocks) run_teams(size, std::integral_constant<int, 2>{});

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_fp8.h>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace nervus::cuda {
 
@@ -18,14 +20,16 @@ __device__ inline void begin() {
 
 __device__ inline float as_float(float x) { return x; }
 __device__ inline float as_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ inline float as_float(__half x) { return __half2float(x); }
 __device__ inline float as_float(std::int8_t x) { return static_cast<float>(x); }
 __device__ inline float as_float(__nv_fp8_e4m3 x) { return static_cast<float>(x); }
 
-// Rounds to nearest even; e4m3 saturates.
+// Rounds to nearest even; e4m3 saturates, f16 overflows to infinity.
 template <typename T>
 __device__ inline T from_float(float x) {
   if constexpr (sizeof(T) == 4) return x;
   else if constexpr (sizeof(T) == 1) return T(x);
+  else if constexpr (std::is_same_v<T, __half>) return __float2half_rn(x);
   else return __float2bfloat16_rn(x);
 }
 

@@ -4,6 +4,7 @@
 set(wgmma_widths 64 96 128 144 160 176 192 256)
 # Inputs, the type and constraint of the sums, the instruction's shape and types, and what it asks for behind `keep`.
 set(wgmma_bf16 __nv_bfloat16 float f k16.f32.bf16.bf16 ", 1, 1, 0, 0")
+set(wgmma_f16 __half float f k16.f32.f16.f16 ", 1, 1, 0, 0")
 set(wgmma_e4m3 __nv_fp8_e4m3 float f k32.f32.e4m3.e4m3 ", 1, 1")
 set(wgmma_int8 std::int8_t int r k32.s32.s8.s8 "")
 
@@ -13,6 +14,7 @@ function(nervus_write_wgmma path)
 #pragma once
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_fp8.h>
 
 #include <cstdint>
@@ -22,7 +24,7 @@ namespace nervus::cuda {
 template <typename T, int N>
 struct WarpgroupProduct;
 ]])
-  foreach(name bf16 e4m3 int8)
+  foreach(name bf16 f16 e4m3 int8)
     list(GET wgmma_${name} 0 inputs)
     list(GET wgmma_${name} 1 sum)
     list(GET wgmma_${name} 2 constraint)

@@ -7,11 +7,25 @@
 namespace nervus::cuda {
 namespace {
 
-template <typename Y>
+// As bf16 or f16, told apart when it runs: kernels of their own would be half as many again.
+struct HalfOutput {
+  using type = std::uint16_t;
+  type* data;
+  float inverse;
+  bool f16;
+
+  __device__ void store(std::int64_t at, const float (&values)[2]) const {
+    if (f16) Output<__half>{reinterpret_cast<__half*>(data), inverse}.store(at, values);
+    else cuda::store<2>(reinterpret_cast<__nv_bfloat16*>(data) + at, values);
+  }
+};
+
+template <typename Out>
 struct GateUpEpilogue {
+  using Y = typename Out::type;
   static constexpr int blocks = 2, staged_bytes = 8 * static_cast<int>(sizeof(Y));  // of 8 channels
   using Chunk = Pack<Y, 8>;
-  Output<Y> y;
+  Out y;
   int width;  // F
 
   struct Rows {
@@ -27,7 +41,8 @@ struct GateUpEpilogue {
 
   template <int chunks>
   __device__ void stage(std::byte* first, std::byte* second, int channel, const float4 (&v)[2]) const {
-    const Output<Y> low{reinterpret_cast<Y*>(first), y.inverse}, high{reinterpret_cast<Y*>(second), y.inverse};
+    Out low = y, high = y;
+    low.data = reinterpret_cast<Y*>(first), high.data = reinterpret_cast<Y*>(second);
     low.store(channel, {swiglu(v[0].x, v[1].x), swiglu(v[0].y, v[1].y)});
     high.store(channel, {swiglu(v[0].z, v[1].z), swiglu(v[0].w, v[1].w)});
   }
@@ -47,11 +62,11 @@ struct GateUpEpilogue {
 
 void wide_gate_up(const Stream& stream, const WideTile& tile, const Tensor& y, const WideProduct& product) {
   const auto run = [&](auto output) {
-    const GateUpEpilogue<typename decltype(output)::type> epilogue{.y = output, .width = static_cast<int>(y.columns)};
+    const GateUpEpilogue<decltype(output)> epilogue{.y = output, .width = static_cast<int>(y.columns)};
     launch_wide<wide_gate_up_tiles>(stream, tile, product, {}, epilogue);
   };
   if (y.dtype == DType::e4m3) run(Output<__nv_fp8_e4m3>{data<__nv_fp8_e4m3>(y), 1.0f / y.scale});
-  else run(Output<__nv_bfloat16>{data<__nv_bfloat16>(y), 1.0f});
+  else run(HalfOutput{data<std::uint16_t>(y), 1.0f / y.scale, y.dtype == DType::f16});
 }
 
 }  // namespace nervus::cuda

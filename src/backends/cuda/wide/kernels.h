@@ -10,7 +10,7 @@ namespace nervus::cuda {
 
 // x W^T + b, where the rows of W, b and the scale are in the order of the role (wide_source_row).
 struct WideProduct {
-  Tensor x;       // [T, K], bf16, e4m3 or int8
+  Tensor x;       // [T, K], bf16, f16, e4m3 or int8
   Tensor weight;  // [N, K], the same
   Tensor scale;   // of 8 bits: f32 [1, N], each output's of the weight, in e4m3 times that of x; otherwise empty
   Tensor bias;    // f32 [1, N], or empty
@@ -22,7 +22,7 @@ void wide_qkv(const Stream& stream, const WideTile& tile, const Tensor& q, const
               const WideProduct& product, const Heads& heads, const Rope& rope);
 void wide_gate_up(const Stream& stream, const WideTile& tile, const Tensor& y, const WideProduct& product);
 
-// y [N, columns] <- x's rows in the order of the role; bf16 or f32.
+// y [N, columns] <- x's rows in the order of the role; bf16, f16 or f32.
 void wide_pack(const Stream& stream, const Tensor& y, const Tensor& x, WideRole role, std::int64_t head_size);
 
 }  // namespace nervus::cuda

@@ -47,6 +47,7 @@ void launch_wide(const Stream& stream, const WideTile& tile, const WideProduct& 
     if (tile != t) return false;
     if (product.x.dtype == DType::i8) launch_wide<Tile, std::int8_t>(stream, product, gate, epilogue);
     else if (product.x.dtype == DType::e4m3) launch_wide<Tile, __nv_fp8_e4m3>(stream, product, gate, epilogue);
+    else if (product.x.dtype == DType::f16) launch_wide<Tile, __half>(stream, product, gate, epilogue);
     else launch_wide<Tile, __nv_bfloat16>(stream, product, gate, epilogue);
     return true;
   };

@@ -25,7 +25,7 @@ __global__ void wide_pack_kernel(T* y, const T* x, std::int64_t columns, Order o
 void wide_pack(const Stream& stream, const Tensor& y, const Tensor& x, WideRole role, std::int64_t head_size) {
   const std::int64_t outputs = x.dtype == DType::f32 ? x.columns : x.rows, columns = x.count() / outputs;
   const std::int64_t whole = role == WideRole::qkv ? head_size : outputs;
-  with_type(x.dtype, [&](auto type) {
+  with_input_type(x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     launch(stream, {.blocks = dim3(static_cast<unsigned>(outputs)), .threads = threads_for(columns, 256)},
            wide_pack_kernel<T>, data<T>(y), data<const T>(x), columns, Order{whole / 2, whole});

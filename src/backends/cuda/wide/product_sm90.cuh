@@ -1,4 +1,4 @@
-// The product of a wide linear, bf16, e4m3 or int8, and what follows it in the same kernel.
+// The product of a wide linear, bf16, f16, e4m3 or int8, and what follows it in the same kernel.
 //
 //   sums [T, N] = x [T, K] W^T in float32, then the epilogue
 //

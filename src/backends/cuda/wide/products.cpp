@@ -26,6 +26,17 @@ std::string tenths_of(float value) {
   return concat(tenths / 10, ".", tenths % 10);
 }
 
+void take_scale(const Stream& stream, const Tensor& weight, float input_scale) {
+  if (input_scale == 1.0f) return;
+  Tensor scaled = weight;
+  scaled.scale = 1.0f / input_scale;
+  gather_rows(stream, scaled, weight, {});
+}
+
+std::string format_of(DType dtype) {
+  return dtype == DType::bf16 || dtype == DType::f32 ? "" : concat(" ", name_of(dtype));
+}
+
 std::pair<WideTile, float> fastest_tile(const Stream& stream, WideRole role, const Tensor& weight,
                                         const std::function<void(const WideTile&)>& launch) {
   const ColdClock clock(stream);
@@ -51,23 +62,26 @@ std::shared_ptr<const void> WideProducts::pack(const LinearSource& source, const
     x.data = arena_.allocate(x.bytes());
     return x;
   };
-  Tensor rows{nullptr, DType::bf16, w.outputs, w.inputs}, ordered = rows;
+  const bool eight_bits = size_of(w.input.dtype) == 1;
+  Tensor rows{nullptr, eight_bits ? DType::bf16 : w.input.dtype, w.outputs, w.inputs}, ordered = rows;
   const DeviceBuffer memory = device_buffer(rows.bytes());
   rows.data = memory.get();
   source.read_weight(rows.dtype, staging.take(rows.bytes()));
   staging.copy(rows.data, rows.bytes());
   packed->weight = kept({nullptr, w.input.dtype, w.outputs, w.inputs});
   DeviceBuffer more;
-  if (size_of(w.input.dtype) == 1) {
+  if (eight_bits) {
     more = device_buffer(ordered.bytes());
     ordered.data = more.get();
   } else {
     ordered = packed->weight;
   }
   wide_pack(stream_, ordered, rows, packed->role, w.heads.size);
-  if (size_of(w.input.dtype) == 1) {
+  if (eight_bits) {
     packed->scale = kept({nullptr, DType::f32, 1, w.outputs});
     quantise_rows(stream_, packed->weight, packed->scale, ordered, w.input.scale);
+  } else {
+    take_scale(stream_, packed->weight, w.input.scale);
   }
   if (w.bias) {
     packed->bias = kept(w.bias);
@@ -85,8 +99,7 @@ void WideProducts::run(WideRole role, const WideProduct& product, const std::fun
   if (found == choices_.end()) {
     stream_.use();
     const auto [tile, time] = fastest_tile(stream_, role, weight, launch);
-    const std::string line = concat(weight.rows, " x ", weight.columns,
-                                    size_of(weight.dtype) == 1 ? concat(" ", name_of(weight.dtype), ", ") : ", ",
+    const std::string line = concat(weight.rows, " x ", weight.columns, format_of(weight.dtype), ", ",
                                     plural(product.x.rows, "row"), ": ", role == WideRole::qkv ? "qkv" : "gate and up",
                                     " by tiles of ", name_of(tile), ", ", tenths_of(time), " us");
     found = choices_.emplace(key, Choice{tile, time, line}).first;

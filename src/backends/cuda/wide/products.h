@@ -20,6 +20,10 @@ std::pair<WideTile, float> fastest_tile(const Stream& stream, WideRole role, con
                                         const std::function<void(const WideTile&)>& launch);
 // "12.3"
 std::string tenths_of(float value);
+// A weight of 16 or 32 bits whose inputs are stored over a scale becomes itself times that, in place.
+void take_scale(const Stream& stream, const Tensor& weight, float input_scale);
+// " f8_e4m3"; empty of the activation types
+std::string format_of(DType dtype);
 
 class WideProducts {
  public:

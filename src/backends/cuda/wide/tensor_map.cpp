@@ -27,8 +27,9 @@ auto encoder() {
 
 CUtensorMap tensor_map(const Tensor& x, int rows) {
   const auto size = static_cast<std::uint64_t>(size_of(x.dtype));
-  const CUtensorMapDataType type =
-      x.dtype == DType::bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_UINT8;
+  const CUtensorMapDataType type = x.dtype == DType::bf16  ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                   : x.dtype == DType::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                                           : CU_TENSOR_MAP_DATA_TYPE_UINT8;
   const cuuint64_t extents[] = {static_cast<cuuint64_t>(x.columns), static_cast<cuuint64_t>(x.rows)};
   const cuuint64_t strides[] = {static_cast<cuuint64_t>(x.columns) * size};
   const cuuint32_t box[] = {static_cast<cuuint32_t>(tile_bytes / size), static_cast<cuuint32_t>(rows)};

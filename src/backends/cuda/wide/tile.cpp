@@ -19,7 +19,7 @@ std::string name_of(const WideTile& tile) {
 }
 
 bool wide_fits(WideRole role, std::int64_t outputs, std::int64_t inputs, std::int64_t head_size, DType dtype) {
-  if (dtype != DType::bf16 && dtype != DType::e4m3 && dtype != DType::i8) return false;
+  if (size_of(dtype) > 2) return false;
   const std::int64_t whole = 16 / static_cast<std::int64_t>(size_of(dtype));  // rows begin at multiples of 16 bytes
   const bool pairs = role == WideRole::qkv ? head_size > 0 && head_size % 16 == 0 : outputs % 16 == 0;
   return pairs && inputs % whole == 0;
