@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/message.h"
+#include "core/parallel.h"
 
 namespace nervus {
 namespace {
@@ -46,9 +47,10 @@ std::optional<Tokenizer> find_tokenizer(const std::filesystem::path& directory, 
 }  // namespace
 
 ObservationInputs::ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
-                                     const LoadOptions& options)
+                                     const LoadOptions& options, int threads)
     : shape_(shape),
       patches_{static_cast<int>(shape.patch_side), static_cast<int>(shape.merge), 2},
+      threads_(threads),
       text_tokens_(std::min(shape.text_tokens, limits.text_tokens)),
       directory_(checkpoint.directory().string()),
       tokenizer_(find_tokenizer(checkpoint.directory(), shape.vocabulary)),
@@ -78,9 +80,10 @@ Inputs ObservationInputs::preprocess(std::span<const Observation> observations, 
     inputs.tokens = Array(DType::i32, {batch, text_tokens_});
     inputs.token_mask = Array(DType::boolean, {batch, text_tokens_});
   }
+  std::vector<View> views;
   for (std::int64_t b = 0; b < batch; ++b) {
     try {
-      if (!state_only) add_images(observations[b], b, inputs);
+      if (!state_only) std::ranges::copy(add_images(observations[b], b, inputs), std::back_inserter(views));
       add_state(observations[b], b, inputs);
       if (!state_only) add_prompt(observations[b], b, inputs);
     } catch (const Error& error) {
@@ -88,10 +91,15 @@ Inputs ObservationInputs::preprocess(std::span<const Observation> observations, 
       fail(error.kind(), "observations[", b, "]: ", error.what());
     }
   }
+  const int side = static_cast<int>(shape_.image_side);
+  for_each_index(std::ssize(views), threads_, [&](std::int64_t i) {
+    extract_patches(resize_bilinear(*views[i].image, side, side), patches_, views[i].patches);
+  });
   return inputs;
 }
 
-void ObservationInputs::add_images(const Observation& observation, std::int64_t b, Inputs& inputs) const {
+std::vector<ObservationInputs::View> ObservationInputs::add_images(const Observation& observation, std::int64_t b,
+                                                                   Inputs& inputs) const {
   for (const auto& [name, image] : observation.images) {
     if (std::find(shape_.cameras.begin(), shape_.cameras.end(), name) == shape_.cameras.end()) {
       fail(ErrorKind::input, "camera '", name, "': expected one of ", joined(shape_.cameras));
@@ -100,16 +108,16 @@ void ObservationInputs::add_images(const Observation& observation, std::int64_t 
   if (observation.images.empty()) {
     fail(ErrorKind::input, "images: expected at least one of ", joined(shape_.cameras), ", found none");
   }
-  const int side = static_cast<int>(shape_.image_side);
   const std::int64_t views = inputs.images.shape[1], view_values = inputs.images.shape[2] * shape_.patch_values;
+  std::vector<View> found_views;
   for (std::int64_t v = 0; v < views; ++v) {
     const auto found = observation.images.find(shape_.cameras[v]);
     if (found == observation.images.end()) continue;
     require_pixels(found->second, concat("camera '", found->first, "'"));
-    float* out = inputs.images.data<float>() + (b * views + v) * view_values;
-    extract_patches(resize_bilinear(found->second, side, side), patches_, out);
+    found_views.push_back({&found->second, inputs.images.data<float>() + (b * views + v) * view_values});
     inputs.image_mask.data<std::uint8_t>()[b * views + v] = 1;
   }
+  return found_views;
 }
 
 void ObservationInputs::add_state(const Observation& observation, std::int64_t b, Inputs& inputs) const {

@@ -13,9 +13,10 @@ namespace nervus {
 
 class ObservationInputs {
  public:
-  // Reads the tokenizer and the statistics that belong to a checkpoint. Throws Error(checkpoint | usage | io).
+  // Reads the tokenizer and the statistics that belong to a checkpoint; images are resized on up to `threads` threads.
+  // Throws Error(checkpoint | usage | io).
   ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
-                    const LoadOptions& options);
+                    const LoadOptions& options, int threads = 1);
 
   // One batch. Throws Error(input) for what is wrong with an observation. `state_only`: without images and text.
   Inputs preprocess(std::span<const Observation> observations, bool state_only) const;
@@ -28,13 +29,18 @@ class ObservationInputs {
   std::vector<std::string> joints() const;
 
  private:
-  // Of sample b.
-  void add_images(const Observation& observation, std::int64_t b, Inputs& inputs) const;
+  struct View {
+    const Image* image;
+    float* patches;
+  };
+  // Of sample b; its images are checked, and resized when all are known.
+  std::vector<View> add_images(const Observation& observation, std::int64_t b, Inputs& inputs) const;
   void add_state(const Observation& observation, std::int64_t b, Inputs& inputs) const;
   void add_prompt(const Observation& observation, std::int64_t b, Inputs& inputs) const;
 
   ModelShape shape_;
   PatchGeometry patches_;
+  int threads_;
   std::int64_t text_tokens_;
   std::string directory_;
   std::optional<Tokenizer> tokenizer_;

@@ -29,7 +29,8 @@ struct Policy::Implementation {
   Implementation(const std::filesystem::path& directory, const LoadOptions& options)
       : start(std::chrono::steady_clock::now()),
         engine(directory, options),
-        observations(engine.checkpoint(), engine.model().shape(), engine.model().limits(), options) {
+        observations(engine.checkpoint(), engine.model().shape(), engine.model().limits(), options,
+                     engine.device().host_threads()) {
     const ModelShape& shape = engine.model().shape();
     info = {.family = engine.family(),
             .device = engine.device().description(),

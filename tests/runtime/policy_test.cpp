@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "runtime/engine.h"
+#include "runtime/observation_inputs.h"
 #include "runtime/support.h"
 
 using namespace nervus;
@@ -45,6 +47,28 @@ TEST_CASE("an observation becomes a chunk of finite actions with names, units an
   CHECK(policy.info().steps == std::vector<int>{3, 5});
   CHECK(policy.info().weight_bytes > 1'000'000);
   CHECK(policy.info().workspace_bytes > 1'000'000);
+}
+
+TEST_CASE("images are the same whichever threads resized them, and the first that is wrong is named") {
+  const Checkpoint checkpoint = Checkpoint::open(test::tiny());
+  const Fields config = checkpoint.config_fields();
+  const ModelShape shape = family_of(config, &checkpoint).describe(config, &checkpoint).shape;
+  Observation wrong = observation();
+  wrong.images["cam_right_wrist"].rgb.pop_back();
+  Observation other = observation();
+  other.images["cam_left_wrist"] = gradient(100, 70, 3);
+  const std::vector<Observation> good = {observation(), other, observation()}, bad = {observation(), wrong, wrong};
+  std::vector<std::byte> first;
+  for (const int threads : {1, 2, 8}) {
+    const ObservationInputs inputs(checkpoint, shape, complete_limits({}, shape), {.robot = "aloha"}, threads);
+    const Array images = inputs.preprocess(good, false).images;
+    if (threads == 1) first = images.bytes;
+    CHECK(images.bytes == first);
+    CHECK_THROWS_WITH_AS(inputs.preprocess(bad, false),
+                         "observations[1]: camera 'cam_right_wrist': expected width x height x 3 bytes, found 224 x "
+                         "224 and 150527 bytes",
+                         Error);
+  }
 }
 
 TEST_CASE("one seed gives the same bytes, whatever the threads; another seed, other actions") {
