@@ -6,7 +6,7 @@
 #   build      builds with the CUDA toolkit (without --folder)
 #   tests      the GPU's tests, with 10,000 calls in the one for endurance
 #   sanitize   compute-sanitizer on the kernels' tests: memcheck, initcheck, synccheck, and racecheck in its own build
-#   goldens    nervus verify on every reference case, by both attentions, in f32 and every precision but fp8
+#   goldens    nervus verify on every reference case, by both attentions, in f32 and every precision
 #   synth      the 4B checkpoint with outlier channels, if it is not there
 #   calibrate  the ranges of its linears' inputs over four random samples
 #   inspect    how the device computes that checkpoint
@@ -24,7 +24,7 @@
 #   --build-dir DIR      (default: build-gpu)
 #   --checkpoint DIR     of LingBot-VLA-4B, made by synth (default: build-gpu/lingbot-vla-4b)
 #   --dtype f32|bf16     in which synth writes it (default: f32, 16.8 GB)
-#   --precisions "P..."  (default: "bf16 fp8 int8")
+#   --precisions "P..."  (default: "bf16 f16 fp8 int8")
 #   --options "..."      more options of bench, kept and batch, such as --recipe
 #   --runs N             measured rounds (default: bench's own, 500)
 #   --device NAME        (default: cuda:0)
@@ -40,7 +40,7 @@ checkpoint=
 dtype=f32
 device=cuda:0
 results=benchmarks/results/gpu.json
-read -ra precisions <<<"bf16 fp8 int8"
+read -ra precisions <<<"bf16 f16 fp8 int8"
 engine=(-DNERVUS_CUDA=ON -DNERVUS_ENGINE_ONLY=ON -DNERVUS_TESTS=ON)
 options=()
 runs=()
@@ -110,7 +110,9 @@ step_tests() {
 # What the kernels' own promises are tested by, in odd and real shapes; up to a minute a tool, racecheck five.
 sanitized='cuda block: fused*,cuda block: chained*,cuda attention: few rows that see*,'
 sanitized+='cuda attention: rows in an order*,cuda attention: a device*,'
-sanitized+='cuda: rows without*,cuda: two devices*,cuda: a graph does*,cuda wide:*'
+sanitized+='cuda: rows without*,cuda: two devices*,cuda: a graph does*,cuda wide:*,'
+sanitized+='int8: linear_add*,int8: rms_norm*,scaled: linear_add*,scaled: what*,scaled: attention*,'
+sanitized+='silu and gelu,swiglu,split_rope*,rms_norm,gather_rows*,euler_step'
 
 # Of a tool: which program, and whether it has what racecheck asks for (backends/cuda/device/sm90.cuh).
 sanitized_program() {
@@ -144,9 +146,14 @@ step_goldens() {
     case=$(dirname "$case")
     for precision in f32 "${precisions[@]}"; do
       for attention in auto plain; do
-        [ "$precision" != fp8 ] || continue  # which needs a calibration of each
+        local ranges=()
+        if [ "$precision" = fp8 ]; then
+          ranges=(--calibration "$parts/ranges.json")
+          "$nervus" calibrate --checkpoint "$case" --inputs "$case/inputs.safetensors" --device "$device" \
+            --precision bf16 --out "$parts/ranges.json" >"$parts/verify.log" 2>&1 || cat "$parts/verify.log"
+        fi
         if ! "$nervus" verify --checkpoint "$case" --case "$case" --device "$device" --precision "$precision" \
-          --attention "$attention" >"$parts/verify.log" 2>&1; then
+          --attention "$attention" "${ranges[@]}" >"$parts/verify.log" 2>&1; then
           echo "$(basename "$case"), $precision, $attention attention: FAILED"
           cat "$parts/verify.log"
           failed=1

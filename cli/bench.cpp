@@ -93,9 +93,19 @@ Json begin_document(const BenchOptions& options, const PolicyInfo& info) {
   return document;
 }
 
+// A figure of a GPU says little without the clocks that it was measured at.
+void check_clocks(const BenchOptions& options) {
+  if (options.on_cpu() || options.without_clocks) return;
+  const std::string unknown = device_state(options.policy.device).unknown;
+  if (!unknown.empty())
+    throw Error(ErrorKind::unsupported, "clocks and driver: expected to find them, found " + unknown +
+                                            ": install the driver's NVML, or add --without-clocks");
+}
+
 int bench(const BenchOptions& given, const Output& output) {
   BenchOptions options = given;
   check_usage(options);
+  check_clocks(options);
   if (options.precisions.empty()) options.precisions = {name_of(LoadOptions{}.precision)};
   if (options.attentions.empty()) options.attentions = {name_of(LoadOptions{}.attention)};
   Reference reference;
@@ -164,6 +174,8 @@ Command add_bench(CLI::App& verb, const Output& output) {
   };
   add_rounds("--warmup", options->warmup, 0, "Rounds before the measured ones (default: 3; 300 on a GPU)");
   add_rounds("--runs", options->runs, 1, "Measured rounds (default: 50; 500 on a GPU)");
+  verb.add_flag("--without-clocks", options->without_clocks,
+                "Measure a GPU whose clocks and driver cannot be asked for");
   add_seed(verb, options->seed, "Seed of the first round's random inputs; the next rounds count on");
   add_reference(verb, *options);
   verb.footer(

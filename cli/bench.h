@@ -17,10 +17,11 @@ struct BenchOptions {
   std::vector<std::string> precisions, attentions;
   std::string inputs;
   int batch = 1;
-  int text = 0;       // text tokens that count; 0: all
-  int warmup = -1;    // rounds; negative: by device
-  int runs = 0;       // rounds; 0: by device
-  bool kept = false;  // also calls with a kept prefix
+  int text = 0;                 // text tokens that count; 0: all
+  int warmup = -1;              // rounds; negative: by device
+  int runs = 0;                 // rounds; 0: by device
+  bool kept = false;            // also calls with a kept prefix
+  bool without_clocks = false;  // of a GPU whose clocks are unknown
   std::uint64_t seed = 0;
   std::string reference, reference_out, reference_precision, reference_device;
   int reference_seeds = 3;
