@@ -34,8 +34,9 @@ class Policy:
         Keywords, all optional: `device` ("cpu", "cuda:0"), `precision` ("bf16", "f32", "f16", "fp8", "int8"), `recipe`
         of f16, fp8 and int8, `calibration` of fp8, `attention` ("auto", "fast", "plain"), `threads`, `steps` (every
         count that will be asked for), `time_grid` ("exact", "bf16-accumulated"), `robot` ("aloha", "robotwin"),
-        `norm_stats`, `normalization`, `batch`, `views`, `patches` and `text_tokens` of the largest call of tensors, and `progress`,
-        called with bytes done, bytes in all, and what is being read (`nervus.options.LoadArguments` tells each).
+        `norm_stats`, `normalization`, `batch`, `views`, `patches` and `text_tokens` of the largest call of tensors, and
+        `progress`, called with bytes done, bytes in all, and what is being read (`nervus.options.LoadArguments` tells
+        each).
 
         Raises CheckpointError, UnsupportedError, IoError, UsageError or DeviceError: what can fail, fails here.
         """
