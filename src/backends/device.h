@@ -73,6 +73,12 @@ class Device {
   virtual void note(int stamp);
   virtual double milliseconds(int from, int to) const;
 
+  // Before a model is loaded: kernels by the choices of another load, the text that choices() gave, where they have the
+  // shape. Throws Error(checkpoint | unsupported) naming its file where they are damaged, or of another device or
+  // build.
+  virtual void use_choices(const std::string&, const std::string&) {}
+  // Those that were met by now and those that use_choices() took; empty where the device has no choice.
+  virtual std::string choices() const { return {}; }
   // How linears are computed, a line for each shape that was met; empty where there is no choice.
   virtual std::vector<std::string> plan() const { return {}; }
   // Which attention kernels are active and why: what was asked for, and a line for each kind of call that was met.

@@ -129,7 +129,7 @@ TEST_CASE("cuda: a graph does what its launches did, to the last bit, on what is
       graph->launch();
       CHECK(same_bits(lab.values(block.h), expected));
     }
-    CHECK_FALSE(device->plan().empty());
+    CHECK(device->plan().size() > 1);
   }
 }
 
@@ -160,10 +160,7 @@ TEST_CASE("cuda: two devices of one process compute side by side") {
   CHECK(kind_of_failure([&] { second->allocate(std::int64_t{1} << 46); }, message) == ErrorKind::device);
   block.run(first->kernels());
   twin.run(second->kernels());
-  const std::vector<float> found = lab.values(block.h), expected = other.values(twin.h);
-  REQUIRE(found.size() == expected.size());
-  // Each measured its algorithms for itself, so the last bits may differ.
-  for (std::size_t i = 0; i < found.size(); ++i) CHECK(found[i] == doctest::Approx(expected[i]).epsilon(0.05));
+  CHECK(same_bits(lab.values(block.h), other.values(twin.h)));
 }
 
 TEST_CASE("cuda: notes measure the time between them") {

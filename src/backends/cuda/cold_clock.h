@@ -1,11 +1,14 @@
 // How long a launch takes where its weights come from memory, as they do in a model: for choices made at load.
 #pragma once
 
+#include <cmath>
 #include <functional>
 
 #include "backends/cuda/handles.h"
 
 namespace nervus::cuda {
+
+inline std::int64_t nanoseconds_of(float microseconds) { return std::llround(microseconds * 1000.0f); }
 
 class ColdClock {
  public:

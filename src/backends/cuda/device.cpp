@@ -26,9 +26,15 @@ constexpr int health_note = 13;  // which nobody else notes
 
 class CudaKernels final : public Kernels {
  public:
-  CudaKernels(const Stream& stream, Arena& arena, Attention attention)
-      : stream_(stream), linears_(stream, arena), wide_(stream, arena), attention_(attention) {}
+  CudaKernels(const Stream& stream, Arena& arena, Attention attention, ChoiceIdentity identity)
+      : stream_(stream),
+        choices_(std::move(identity)),
+        linears_(stream, arena, choices_),
+        wide_(stream, arena, choices_),
+        attention_(attention) {}
 
+  Choices& choices() { return choices_; }
+  const Choices& choices() const { return choices_; }
   Linears& linears() { return linears_; }
   const Linears& linears() const { return linears_; }
   WideProducts& wide() { return wide_; }
@@ -83,6 +89,7 @@ class CudaKernels final : public Kernels {
 
  private:
   const Stream& stream_;
+  Choices choices_;
   Linears linears_;
   WideProducts wide_;
   AttentionChoice attention_;
@@ -101,25 +108,48 @@ void check_ordinal(int ordinal) {
        count > 1 ? concat(", cuda:0 to cuda:", count - 1) : std::string(", cuda:0"));
 }
 
+// "NVIDIA H200, sm_90, 132 SMs"
+std::string kind_of(const cudaDeviceProp& properties) {
+  return concat(properties.name, ", sm_", properties.major, properties.minor, ", ", properties.multiProcessorCount,
+                " SMs");
+}
+
 // "cuda:0 (NVIDIA H200, sm_90, 132 SMs)"
 std::string describe(int ordinal, const cudaDeviceProp& properties) {
-  return concat("cuda:", ordinal, " (", properties.name, ", sm_", properties.major, properties.minor, ", ",
-                properties.multiProcessorCount, " SMs)");
+  return concat("cuda:", ordinal, " (", kind_of(properties), ")");
+}
+
+// "13.0"
+std::string version_of(int number) { return concat(number / 1000, ".", number % 1000 / 10); }
+
+int driver_version() {
+  int driver = 0;
+  check_cuda(cudaDriverGetVersion(&driver), "asking for the driver");
+  return driver;
+}
+
+// What decides which kernels there are and how fast they are.
+ChoiceIdentity identity_of(const cudaDeviceProp& properties) {
+  return {{"device", kind_of(properties)},
+          {"driver", "for CUDA " + version_of(driver_version())},
+          {"runtime", "CUDA " + version_of(CUDART_VERSION)},
+          {"library", concat("cuBLASLt ", cublasLtGetVersion())},
+          {"kernels", NERVUS_CUDA_KERNELS " for " NERVUS_CUDA_ARCHITECTURES}};
 }
 
 class CudaDevice final : public Device {
  public:
-  CudaDevice(Precision precision, int ordinal, bool fuse, Attention attention, std::string description)
+  CudaDevice(Precision precision, int ordinal, bool fuse, Attention attention, const cudaDeviceProp& properties)
       : activation_(precision == Precision::bf16 ? DType::bf16 : DType::f32),
         fuse_(fuse),
         attention_(attention),
-        description_(std::move(description)),
+        description_(describe(ordinal, properties)),
         stream_(ordinal),
         arena_(stream_),
         uploads_(stream_, upload_slots),
         mirrors_(stream_),
         weights_(stream_, weight_slots),
-        kernels_(stream_, arena_, attention) {}
+        kernels_(stream_, arena_, attention, identity_of(properties)) {}
   ~CudaDevice() override { cudaStreamSynchronize(stream_.get()); }
 
   std::string description() const override { return description_; }
@@ -204,8 +234,10 @@ class CudaDevice final : public Device {
                "asking for the time between two notes");
     return elapsed;
   }
+  void use_choices(const std::string& text, const std::string& file) override { kernels_.choices().use(text, file); }
+  std::string choices() const override { return kernels_.choices().text(); }
   std::vector<std::string> plan() const override {
-    std::vector<std::string> lines;
+    std::vector<std::string> lines{kernels_.choices().summary()};
     for (const auto& [names, how] : blocks_) lines.push_back(concat("blocks of ", names, "*: ", how));
     for (std::string& line : kernels_.wide().plan()) lines.push_back(std::move(line));
     for (std::string& line : kernels_.linears().plan()) lines.push_back(std::move(line));
@@ -288,15 +320,13 @@ std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool 
     fail(ErrorKind::unsupported, description, ": attention 'fast' computes in bf16, found the precision f32: use ",
          "--precision bf16, or --attention auto");
   }
-  return std::make_unique<cuda::CudaDevice>(precision, ordinal, fuse, attention, description);
+  return std::make_unique<cuda::CudaDevice>(precision, ordinal, fuse, attention, properties);
 }
 
 std::string describe_cuda() {
   const int count = cuda::device_count();
-  int driver = 0;
-  cuda::check_cuda(cudaDriverGetVersion(&driver), "asking for the driver");
-  std::string text = concat("CUDA ", CUDART_VERSION / 1000, ".", CUDART_VERSION % 1000 / 10, ", driver for ",
-                            driver / 1000, ".", driver % 1000 / 10, ", kernels for " NERVUS_CUDA_ARCHITECTURES);
+  std::string text = concat("CUDA ", cuda::version_of(CUDART_VERSION), ", driver for ",
+                            cuda::version_of(cuda::driver_version()), ", kernels for " NERVUS_CUDA_ARCHITECTURES);
   for (int i = 0; i < count; ++i) {
     std::size_t available = 0;
     std::size_t total = 0;

@@ -1,7 +1,7 @@
 #include "backends/cuda/linears.h"
 
 #include <algorithm>
-#include <optional>
+#include <cstring>
 
 #include "backends/cuda/cold_clock.h"
 #include "backends/cuda/wide/products.h"
@@ -16,7 +16,9 @@ constexpr int most_candidates = 8;
 constexpr std::uint32_t row_alignment = 16;
 // A candidate replaces the library's own first choice only if it is faster by more than the clock's noise.
 constexpr float worth_changing = 0.97f;
-constexpr float hand_over = 1.0f;  // microseconds
+constexpr std::int64_t hand_over = 1000;  // nanoseconds
+// Parts of a sum are added in float32 and in one order, never by atomics and never in bf16.
+constexpr std::uint32_t reduction_schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
 // Of e4m3: sums stay in the matrix unit's 14 bits or so; otherwise they are moved to float32 every few products.
 constexpr std::int8_t fast_accumulation = 1;
 
@@ -75,6 +77,21 @@ int id_of(const cublasLtMatmulAlgo_t& algorithm) {
   return id;
 }
 
+bool sums_in_order(const cublasLtMatmulAlgo_t& algorithm) {
+  std::uint32_t scheme = 0;
+  std::size_t written = 0;
+  const cublasStatus_t status = cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME,
+                                                                     &scheme, sizeof(scheme), &written);
+  return status == CUBLAS_STATUS_SUCCESS && (scheme & ~reduction_schemes) == 0;
+}
+
+cublasLtMatmulAlgo_t algorithm_of(const Choice& choice) {
+  cublasLtMatmulAlgo_t algorithm;
+  static_assert(sizeof(algorithm) == sizeof(choice.algorithm));
+  std::memcpy(&algorithm, choice.algorithm.data(), sizeof(algorithm));
+  return algorithm;
+}
+
 // For the results of trials: some add to what is there.
 DeviceBuffer cleared_buffer(const Stream& stream, std::int64_t bytes) {
   DeviceBuffer buffer = device_buffer(bytes);
@@ -99,6 +116,9 @@ struct Linears::Operands {
   bool add;
   bool stream;  // it is added, if not by the product
 
+  // Whether the library may have the sums alone: it does not write bf16 from factors in f16, nor everywhere apply a
+  // scale an output.
+  bool has_rest() const { return scale || x.dtype == DType::f16; }
   // The sums alone, in float32.
   Operands sums() const {
     Operands bare{.y = y, .x = x, .weight = weight, .scale = {}, .bias = {}, .add = false, .stream = stream};
@@ -113,19 +133,23 @@ struct Linears::Operands {
             static_cast<std::int64_t>(y.dtype),
             (bias ? 2 : 0) + (add ? 1 : 0) + (stream ? 4 : 0)};
   }
+  // The key for Choices: "linear 3840 1280 768 bf16 f32 6".
+  std::string shape() const {
+    return concat("linear ", weight.rows, " ", weight.columns, " ", x.rows, " ", name_of(x.dtype), " ",
+                  name_of(y.dtype), " ", key().back());
+  }
+  bool fit_library() const { return x.dtype != DType::i8 && fits_library(x, weight.rows); }
 };
 
 struct Linears::Plan {
   BlasProduct product;
   BlasLayout weight, x, y;
-  std::vector<cublasLtMatmulHeuristicResult_t> candidates;  // empty: the plain kernel
+  Choice choice;
   cublasLtMatmulAlgo_t algorithm{};
-  std::optional<WideTile> wide;  // our own kernel instead
-  bool apart = false;            // the product is of sums alone; finish_linear does the rest
-  float microseconds = 0;
 };
 
-Linears::Linears(const Stream& stream, Arena& arena) : stream_(stream), arena_(arena) {
+Linears::Linears(const Stream& stream, Arena& arena, Choices& choices)
+    : stream_(stream), arena_(arena), choices_(choices) {
   stream.use();
   check_cublas(cublasLtCreate(library_.out()), "starting the library");
   workspace_ = arena.allocate(workspace_bytes);
@@ -173,28 +197,57 @@ std::shared_ptr<const void> Linears::with_bias(const Linear& w) {
   return packed;
 }
 
-const Linears::Plan& Linears::plan_for(const Operands& operands, const LinearCall& call, const PackedWeight& packed) {
+const Linears::Plan& Linears::plan_for(const Operands& operands, const LinearCall& call) {
   std::shared_ptr<Plan>& plan = plans_[operands.key()];
   if (plan) return *plan;
   auto made = std::make_shared<Plan>();
-  if (operands.x.dtype != DType::i8 && fits_library(operands.x, operands.weight.rows)) {
-    find_candidates(*made, operands);
-    // The library does not write bf16 from factors in f16, nor everywhere apply a scale an output.
-    if (made->candidates.empty() && (operands.scale || operands.x.dtype == DType::f16)) {
-      *made = Plan{.apart = true};
-      find_candidates(*made, operands.sums());
-    }
+  made->choice = choices_.choose(
+      operands.shape(), [&](const Choice& kept) { return fits(kept, operands, call); },
+      [&] { return fastest(operands, call); });
+  if (made->choice.kernel == Choice::Kernel::library) {
+    describe(*made, made->choice.apart ? operands.sums() : operands);
+    made->algorithm = algorithm_of(made->choice);
   }
-  measure_wide(*made, call, packed);
   plan = std::move(made);
   return *plan;
 }
 
-void Linears::find_candidates(Plan& plan, const Operands& operands) {
+// Whether one of our own tiles may add it to a residual stream.
+bool Linears::has_tiles(const Operands& operands, const LinearCall& call) const {
+  const Tensor& weight = operands.weight;
+  return call.add && stream_.major() == 9 && call.y.dtype == DType::f32 &&
+         wide_fits(WideRole::add, weight.rows, weight.columns, 0, weight.dtype);
+}
+
+bool Linears::fits(const Choice& choice, const Operands& operands, const LinearCall& call) {
+  if (choice.kernel == Choice::Kernel::plain) return true;
+  if (choice.kernel == Choice::Kernel::tile)
+    return has_tiles(operands, call) && is_tile_for(choice, WideRole::add, operands.weight);
+  if (!operands.fit_library() || (choice.apart && !operands.has_rest())) return false;
+  return multiplies(choice.apart ? operands.sums() : operands, algorithm_of(choice));
+}
+
+// Whether the library computes such a product with this algorithm, in the order that is asked for.
+bool Linears::multiplies(const Operands& operands, const cublasLtMatmulAlgo_t& algorithm) {
+  Plan plan;
+  if (!describe(plan, operands)) return false;
+  cublasLtMatmulHeuristicResult_t needs{};
+  const cublasStatus_t status = cublasLtMatmulAlgoCheck(library_.get(), plan.product.get(), plan.weight.get(),
+                                                        plan.x.get(), plan.y.get(), plan.y.get(), &algorithm, &needs);
+  if (status != CUBLAS_STATUS_SUCCESS || needs.workspaceSize > workspace_bytes || !sums_in_order(algorithm))
+    return false;
+  const DeviceBuffer result = cleared_buffer(stream_, operands.y.bytes());
+  Operands trial = operands;
+  trial.y.data = result.get();
+  return multiply(plan, trial, algorithm) == CUBLAS_STATUS_SUCCESS;
+}
+
+// False where the library is too old for the scales.
+bool Linears::describe(Plan& plan, const Operands& operands) {
   check_cublas(cublasLtMatmulDescCreate(plan.product.out(), CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
   set(plan.product, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
   if (operands.x.dtype == DType::e4m3) set(plan.product, CUBLASLT_MATMUL_DESC_FAST_ACCUM, fast_accumulation);
-  if (operands.scale && !set_scales(plan.product, operands.scale.data, ones(operands.x.rows))) return;
+  if (operands.scale && !set_scales(plan.product, operands.scale.data, ones(operands.x.rows))) return false;
   if (operands.bias) {
     set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
     set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, library_type(operands.bias.dtype));
@@ -203,64 +256,73 @@ void Linears::find_candidates(Plan& plan, const Operands& operands) {
   plan.weight = make_layout(operands.weight);
   plan.x = make_layout(operands.x);
   plan.y = make_layout(operands.y);
+  return true;
+}
+
+// Of the library's algorithms; the plain kernel where it has none.
+Choice Linears::fastest_algorithm(const Operands& operands) {
+  Plan plan;
+  Choice best;
+  if (!describe(plan, operands)) return best;
   BlasPreference preference;
   check_cublas(cublasLtMatmulPreferenceCreate(preference.out()), "describing a preference");
   set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::size_t>(workspace_bytes));
-  // Parts of a sum are added in float32 and in one order, never by atomics and never in bf16.
-  set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-      static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction_schemes);
   for (const auto rows_of : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
                              CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
     set(preference, rows_of, row_alignment);
   }
-  plan.candidates.resize(most_candidates);
+  std::vector<cublasLtMatmulHeuristicResult_t> candidates(most_candidates);
   int found = 0;
   const cublasStatus_t status =
       cublasLtMatmulAlgoGetHeuristic(library_.get(), plan.product.get(), plan.weight.get(), plan.x.get(), plan.y.get(),
-                                     plan.y.get(), preference.get(), most_candidates, plan.candidates.data(), &found);
+                                     plan.y.get(), preference.get(), most_candidates, candidates.data(), &found);
   const bool refused =
       status == CUBLAS_STATUS_NOT_SUPPORTED || (operands.scale && status == CUBLAS_STATUS_INVALID_VALUE);
   if (!refused) check_cublas(status, "choosing an algorithm");
-  plan.candidates.resize(refused ? 0 : static_cast<std::size_t>(found));
-  if (!plan.candidates.empty()) measure(plan, operands);
-}
+  candidates.resize(refused ? 0 : static_cast<std::size_t>(found));
+  if (candidates.empty()) return best;
 
-void Linears::measure(Plan& plan, const Operands& operands) {
   const DeviceBuffer result = cleared_buffer(stream_, operands.y.bytes());
   const ColdClock clock(stream_);
   Operands trial = operands;
   trial.y.data = result.get();
-  std::erase_if(plan.candidates, [&](const auto& candidate) {  // the library may refuse what it has proposed
+  std::erase_if(candidates, [&](const auto& candidate) {  // the library may refuse what it has proposed
     return multiply(plan, trial, candidate.algo) != CUBLAS_STATUS_SUCCESS;
   });
-  for (const cublasLtMatmulHeuristicResult_t& candidate : plan.candidates) {
+  float least = 0;
+  for (const cublasLtMatmulHeuristicResult_t& candidate : candidates) {
     const float time = clock.microseconds([&] { check_cublas(multiply(plan, trial, candidate.algo), "multiplying"); });
-    if (plan.microseconds == 0 || time < plan.microseconds * worth_changing) {
-      plan.algorithm = candidate.algo;
-      plan.microseconds = time;
-    }
+    if (least != 0 && time >= least * worth_changing) continue;
+    least = time;
+    best.kernel = Choice::Kernel::library;
+    std::memcpy(best.algorithm.data(), &candidate.algo, best.algorithm.size());
   }
+  best.candidates = static_cast<int>(candidates.size());
+  best.nanoseconds = nanoseconds_of(least);
+  return best;
 }
 
-// Whether one of our own tiles adds to a residual stream sooner than the library, whose kernels neither begin before
+// An own tile is taken where it adds to a residual stream sooner than the library, whose kernels neither begin before
 // the kernel ahead ends nor let the next one begin.
-void Linears::measure_wide(Plan& plan, const LinearCall& call, const PackedWeight& packed) {
-  const Tensor& weight = packed.weight;
-  if (!call.add || stream_.major() != 9 || call.y.dtype != DType::f32 ||
-      !wide_fits(WideRole::add, weight.rows, weight.columns, 0, weight.dtype)) {
-    return;
+Choice Linears::fastest(const Operands& operands, const LinearCall& call) {
+  Choice best;
+  if (operands.fit_library()) {
+    best = fastest_algorithm(operands);
+    if (best.kernel == Choice::Kernel::plain && operands.has_rest()) {
+      best = fastest_algorithm(operands.sums());
+      best.apart = best.kernel == Choice::Kernel::library;
+    }
   }
+  if (!has_tiles(operands, call)) return best;
   const DeviceBuffer result = cleared_buffer(stream_, call.y.bytes());
   Tensor trial = call.y;
   trial.data = result.get();
-  const float library = plan.candidates.empty() ? 1e9f : plan.microseconds + hand_over;
-  const WideProduct product{call.x, weight, call.scale, call.bias};
-  const auto [tile, time] = fastest_tile(stream_, WideRole::add, weight, [&](const WideTile& t) {
-    wide_linear_add(stream_, t, trial, product, call.gate);
-  });
-  if (time >= library) return;
-  plan.wide = tile;
-  plan.microseconds = time;
+  const WideProduct product{call.x, operands.weight, call.scale, call.bias};
+  const Choice tile = fastest_tile(stream_, WideRole::add, operands.weight,
+                                   [&](const WideTile& t) { wide_linear_add(stream_, t, trial, product, call.gate); });
+  const bool sooner = best.kernel == Choice::Kernel::plain || tile.nanoseconds < best.nanoseconds + hand_over;
+  return sooner ? tile : best;
 }
 
 cublasStatus_t Linears::multiply(const Plan& plan, const Operands& operands,
@@ -305,14 +367,15 @@ void Linears::run(const Tensor& y, const Tensor& x, const Linear& w, const Tenso
   Operands operands{
       .y = y, .x = x, .weight = packed.weight, .scale = packed.scale, .bias = packed.bias, .add = add, .stream = add};
   if (gate) operands.bias = {}, operands.add = false;
-  const Plan& plan = plan_for(operands, call, packed);
-  if (plan.wide) {
-    return wide_linear_add(stream_, *plan.wide, y, {x, packed.weight, packed.scale, w.bias}, gate);
+  const Plan& plan = plan_for(operands, call);
+  const Choice& choice = plan.choice;
+  if (choice.kernel == Choice::Kernel::tile) {
+    return wide_linear_add(stream_, choice.tile, y, {x, packed.weight, packed.scale, w.bias}, gate);
   }
-  if (plan.candidates.empty()) return plain_linear(stream_, call, packed.weight);
-  if (plan.apart) operands = operands.sums();
+  if (choice.kernel == Choice::Kernel::plain) return plain_linear(stream_, call, packed.weight);
+  if (choice.apart) operands = operands.sums();
   else call.scale = {};
-  const bool finish = gate || plan.apart;
+  const bool finish = gate || choice.apart;
   if (finish) operands.y = scratch(y.rows, y.columns);
   check_cublas(multiply(plan, operands, plan.algorithm), "multiplying");
   if (finish) finish_linear(stream_, call, operands.y);
@@ -323,18 +386,15 @@ std::vector<std::string> Linears::plan() const {
   for (const auto& [key, plan] : plans_) {
     const auto dtype = static_cast<DType>(key[3]);
     const std::string shape = concat(key[0], " x ", key[1], format_of(dtype), ", ", plural(key[2], "row"), ": ");
-    if (plan->wide) {
-      lines.push_back(
-          concat(shape, "added by tiles of ", name_of(*plan->wide), ", ", tenths_of(plan->microseconds), " us"));
-      continue;
-    }
-    if (plan->candidates.empty()) {
+    const Choice& choice = plan->choice;
+    if (choice.kernel == Choice::Kernel::plain) {
       lines.push_back(shape + "plain kernel");
-      continue;
+    } else if (choice.kernel == Choice::Kernel::tile) {
+      lines.push_back(concat(shape, "added by tiles of ", name_of(choice.tile), ", ", time_of(choice)));
+    } else {
+      lines.push_back(concat(shape, "cuBLASLt algorithm ", id_of(plan->algorithm), ", ", time_of(choice),
+                             ", the best of ", choice.candidates, choice.apart ? ", and a kernel for the rest" : ""));
     }
-    lines.push_back(concat(shape, "cuBLASLt algorithm ", id_of(plan->algorithm), ", ", tenths_of(plan->microseconds),
-                           " us, the best of ", plan->candidates.size(),
-                           plan->apart ? ", and a kernel for the rest" : ""));
   }
   return lines;
 }

@@ -1,5 +1,7 @@
 #include "backends/cuda/wide/products.h"
 
+#include <algorithm>
+
 #include "backends/cuda/cold_clock.h"
 #include "backends/cuda/kernels.h"
 #include "core/message.h"
@@ -21,9 +23,9 @@ WideRole role_of(const LinearSource& source) { return source.gate_up ? WideRole:
 
 }  // namespace
 
-std::string tenths_of(float value) {
-  const auto tenths = static_cast<long long>(value * 10.0f);
-  return concat(tenths / 10, ".", tenths % 10);
+std::string time_of(const Choice& choice) {
+  const std::int64_t tenths = choice.nanoseconds / 100;
+  return concat(tenths / 10, ".", tenths % 10, " us");
 }
 
 void take_scale(const Stream& stream, const Tensor& weight, float input_scale) {
@@ -37,16 +39,24 @@ std::string format_of(DType dtype) {
   return dtype == DType::bf16 || dtype == DType::f32 ? "" : concat(" ", name_of(dtype));
 }
 
-std::pair<WideTile, float> fastest_tile(const Stream& stream, WideRole role, const Tensor& weight,
-                                        const std::function<void(const WideTile&)>& launch) {
+bool is_tile_for(const Choice& choice, WideRole role, const Tensor& weight) {
+  const std::span<const WideTile> tiles = wide_tiles(role);
+  return choice.kernel == Choice::Kernel::tile && std::ranges::find(tiles, choice.tile) != tiles.end() &&
+         wide_fits(choice.tile, weight.columns, weight.dtype);
+}
+
+Choice fastest_tile(const Stream& stream, WideRole role, const Tensor& weight,
+                    const std::function<void(const WideTile&)>& launch) {
   const ColdClock clock(stream);
-  std::pair<WideTile, float> best{{}, 0.0f};
+  Choice best{.kernel = Choice::Kernel::tile};
+  float least = 0;
   for (const WideTile& tile : wide_tiles(role)) {
     if (!wide_fits(tile, weight.columns, weight.dtype)) continue;
     launch(tile);  // loads the kernel
     const float time = clock.microseconds([&] { launch(tile); });
-    if (best.second == 0 || time < best.second) best = {tile, time};
+    if (least == 0 || time < least) best.tile = tile, least = time;
   }
+  best.nanoseconds = nanoseconds_of(least);
   return best;
 }
 
@@ -95,14 +105,18 @@ void WideProducts::run(WideRole role, const WideProduct& product, const std::fun
   const Tensor& weight = product.weight;
   const Key key{static_cast<std::int64_t>(role), weight.rows, weight.columns, product.x.rows,
                 static_cast<std::int64_t>(weight.dtype)};
-  auto found = choices_.find(key);
-  if (found == choices_.end()) {
+  auto found = plans_.find(key);
+  if (found == plans_.end()) {
     stream_.use();
-    const auto [tile, time] = fastest_tile(stream_, role, weight, launch);
+    const std::string shape = concat(role == WideRole::qkv ? "qkv " : "gate_up ", weight.rows, " ", weight.columns, " ",
+                                     product.x.rows, " ", name_of(weight.dtype));
+    const Choice& choice = choices_.choose(
+        shape, [&](const Choice& kept) { return is_tile_for(kept, role, weight); },
+        [&] { return fastest_tile(stream_, role, weight, launch); });
     const std::string line = concat(weight.rows, " x ", weight.columns, format_of(weight.dtype), ", ",
                                     plural(product.x.rows, "row"), ": ", role == WideRole::qkv ? "qkv" : "gate and up",
-                                    " by tiles of ", name_of(tile), ", ", tenths_of(time), " us");
-    found = choices_.emplace(key, Choice{tile, time, line}).first;
+                                    " by tiles of ", name_of(choice.tile), ", ", time_of(choice));
+    found = plans_.emplace(key, Plan{choice.tile, line}).first;
   }
   launch(found->second.tile);
 }
@@ -121,7 +135,7 @@ void WideProducts::gate_up(const Tensor& y, const Tensor& x, const Linear& w) {
 
 std::vector<std::string> WideProducts::plan() const {
   std::vector<std::string> lines;
-  for (const auto& [key, choice] : choices_) lines.push_back(choice.line);
+  for (const auto& [key, plan] : plans_) lines.push_back(plan.line);
   return lines;
 }
 

@@ -1,5 +1,5 @@
 // The wide linears of a CUDA device (kernels.h, Linear::wide): their weights, and for each shape the tile that was
-// fastest when the shape was met first.
+// fastest when the shape was met first (choices.h).
 #pragma once
 
 #include <array>
@@ -7,19 +7,21 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "backends/cuda/choices.h"
 #include "backends/cuda/memory.h"
 #include "backends/cuda/wide/kernels.h"
 
 namespace nervus::cuda {
 
-// The tile for which `launch` took the least time, and the microseconds.
-std::pair<WideTile, float> fastest_tile(const Stream& stream, WideRole role, const Tensor& weight,
-                                        const std::function<void(const WideTile&)>& launch);
-// "12.3"
-std::string tenths_of(float value);
+// The tile for which `launch` took the least time.
+Choice fastest_tile(const Stream& stream, WideRole role, const Tensor& weight,
+                    const std::function<void(const WideTile&)>& launch);
+// Whether it is a tile that can multiply by the weight.
+bool is_tile_for(const Choice& choice, WideRole role, const Tensor& weight);
+// "12.3 us"
+std::string time_of(const Choice& choice);
 // A weight of 16 or 32 bits whose inputs are stored over a scale becomes itself times that, in place.
 void take_scale(const Stream& stream, const Tensor& weight, float input_scale);
 // " f8_e4m3"; empty of the activation types
@@ -27,7 +29,8 @@ std::string format_of(DType dtype);
 
 class WideProducts {
  public:
-  WideProducts(const Stream& stream, Arena& arena) : stream_(stream), arena_(arena) {}
+  WideProducts(const Stream& stream, Arena& arena, Choices& choices)
+      : stream_(stream), arena_(arena), choices_(choices) {}
 
   // Whether there are kernels for it.
   bool fits(const LinearSource& source, const Linear& w) const;
@@ -35,7 +38,7 @@ class WideProducts {
   // bits.
   std::shared_ptr<const void> pack(const LinearSource& source, const Linear& w, Staging& staging);
 
-  // A shape that is new here is measured, which must not happen while a graph is recorded.
+  // A shape that is new here may be measured, which must not happen while a graph is recorded.
   void qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& x, const Linear& w,
            const Rope& rope);
   void gate_up(const Tensor& y, const Tensor& x, const Linear& w);
@@ -44,9 +47,8 @@ class WideProducts {
   std::vector<std::string> plan() const;
 
  private:
-  struct Choice {
+  struct Plan {
     WideTile tile;
-    float microseconds;
     std::string line;
   };
   using Key = std::array<std::int64_t, 5>;
@@ -55,7 +57,8 @@ class WideProducts {
 
   const Stream& stream_;
   Arena& arena_;
-  std::map<Key, Choice> choices_;
+  Choices& choices_;
+  std::map<Key, Plan> plans_;
 };
 
 }  // namespace nervus::cuda
