@@ -101,6 +101,7 @@ Reference make_reference(const BenchOptions& options, const Output& output) {
   }
   BenchOptions other = options;
   if (!options.reference_device.empty()) other.policy.device = options.reference_device;
+  other.policy.plan.clear();  // that of what is measured
   Policy policy = Policy::load(options.policy.checkpoint,
                                load_options_of(other, options.reference_precision, "auto", output.progress()));
   const ProgressFunction progress = output.progress();

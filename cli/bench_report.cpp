@@ -147,6 +147,7 @@ Json report_policy(const Contender& contender, const DevicePeaks& peaks, const O
           {"attention", contender.attention},
           {"recipe", contender.load.recipe},
           {"calibration", contender.load.calibration.string()},
+          {"plan", contender.load.plan.string()},
           {"load_seconds", info.load_seconds},
           {"weight_bytes", info.weight_bytes},
           {"workspace_bytes", info.workspace_bytes},

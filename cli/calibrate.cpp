@@ -102,6 +102,7 @@ Command add_calibrate(CLI::App& verb, const Output& output) {
   add_steps(verb, options->policy);
   add_option(verb, "--device", options->policy.device, "NAME", "Where to compute");
   add_option(verb, "--precision", options->policy.precision, "f32|bf16", "What to compute in");
+  add_plan(verb, options->policy.plan);
   add_threads(verb, options->policy.threads);
   verb.footer(
       "fp8 stores the input x of a linear as x / (range / 448); what exceeds the range saturates.\n"

@@ -94,7 +94,8 @@ Command add_inspect(CLI::App& verb, const Output& output) {
   add_device(verb, *options);
   verb.footer(
       "Work is in floating-point operations of one call with all views, full text and the first of --steps. A GPU is\n"
-      "asked how it would compute, by a load without weights; for a CPU nothing is loaded.\n"
+      "asked how it would compute, by a load without weights, which reads --plan but writes none. For a CPU nothing\n"
+      "is loaded.\n"
       "Exit code 4 if a required tensor is missing or has another shape; the report is printed all the same.\n"
       "\nExample:\n  nervus inspect lingbot-vla-4b --precision bf16\n");
   return [options, &output] { return inspect_checkpoint(*options, output); };

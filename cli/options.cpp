@@ -19,6 +19,7 @@ LoadOptions PolicyOptions::load_options(ProgressFunction progress) const {
   load.recipe = recipe;
   load.calibration = calibration;
   load.attention = attention_from(attention);
+  load.plan = plan;
   load.threads = threads;
   load.steps = steps;
   load.time_grid = time_grid == "exact" ? TimeGrid::exact : TimeGrid::bf16_accumulated;
@@ -35,6 +36,13 @@ void add_checkpoint(CLI::App& verb, std::string& checkpoint) {
 void add_threads(CLI::App& verb, int& threads) {
   add_option(verb, "--threads", threads, "N", "CPU threads; 0: every core that the process may use")
       .check(integer_between(0, 1024));
+}
+
+void add_plan(CLI::App& verb, std::string& plan) {
+  add_option(
+      verb, "--plan", plan, "FILE",
+      "Of a GPU: which kernel computes each product. What the file has is not measured, so that every load by it "
+      "gives the same bits; what it lacks is measured and written into it, which makes it where there is none");
 }
 
 void add_seed(CLI::App& verb, std::uint64_t& seed, const std::string& text) {
@@ -60,6 +68,7 @@ void add_device_options(CLI::App& verb, PolicyOptions& options, Value& precision
   add_option(verb, "--attention", attention, "auto|fast|plain",
              "Which attention kernels: auto takes the fast ones where they have the shape, fast refuses what they "
              "lack, plain takes the one for any shape; a CPU has one alone");
+  add_plan(verb, options.plan);
   add_threads(verb, options.threads);
 }
 

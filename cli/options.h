@@ -16,7 +16,7 @@ struct PolicyOptions {
   std::string checkpoint;
   std::string device = "cpu";
   std::string precision = name_of(LoadOptions{}.precision);
-  std::string recipe, calibration;
+  std::string recipe, calibration, plan;
   std::string attention = name_of(Attention::automatic);
   std::string time_grid = "exact";
   int threads = 0;
@@ -27,12 +27,13 @@ struct PolicyOptions {
 };
 
 void add_checkpoint(CLI::App& verb, std::string& checkpoint);
-// --device --precision --recipe --calibration --attention --threads
+// --device --precision --recipe --calibration --attention --plan --threads
 void add_device(CLI::App& verb, PolicyOptions& options);
 // The same with several values of --precision and --attention.
 void add_device(CLI::App& verb, PolicyOptions& options, std::vector<std::string>& precisions,
                 std::vector<std::string>& attentions);
 void add_steps(CLI::App& verb, PolicyOptions& options);  // --steps --time-grid
+void add_plan(CLI::App& verb, std::string& plan);
 void add_threads(CLI::App& verb, int& threads);
 void add_seed(CLI::App& verb, std::uint64_t& seed, const std::string& text);
 

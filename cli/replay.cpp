@@ -8,7 +8,7 @@ namespace nervus::cli {
 namespace {
 
 struct ReplayArguments {
-  std::string file, checkpoint, norm_stats, calibration, precision;
+  std::string file, checkpoint, norm_stats, calibration, plan, precision;
   std::string device = "cpu";
   int threads = 0;
   double tolerance = 0;
@@ -19,6 +19,7 @@ LoadOptions load_options(const ReplayArguments& arguments, const RecordInfo& inf
   load.device = arguments.device;
   load.norm_stats = arguments.norm_stats;
   load.calibration = arguments.calibration;
+  load.plan = arguments.plan;
   load.threads = arguments.threads;
   if (!arguments.precision.empty() && arguments.precision != name_of(load.precision)) {
     load.precision = precision_from(arguments.precision);
@@ -107,7 +108,8 @@ int replay(const ReplayArguments& arguments, const Output& output) {
                 " bytes behind " + std::to_string(report.records) + " records are not read");
   if (!passed && arguments.tolerance == 0 && load.device.starts_with("cuda"))
     output.text(
-        "a GPU chooses its products anew at each load and for each batch, which may move last bits: --tolerance");
+        "a GPU chooses its products for each batch, and anew at each load but for those of --plan, which may move last "
+        "bits: --tolerance");
   output.verdict(table, document, passed, verdict_of(report, within, arguments.tolerance, shown));
   return passed ? 0 : 1;
 }
@@ -124,6 +126,7 @@ Command add_replay(CLI::App& verb, const Output& output) {
   add_option(verb, "--precision", arguments->precision, "f32|bf16|f16|fp8|int8",
              "How weights and activations are held (default: as recorded)");
   add_option(verb, "--device", arguments->device, "NAME", "Where to compute");
+  add_plan(verb, arguments->plan);
   add_threads(verb, arguments->threads);
   add_option(verb, "--tolerance", arguments->tolerance, "X",
              "Largest difference of an action that passes, in its unit (rad, m); 0: every bit must be the same");
@@ -131,7 +134,7 @@ Command add_replay(CLI::App& verb, const Output& output) {
       "Robot, precision, step counts, normalization, guard, prompt and seed are the recording's. Exit code 1 if a "
       "reply\n"
       "differs by more than the tolerance, or the file is damaged; a last record that is cut short is told and left "
-      "out.\nOn a GPU last bits may differ from load to load and from batch to batch.\n"
+      "out.\nOn a GPU last bits may differ from batch to batch, and from load to load without the server's --plan.\n"
       "\nExample:\n"
       "  nervus replay monday.record --checkpoint tiny --norm-stats examples/aloha/norm_stats.json\n");
   return [arguments, &output] { return replay(*arguments, output); };

@@ -56,6 +56,7 @@ typedef struct nervus_load_options {
   const char* recipe;        /* of fp8, int8: "fp8", "fp8-all", "int8", "int8-all", "mixed" or a .json */
   const char* calibration;   /* of linears in e4m3: what `nervus calibrate` writes */
   const char* attention;     /* "auto" (default), "fast", "plain" */
+  const char* plan;          /* of a GPU: the file that keeps its choices of kernels; default: none */
   const char* robot;         /* whose joints: "aloha", "robotwin"; default: the model's own order and units */
   const char* norm_stats;    /* default: norm_stats.json beside the checkpoint, if a robot is named */
   const char* normalization; /* default: the robot's */

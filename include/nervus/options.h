@@ -61,6 +61,10 @@ struct LoadOptions {
   std::string recipe;
   std::filesystem::path calibration;  // of linears in e4m3: the ranges of inputs, as calibrate() writes them
   Attention attention = Attention::automatic;
+  // Of a GPU: which kernel computes a product of each shape. What the file has is not measured again, so that all loads
+  // by it compute the same bits; what it lacks is measured and written into it, which makes it where there is none. A
+  // file of another kind of device or another build is refused. Empty: measured once in a process.
+  std::filesystem::path plan;
   int threads = 0;         // CPU threads; 0: all cores this process may use
   std::vector<int> steps;  // every step count that will be asked for, 1 to 1000; empty: the checkpoint's num_steps
   TimeGrid time_grid = TimeGrid::exact;

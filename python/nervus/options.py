@@ -26,6 +26,9 @@ class LoadArguments(TypedDict, total=False):
     """Of fp8: the file that `calibrate` writes."""
     attention: Literal["auto", "fast", "plain"]
     """Which attention kernels: `"auto"` (default) takes the fast ones where they have the shape."""
+    plan: Path
+    """Of a GPU: the file that keeps which kernel computes each product, so that every load by it gives the same bits
+    and measures nothing; what it lacks is measured and written into it, which makes it where there is none."""
     threads: int
     """Of the CPU; 0 (default): every core that the process may use."""
     steps: Sequence[int]
@@ -51,7 +54,7 @@ class LoadArguments(TypedDict, total=False):
 
 
 LIMITS = ("batch", "views", "patches", "text_tokens")
-PATHS = ("recipe", "calibration", "norm_stats")
+PATHS = ("recipe", "calibration", "plan", "norm_stats")
 
 
 def load_options(arguments: LoadArguments) -> _native.LoadOptions:

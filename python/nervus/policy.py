@@ -32,11 +32,11 @@ class Policy:
         """Loads a checkpoint directory.
 
         Keywords, all optional: `device` ("cpu", "cuda:0"), `precision` ("bf16", "f32", "f16", "fp8", "int8"), `recipe`
-        of f16, fp8 and int8, `calibration` of fp8, `attention` ("auto", "fast", "plain"), `threads`, `steps` (every
-        count that will be asked for), `time_grid` ("exact", "bf16-accumulated"), `robot` ("aloha", "robotwin"),
-        `norm_stats`, `normalization`, `batch`, `views`, `patches` and `text_tokens` of the largest call of tensors, and
-        `progress`, called with bytes done, bytes in all, and what is being read (`nervus.options.LoadArguments` tells
-        each).
+        of f16, fp8 and int8, `calibration` of fp8, `attention` ("auto", "fast", "plain"), `plan` (of a GPU: the file
+        that keeps its choices of kernels, so that loads give the same bits), `threads`, `steps` (every count that will
+        be asked for), `time_grid` ("exact", "bf16-accumulated"), `robot` ("aloha", "robotwin"), `norm_stats`,
+        `normalization`, `batch`, `views`, `patches` and `text_tokens` of the largest call of tensors, and `progress`,
+        called with bytes done, bytes in all, and what is being read (`nervus.options.LoadArguments` tells each).
 
         Raises CheckpointError, UnsupportedError, IoError, UsageError or DeviceError: what can fail, fails here.
         """
@@ -52,7 +52,7 @@ class Policy:
         state        [info.state_dimensions], in the robot's order and units (rad, m)
         prompt       the instruction
         seed         of the noise, where none is given: the same seed gives the same bytes (on a GPU
-                     of one loaded policy)
+                     by one choice of kernels: `plan`)
         noise        f32 [n_action_steps, max_action_dim]
         steps        of the loaded counts of Euler steps; 0: the first of them
         keep_prefix  images and prompt count as those of this policy's last call, which is faster

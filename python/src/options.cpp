@@ -40,6 +40,7 @@ void bind_options(nb::module_& module) {
       .def_prop_rw(
           "attention", [](const LoadOptions& options) { return std::string(name_of(options.attention)); },
           [](LoadOptions& options, const std::string& name) { options.attention = attention_from(name); })
+      .def_rw("plan", &LoadOptions::plan)
       .def_rw("threads", &LoadOptions::threads)
       .def_rw("steps", &LoadOptions::steps)
       .def_prop_rw(

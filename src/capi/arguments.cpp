@@ -128,6 +128,7 @@ LoadOptions load_options(const nervus_load_options* given) {
   load.recipe = text(options.recipe);
   load.calibration = text(options.calibration);
   if (options.attention != nullptr) load.attention = attention_from(options.attention);
+  load.plan = text(options.plan);
   load.robot = text(options.robot);
   load.norm_stats = text(options.norm_stats);
   load.normalization = text(options.normalization);

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 
 #include "backends/planning_device.h"
+#include "checkpoint/file.h"
 #include "core/message.h"
 #include "preprocess/noise.h"
 #include "runtime/formats.h"
@@ -13,6 +15,7 @@ namespace nervus {
 namespace {
 
 constexpr std::size_t faults_shown = 5;
+constexpr std::uint64_t most_plan_bytes = std::uint64_t{16} << 20;
 
 std::int64_t limit_or(std::int64_t value, std::int64_t fallback, std::int64_t largest, const char* name) {
   if (value == 0) value = fallback;
@@ -42,6 +45,24 @@ std::int64_t rehearse(Model& model, DType activation) {
   model.lay_out(model.call_shapes().largest());
   run_stages(model, 0, [](const char*, const auto& stage) { stage(); });
   return workspace.peak();
+}
+
+// Gives the device the choices of the file, if there is one; returns its text.
+std::string read_plan(Device& device, const std::filesystem::path& plan) {
+  std::error_code unknown;
+  if (plan.empty() || !std::filesystem::exists(plan, unknown)) return "";
+  std::string text = read_text(plan, most_plan_bytes);
+  device.use_choices(text, plan.string());
+  return text;
+}
+
+// Adds the device's choices to those of the file, which other replicas may have written since it was read.
+void write_plan(Device& device, const std::filesystem::path& plan) {
+  static std::mutex one_at_a_time;
+  if (plan.empty()) return;
+  const std::lock_guard lock(one_at_a_time);
+  const std::string before = read_plan(device, plan), now = device.choices();
+  if (now != before) write_text(plan, now);
 }
 
 }  // namespace
@@ -104,7 +125,11 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   check_tensors(checkpoint_, description);
   const ModelShape& shape = description.shape;
   steps_ = complete_steps(options.steps, shape);
+  if (!options.plan.empty() && !cuda_ordinal(options.device))
+    fail(ErrorKind::unsupported, "plan '", options.plan.string(), "': device 'cpu' has no choices to keep, its sums ",
+         "are the same in every load: leave the option out, or use another device");
   if (!device_) device_ = open_device(options);
+  read_plan(*device_, options.plan);
   device_->use_formats(formats_for(checkpoint_, family, description, options, *device_, dry));
   model_ = family.load(checkpoint_, *device_,
                        {.limits = complete_limits(options.limits, shape),
@@ -123,6 +148,7 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
     if (options.progress) options.progress(bytes, bytes, concat("capturing graph ", captured));
   };
   graphs_ = std::make_unique<Graphs>(*model_, *device_, steps_.size(), progress);
+  if (!dry) write_plan(*device_, options.plan);
 }
 
 std::size_t Engine::schedule_of(int steps) const {

@@ -160,6 +160,7 @@ broken_promise c_load_errors(const moment* moment) {
       {{.precision = "int3"}, NERVUS_USAGE, "precision: expected f32, bf16, f16, fp8 or int8, found 'int3'"},
       {{.precision = "fp8"}, NERVUS_UNSUPPORTED, "no products of f8_e4m3"},
       {{.attention = "sharp"}, NERVUS_USAGE, "sharp"},
+      {{.plan = "a.plan"}, NERVUS_UNSUPPORTED, "plan 'a.plan': device 'cpu' has no choices to keep"},
       {{.robot = "r2d2"}, NERVUS_USAGE, "r2d2"},
       {{.robot = "aloha", .normalization = "maybe"}, NERVUS_USAGE, "maybe"},
       {{.robot = "aloha", .norm_stats = "absent.json"}, NERVUS_IO, "absent.json"},

@@ -241,6 +241,7 @@ TEST_CASE("bench: what excludes each other, or is missing, is refused") {
   };
   CHECK(refused("--precision bf16 bf16") == "nervus: error: --precision: bf16 is given twice\n");
   CHECK(refused("--attention fast").find("has one attention kernel") != std::string::npos);
+  CHECK(refused("--plan a.plan").find("plan 'a.plan': device 'cpu' has no choices to keep") != std::string::npos);
   CHECK(refused("--text 4096").find("--text: expected at most ") != std::string::npos);
   CHECK(refused("--inputs x --text 3") ==
         "nervus: error: --inputs says what the tensors are: it excludes --text and --batch\n");

@@ -84,6 +84,10 @@ const std::vector<Wrong> command_lines = {
      "--out: a.npy: a .npy file holds one result, and --steps asks for 2: write .safetensors or .json"},
     {tensors + "--plot a.png", 2, "--plot: a.png: expected a name ending in .svg"},
     {tensors + "--out nowhere/a.json", 6, "nowhere/a.json: cannot be written: there is no directory nowhere"},
+    {tensors + "--plan a.plan", 5,
+     "plan 'a.plan': device 'cpu' has no choices to keep, its sums are the same in every load: leave the option out, "
+     "or use another device"},
+    {"inspect tiny --plan", 2, "--plan: expected a value FILE (see 'nervus inspect --help')"},
     {tensors + "--device gpu", 2, "device 'gpu': expected cpu, cuda or cuda:N"},
     {tensors + "--device cuda:-1", 2, "device 'cuda:-1': expected cpu, cuda or cuda:N"},
     {"verify --checkpoint tiny", 2, "--case is required (see 'nervus verify --help')"},

@@ -27,6 +27,8 @@ def load_failures(checkpoint, scratch):
     yield "checkpoint", ["--checkpoint", config], (config, {})
     yield "usage", ["--checkpoint", checkpoint, "--device", "abacus"], (checkpoint, {"device": "abacus"})
     yield "unsupported", ["--checkpoint", checkpoint, "--device", "cuda:99"], (checkpoint, {"device": "cuda:99"})
+    plan = scratch / "a.plan"
+    yield "unsupported", ["--checkpoint", checkpoint, "--plan", plan], (checkpoint, {"plan": plan})
     yield "usage", ["--checkpoint", checkpoint, "--robot", "wheels"], (checkpoint, {"robot": "wheels"})
     stats = scratch / "stats.json"
     stats.write_text("[]")

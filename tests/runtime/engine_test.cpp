@@ -20,6 +20,19 @@ TEST_CASE("attention has three names, and a CPU one kernel") {
   CHECK(open_device({.attention = Attention::plain})->attention_plan().size() == 1);
 }
 
+TEST_CASE("a CPU has no plan: a load and an inspection that ask for one are refused, and no file is made") {
+  const test::TemporaryDirectory directory;
+  const LoadOptions options{.plan = directory / "a.plan"};
+  const std::pair refusal{ErrorKind::unsupported,
+                          "plan '" + options.plan.string() +
+                              "': device 'cpu' has no choices to keep, its sums are the same in every load: leave the "
+                              "option out, or use another device"};
+  CHECK(test::error_of([&] { Policy::load(test::tiny(), options); }) == refusal);
+  CHECK(test::error_of([&] { inspect(test::tiny(), options); }) == refusal);
+  CHECK(!std::filesystem::exists(options.plan));
+  CHECK(open_device({})->choices().empty());
+}
+
 TEST_CASE("a device's peaks are measured, and what a CPU does not say is said to be unknown") {
   const DevicePeaks peaks = measure_peaks({.precision = Precision::f32});
   CHECK(peaks.flops > 1e9);
