@@ -9,12 +9,23 @@
 namespace nervus::cuda {
 namespace {
 
+BlockLayout e4m3_layout(std::int64_t outputs, std::int64_t inputs) {
+  return choose_block_layout(BlockRole::add, outputs, inputs, 0, DType::e4m3);
+}
+
 std::vector<BlockLayout> layouts() {
-  return {choose_block_layout(BlockRole::qkv, 2560, 768, 128),   choose_block_layout(BlockRole::qkv, 512, 128, 128),
-          choose_block_layout(BlockRole::gate_up, 5504, 768, 0), choose_block_layout(BlockRole::gate_up, 416, 160, 0),
-          choose_block_layout(BlockRole::add, 768, 2048, 0),     choose_block_layout(BlockRole::add, 768, 2752, 0),
-          choose_block_layout(BlockRole::add, 128, 208, 0),      choose_block_layout(BlockRole::add, 75, 768, 0),
-          choose_block_layout(BlockRole::add, 768, 768, 0)};
+  return {choose_block_layout(BlockRole::qkv, 2560, 768, 128),
+          choose_block_layout(BlockRole::qkv, 512, 128, 128),
+          choose_block_layout(BlockRole::gate_up, 5504, 768, 0),
+          choose_block_layout(BlockRole::gate_up, 416, 160, 0),
+          choose_block_layout(BlockRole::add, 768, 2048, 0),
+          choose_block_layout(BlockRole::add, 768, 2752, 0),
+          choose_block_layout(BlockRole::add, 128, 208, 0),
+          choose_block_layout(BlockRole::add, 75, 768, 0),
+          choose_block_layout(BlockRole::add, 768, 768, 0),
+          e4m3_layout(768, 2048),
+          e4m3_layout(768, 2752),
+          e4m3_layout(160, 192)};
 }
 
 // Whether `at(i)` for i in [0, count) are the numbers [0, count), each once.
@@ -38,13 +49,13 @@ TEST_CASE("cuda layout: every element of a packed weight has a place of its own,
     CHECK(inputs >= w.inputs);
     CHECK(w.tiles() * w.columns >= w.outputs);
     CHECK(is_permutation(w.elements(), [&](std::int64_t i) { return w.offset(i / inputs, i % inputs); }));
-    const std::int64_t part = inputs / (w.cluster * BlockLayout::warpgroups);
+    const std::int64_t part = inputs / (w.cluster * BlockLayout::warpgroups), half = 16 / w.element;
     bool together = true;
     for (std::int64_t n = 0; n < w.outputs; ++n) {
-      for (std::int64_t k = 0; k < inputs; k += 8) {
+      for (std::int64_t k = 0; k < inputs; k += half) {
         const std::int64_t at = w.offset(n, k);
         together = together && at / w.share() == n / w.columns * w.cluster * BlockLayout::warpgroups + k / part;
-        together = together && at % 8 == 0 && w.offset(n, k + 7) == at + 7;  // eight inputs are one read
+        together = together && at % half == 0 && w.offset(n, k + half - 1) == at + half - 1;  // 16 bytes are one read
       }
     }
     CHECK(together);
@@ -65,13 +76,16 @@ TEST_CASE("cuda layout: packed outputs are the weight's rows in another order, w
 }
 
 TEST_CASE("cuda layout: every element of a tiled activation has a place of its own, its tile of 16 rows together") {
-  for (const std::int64_t columns : {16, 128, 768, 2752}) {
-    for (const std::int64_t rows : {64, 128}) {
-      CHECK(is_permutation(rows * columns,
-                           [&](std::int64_t i) { return tiled_offset(i / columns, i % columns, columns); }));
-      CHECK(tiled_offset(rows - 16, 0, columns) == (rows - 16) * columns);
+  for (const int element : {1, 2}) {
+    for (const std::int64_t columns : {32, 128, 768, 2752}) {
+      for (const std::int64_t rows : {64, 128}) {
+        CHECK(is_permutation(rows * columns,
+                             [&](std::int64_t i) { return tiled_offset(i / columns, i % columns, columns, element); }));
+        CHECK(tiled_offset(rows - 16, 0, columns, element) == (rows - 16) * columns);
+      }
     }
   }
+  CHECK(is_permutation(64 * 16, [&](std::int64_t i) { return tiled_offset(i / 16, i % 16, 16); }));
   // Eight values of a lane: two columns, 8 rows further, 8 columns further, both.
   CHECK(tiled_offset(0, 1, 32) == 1);
   CHECK(tiled_offset(8, 0, 32) == 2);
@@ -79,6 +93,27 @@ TEST_CASE("cuda layout: every element of a tiled activation has a place of its o
   CHECK(tiled_offset(0, 2, 32) == 8);
   CHECK(tiled_offset(1, 0, 32) == 32);
   CHECK(tiled_offset(0, 16, 32) == 256);
+}
+
+TEST_CASE("cuda layout: in e4m3 a lane has four columns of a row together, and weights have the same order of inputs") {
+  // 16 values of a lane: two columns, two more 8 further, 8 rows further, 16 columns further.
+  CHECK(tiled_offset(0, 1, 64, 1) == 1);
+  CHECK(tiled_offset(0, 8, 64, 1) == 2);
+  CHECK(tiled_offset(0, 9, 64, 1) == 3);
+  CHECK(tiled_offset(8, 0, 64, 1) == 4);
+  CHECK(tiled_offset(0, 16, 64, 1) == 8);
+  CHECK(tiled_offset(0, 2, 64, 1) == 16);
+  CHECK(tiled_offset(1, 0, 64, 1) == 64);
+  CHECK(tiled_offset(0, 32, 64, 1) == 512);
+  // The matrix unit multiplies byte 4 p + i of each half of a step with register i of lane p.
+  const BlockLayout w = e4m3_layout(768, 2752);
+  bool same = true;
+  for (std::int64_t k = 0; k < w.inputs; ++k) {
+    const std::int64_t at = tiled_offset(0, k, w.inputs, 1), lane = at % 512 / 16, half = at % 16 / 8;
+    const std::int64_t step = k / 32 % w.steps * 32 * w.columns;
+    same = same && at % 8 < 4 && w.offset(0, k) % w.share() == step + half * 16 * w.columns + lane * 4 + at % 4;
+  }
+  CHECK(same);
 }
 
 TEST_CASE("cuda layout: the expert's block fits, what the kernels were not made for does not") {
@@ -100,6 +135,10 @@ TEST_CASE("cuda layout: the expert's block fits, what the kernels were not made 
   CHECK_FALSE(with([](BlockShape& s) { s.heads.query = 24; }));
   CHECK(choose_block_layout(BlockRole::add, 768, 2880, 0).columns > 0);
   CHECK(choose_block_layout(BlockRole::add, 768, 2896, 0).columns == 0);
+  CHECK(e4m3_layout(768, 2816).columns > 0);
+  CHECK(e4m3_layout(768, 2848).columns == 0);
+  CHECK(e4m3_layout(768, 208).columns == 0);
+  CHECK(choose_block_layout(BlockRole::qkv, 2560, 768, 128, DType::e4m3).columns == 0);
   CHECK(choose_block_layout(BlockRole::gate_up, 768 + 16, 768, 0).columns == 0);
   CHECK(choose_block_layout(BlockRole::qkv, 2560, 768, 80).columns == 0);
 }

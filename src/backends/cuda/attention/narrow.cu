@@ -1,4 +1,4 @@
-// y [T, H d] = softmax(q k^T / sqrt(d)) v for streams of few rows: d = 128, bf16, q and y tiled, softmax in float32.
+// y [T, H d] = softmax(q k^T / sqrt(d)) v for few rows: d = 128, bf16, y also e4m3, q and y tiled, softmax in float32.
 // Work: a block is 16 rows of one head; its 8 warps split the keys for the scores, then the channels for the values, so
 // that only probabilities cross warps. Keys and values of up to 320 slots lie in shared memory; more go round again.
 // Probabilities take the place of keys, so that a block fits beside one of the kernel before (block/qkv_sm90.cu).
@@ -30,10 +30,11 @@ struct Arguments {
   const __nv_bfloat16* keys;
   const __nv_bfloat16* values;
   const int4* ranges;
-  __nv_bfloat16* y;
+  void* y;
   int rows, heads, key_heads;
   bool settled;
-  float scale;  // log2(e) / sqrt(d)
+  float scale;    // log2(e) / sqrt(d)
+  float inverse;  // of y's scale
 };
 
 // Rows `row`, row + 16, ... below `end` of a tile, from slots `slot`, slot + 16, ...: this thread's 16 bytes of each;
@@ -141,6 +142,8 @@ __device__ void weigh_values(float (&o)[2][4], const std::byte* probabilities, c
   for (int i = 0; i < 8; ++i) o[i / 4][i % 4] += more[i / 4][i % 4];
 }
 
+// Y: bf16 or e4m3.
+template <typename Y>
 __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const Arguments a) {
   extern __shared__ __align__(128) std::byte shared[];
   std::byte* keys = shared;
@@ -253,13 +256,20 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   }
   float inverse[2];
   for (int r = 0; r < 2; ++r) inverse[r] = total[r] > 0 ? 1.0f / total[r] : 0.0f;
-  __nv_bfloat162 out[4];
+  if constexpr (sizeof(Y) == 1) {  // a warp's channels are half of a tile's; a lane has four of each row
+    float out[8];
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int n = i / 2, r = i % 2;
-    out[i] = __floats2bfloat162_rn(o[n][2 * r] * inverse[r], o[n][2 * r + 1] * inverse[r]);
+    for (int i = 0; i < 8; ++i) out[i] = o[i % 4 / 2][i / 4 * 2 + i % 2] * (inverse[i / 4] * a.inverse);
+    store<8>(static_cast<Y*>(a.y) + at * 8 + (warp / 2 * 32 + lane) * 16 + warp % 2 * 8, out);
+  } else {
+    __nv_bfloat162 out[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int n = i / 2, r = i % 2;
+      out[i] = __floats2bfloat162_rn(o[n][2 * r] * inverse[r], o[n][2 * r + 1] * inverse[r]);
+    }
+    static_cast<uint4*>(a.y)[at + warp * 32 + lane] = *reinterpret_cast<const uint4*>(out);
   }
-  reinterpret_cast<uint4*>(a.y)[at + warp * 32 + lane] = *reinterpret_cast<const uint4*>(out);
 }
 
 }  // namespace
@@ -271,17 +281,19 @@ void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, co
                             .keys = static_cast<const __nv_bfloat16*>(cache.keys.data),
                             .values = static_cast<const __nv_bfloat16*>(cache.values.data),
                             .ranges = static_cast<const int4*>(visible.ranges.data),
-                            .y = static_cast<__nv_bfloat16*>(y.data),
+                            .y = y.data,
                             .rows = static_cast<int>(q.rows),
                             .heads = static_cast<int>(heads.query),
                             .key_heads = static_cast<int>(heads.key_value),
                             .settled = visible.settled,
-                            .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(head))};
+                            .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(head)),
+                            .inverse = 1.0f / y.scale};
   launch(stream,
          {.blocks = dim3(static_cast<unsigned>(heads.query), blocks_for(q.rows, tile_rows)),
           .threads = warps * 32,
           .shared = shared_bytes},
-         attention_narrow_kernel, arguments);
+         y.dtype == DType::e4m3 ? attention_narrow_kernel<__nv_fp8_e4m3> : attention_narrow_kernel<__nv_bfloat16>,
+         arguments);
 }
 
 }  // namespace nervus::cuda

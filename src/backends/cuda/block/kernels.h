@@ -13,9 +13,10 @@ namespace nervus::cuda {
 struct BlockProduct {
   const void* packed = nullptr;
   BlockLayout layout;
+  Tensor scale;  // of e4m3: f32 [1, N], the output's scale times that of the input
 };
 
-// Packs W, row-major bf16 [N, K] on the device. `packed` holds layout.elements() bf16.
+// Packs W, row-major [N, K] on the device. `packed` holds layout.elements() of the same format.
 void pack_block(const Stream& stream, void* packed, const void* weight, const BlockLayout& layout);
 // folded f32 [1, N] in packed order = bias + W shift; either may be empty.
 void fold_block(const Stream& stream, const Tensor& folded, const BlockProduct& w, const Tensor& bias,

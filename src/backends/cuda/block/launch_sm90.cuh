@@ -7,14 +7,15 @@
 
 namespace nervus::cuda {
 
-template <int N, int C, int Steps, typename Epilogue>
+template <int N, int C, int Steps, typename T = __nv_bfloat16, typename Epilogue>
 void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const Tensor& squares,
                   const Epilogue& epilogue) {
   const auto& product = *static_cast<const BlockProduct*>(w.weight.get());
   const BlockLayout& layout = product.layout;
-  check(layout.columns == N && layout.cluster == C && layout.steps == Steps, "the layout is this kernel's");
-  const ProductArguments arguments{.x = data<const __nv_bfloat16>(x),
-                                   .weight = static_cast<const __nv_bfloat16*>(product.packed),
+  check(layout.columns == N && layout.cluster == C && layout.steps == Steps && layout.element == sizeof(T),
+        "the layout is this kernel's");
+  const ProductArguments arguments{.x = x.data,
+                                   .weight = product.packed,
                                    .squares = data<const float>(squares),
                                    .rows = static_cast<int>(x.rows),
                                    .inputs = static_cast<int>(x.columns),
@@ -28,10 +29,10 @@ void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const 
             .cluster = C},
            kernel, arguments, epilogue);
   };
-  if (x.columns == BlockLayout::step_inputs * BlockLayout::warpgroups * C * Steps) {
-    start(block_product<N, C, Steps, true, Epilogue>);
+  if (x.columns == step_inputs(sizeof(T)) * BlockLayout::warpgroups * C * Steps) {
+    start(block_product<T, N, C, Steps, true, Epilogue>);
   } else {
-    start(block_product<N, C, Steps, false, Epilogue>);
+    start(block_product<T, N, C, Steps, false, Epilogue>);
   }
 }
 

@@ -3,10 +3,11 @@
 namespace nervus::cuda {
 namespace {
 
-// The kernels that are compiled, by role: a cluster's outputs, its blocks, and the steps of 16 inputs that a warpgroup
+// The kernels that are compiled, by role and format: a cluster's outputs, its blocks, and the steps that a warpgroup
 // keeps in registers.
 struct Variant {
   BlockRole role;
+  DType dtype;
   int columns, cluster, steps;
 };
 
@@ -14,26 +15,30 @@ constexpr std::int64_t most_rows = 128;       // beyond, library products are fa
 constexpr std::int64_t attention_head = 128;  // of attention_narrow
 
 constexpr Variant variants[] = {
-    {BlockRole::qkv, 48, 2, 12}, {BlockRole::gate_up, 96, 2, 12}, {BlockRole::add, 32, 4, 6},
-    {BlockRole::add, 32, 4, 16}, {BlockRole::add, 32, 5, 18},
+    {BlockRole::qkv, DType::bf16, 48, 2, 12}, {BlockRole::gate_up, DType::bf16, 96, 2, 12},
+    {BlockRole::add, DType::bf16, 32, 4, 6},  {BlockRole::add, DType::bf16, 32, 4, 16},
+    {BlockRole::add, DType::bf16, 32, 5, 18}, {BlockRole::add, DType::e4m3, 32, 4, 8},
+    {BlockRole::add, DType::e4m3, 32, 4, 11},
 };
 
 }  // namespace
 
-BlockLayout choose_block_layout(BlockRole role, std::int64_t outputs, std::int64_t inputs, std::int64_t head_size) {
-  const bool fits = inputs % 16 == 0 && (role == BlockRole::add || outputs % 32 == 0) &&
+BlockLayout choose_block_layout(BlockRole role, std::int64_t outputs, std::int64_t inputs, std::int64_t head_size,
+                                DType dtype) {
+  const auto element = static_cast<int>(size_of(dtype));
+  const bool fits = inputs % step_inputs(element) == 0 && (role == BlockRole::add || outputs % 32 == 0) &&
                     (role != BlockRole::qkv || head_size % 32 == 0);
   for (const Variant& v : variants) {
-    const std::int64_t most =
-        static_cast<std::int64_t>(v.steps) * v.cluster * BlockLayout::warpgroups * BlockLayout::step_inputs;
-    if (fits && v.role == role && inputs <= most) {
+    const std::int64_t most = step_inputs(element) * v.steps * v.cluster * BlockLayout::warpgroups;
+    if (fits && v.role == role && v.dtype == dtype && inputs <= most) {
       return {.role = role,
               .inputs = inputs,
               .outputs = outputs,
               .head_size = head_size,
               .columns = v.columns,
               .cluster = v.cluster,
-              .steps = v.steps};
+              .steps = v.steps,
+              .element = element};
     }
   }
   return {};

@@ -2,9 +2,11 @@
 // it, so that a thread block fetches its share with one bulk copy.
 //
 // A cluster of `cluster` thread blocks makes `columns` outputs; each block multiplies 1 / cluster of the inputs, each
-// of its two warpgroups half of those, `steps` steps of 16. Packed order, outermost first:
-//   tile [outputs / columns], block of the cluster, warpgroup, step of 16 inputs, half of the step, 8 x 8 tiles.
-// Activations between these kernels are `tiled` (core/tensor.h): in the order in which the matrix unit takes them.
+// of its two warpgroups half of those, `steps` steps of 32 bytes: 16 inputs in bf16, 32 in e4m3. Packed order,
+// outermost first:
+//   tile [outputs / columns], block of the cluster, warpgroup, step, half of the step, tiles of 8 outputs x 16 bytes.
+// Activations between these kernels are `tiled` (core/tensor.h): in the order in which the matrix unit takes them. It
+// sums over a step in any order that both factors have: in e4m3 they are in that of `within_half`.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +22,21 @@ enum class BlockRole {
   add,      // outputs as they are
 };
 
+#ifdef __CUDACC__
+#define NERVUS_HOST_DEVICE __host__ __device__
+#else
+#define NERVUS_HOST_DEVICE
+#endif
+
+// Inputs of a step, of `element` bytes each.
+NERVUS_HOST_DEVICE constexpr std::int64_t step_inputs(int element) { return 32 / element; }
+
+// Where input k lies in its half of a step. Lane k % 8 / 2 of four has the pairs of every eight inputs together: what
+// the thread holds that computes them.
+NERVUS_HOST_DEVICE constexpr std::int64_t within_half(std::int64_t k, int element) {
+  return k % 8 / 2 * (4 / element) + k % (16 / element) / 8 * 2 + k % 2;
+}
+
 struct BlockLayout {
   BlockRole role = BlockRole::add;
   std::int64_t inputs = 0;     // K
@@ -28,18 +45,13 @@ struct BlockLayout {
   int columns = 0;
   int cluster = 0;
   int steps = 0;
+  int element = 2;  // bytes of an input
 
   static constexpr int warpgroups = 2;
-  static constexpr int step_inputs = 16;
 
-#ifdef __CUDACC__
-#define NERVUS_HOST_DEVICE __host__ __device__
-#else
-#define NERVUS_HOST_DEVICE
-#endif
   NERVUS_HOST_DEVICE std::int64_t tiles() const { return (outputs + columns - 1) / columns; }
   // Elements of one warpgroup's share.
-  NERVUS_HOST_DEVICE std::int64_t share() const { return static_cast<std::int64_t>(steps) * step_inputs * columns; }
+  NERVUS_HOST_DEVICE std::int64_t share() const { return steps * step_inputs(element) * columns; }
   NERVUS_HOST_DEVICE std::int64_t elements() const { return tiles() * cluster * warpgroups * share(); }
 
   // The row of the weight matrix that makes packed output n. Of 16 outputs, a thread finishes 2 t, 2 t + 1, 2 t + 8 and
@@ -54,29 +66,31 @@ struct BlockLayout {
 
   // Where element (packed output n, input k) lies.
   NERVUS_HOST_DEVICE std::int64_t offset(std::int64_t n, std::int64_t k) const {
-    const std::int64_t tile = n / columns, column = n % columns;
-    const std::int64_t step = k / step_inputs, part = step / steps;  // (block of the cluster, warpgroup)
-    return (tile * cluster * warpgroups + part) * share() + step % steps * step_inputs * columns +
-           k % 16 / 8 * 8 * columns + column / 8 * 64 + column % 8 * 8 + k % 8;
+    const std::int64_t tile = n / columns, column = n % columns, inputs_a_step = step_inputs(element);
+    const std::int64_t step = k / inputs_a_step, part = step / steps;  // (block of the cluster, warpgroup)
+    const std::int64_t half = inputs_a_step / 2;                       // 16 bytes
+    return (tile * cluster * warpgroups + part) * share() + step % steps * inputs_a_step * columns +
+           k % inputs_a_step / half * half * columns + column * half + within_half(k, element);
   }
-#undef NERVUS_HOST_DEVICE
 };
 
-// Where element (row, column) of a tiled activation lies: 16 x 16 tiles, row by row of tiles; within one, lane
-// (row % 8, column % 8 / 2) of a warp has eight elements together.
-#ifdef __CUDACC__
-__host__ __device__
-#endif
-    inline std::int64_t
-    tiled_offset(std::int64_t row, std::int64_t column, std::int64_t columns) {
-  const std::int64_t tile = row / 16 * (columns / 16) + column / 16, lane = row % 8 * 4 + column % 8 / 2;
-  return (tile * 32 + lane) * 8 + column % 16 / 8 * 4 + row % 16 / 8 * 2 + column % 2;
+// Where element (row, column) of a tiled activation lies: tiles of 16 rows and one step, row by row of tiles; within
+// one, lane (row % 8, column % 8 / 2) of a warp has 16 bytes together: of each half of the step both rows, 8 apart.
+NERVUS_HOST_DEVICE constexpr std::int64_t tiled_offset(std::int64_t row, std::int64_t column, std::int64_t columns,
+                                                       int element = 2) {
+  const std::int64_t step = step_inputs(element), half = step / 2;
+  const std::int64_t tile = row / 16 * (columns / step) + column / step, lane = row % 8 * 4 + column % 8 / 2;
+  return (tile * 32 + lane) * half + column % step / half * (half / 2) + row % 16 / 8 * (half / 4) +
+         column % half / 8 * 2 + column % 2;
 }
+#undef NERVUS_HOST_DEVICE
 
-// Whether the fused kernels have all four linears of the block.
+// Whether the fused kernels have all four linears of the block, in bf16.
 bool block_fits(const BlockShape& shape);
 
-// The layout of a linear, or columns = 0 where the fused kernels do not have its shape.
-BlockLayout choose_block_layout(BlockRole role, std::int64_t outputs, std::int64_t inputs, std::int64_t head_size);
+// The layout of a linear whose inputs and weights are bf16 or, where it adds to the stream, e4m3; columns = 0 where
+// the fused kernels do not have it.
+BlockLayout choose_block_layout(BlockRole role, std::int64_t outputs, std::int64_t inputs, std::int64_t head_size,
+                                DType dtype = DType::bf16);
 
 }  // namespace nervus::cuda

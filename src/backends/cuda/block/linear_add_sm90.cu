@@ -1,7 +1,7 @@
-// h [T, D] += gate (x W^T + b), and what the next norm needs: scaled = h scale, squares = sums of h^2 over 32 columns.
-// Work: product_sm90.cuh; a cluster makes 32 outputs, each of its first four blocks finishes 16 rows of them.
-// Bound: see product_sm90.cuh; 768 x 2752 at 51 rows are 4.2 MB of weights, 0.9 us at memory rate.
-// Reference: ReferenceKernels::linear_add, rms_norm.
+// h [T, D] += gate (x W^T + b), x and W bf16 or e4m3, and what the next norm needs: scaled = h scale, squares = sums of
+// h^2 over 32 columns. Work: product_sm90.cuh; a cluster makes 32 outputs, each of its first four blocks finishes 16
+// rows of them. Bound: see product_sm90.cuh; 768 x 2752 at 51 rows are 4.2 MB of weights, 0.9 us at memory rate; half
+// of it in e4m3. Reference: ReferenceKernels::linear_add, rms_norm.
 #include "backends/cuda/attention/span.cuh"
 #include "backends/cuda/block/kernels.h"
 #include "backends/cuda/block/launch_sm90.cuh"
@@ -10,8 +10,9 @@
 namespace nervus::cuda {
 namespace {
 
-// `Embeds`: h is no sum but what x W^T + b is, after its first rows, which are given (and of x zero).
-template <bool Embeds>
+// `Embeds`: h is no sum but what x W^T + b is, after its first rows, which are given (and of x zero). `Scaled`: an
+// output is `unit` times its sum.
+template <bool Embeds, bool Scaled>
 struct AddEpilogue {
   static constexpr bool normed = false;
   static constexpr int blocks = 1;
@@ -24,6 +25,7 @@ struct AddEpilogue {
   const float* first;     // [first_rows, D]
   int first_rows;
   int width, parts;
+  const float* unit;  // [D] where Scaled
 
   // Of a thread that finishes. `kept` lies in shared memory, where it does not take the registers of x; the 16 x 8
   // values that a warp adds to come there too, and sums of squares.
@@ -34,7 +36,7 @@ struct AddEpilogue {
     bool is_first[2];  // whether the rows are among the given
   };
   struct Kept {
-    float2 bias, gate, scale;
+    float2 bias, gate, scale;  // where Scaled the bias times the gate, and the unit times the gate
   };
   struct Ready {
     Kept kept;
@@ -51,8 +53,13 @@ struct AddEpilogue {
     return values == nullptr ? make_float2(fallback, fallback) : *reinterpret_cast<const float2*>(values + output);
   }
   __device__ Constants constants(int row, int output, int rows, std::byte* shared) const {
-    reinterpret_cast<Own*>(shared)->kept[threadIdx.x] = {pair_or(bias, output, 0), pair_or(gate, output, 1),
-                                                         pair_or(scale, output, 1)};
+    Kept& kept = reinterpret_cast<Own*>(shared)->kept[threadIdx.x];
+    kept = {pair_or(bias, output, 0), pair_or(gate, output, 1), pair_or(scale, output, 1)};
+    if constexpr (Scaled) {
+      const float2 units = pair_or(unit, output, 1), gates = kept.gate;
+      kept.bias.x *= gates.x, kept.bias.y *= gates.y;
+      kept.gate.x *= units.x, kept.gate.y *= units.y;
+    }
     const int lane = threadIdx.x % 32, from = row - lane / 4 + lane / 2, column = output / 8 * 8 + lane % 2 * 4;
     Constants c{};
     if constexpr (Embeds) {
@@ -80,9 +87,13 @@ struct AddEpilogue {
     __syncwarp();
     const Own& own = *reinterpret_cast<const Own*>(shared);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    return {own.kept[threadIdx.x],
-            {*reinterpret_cast<const float2*>(&own.h[warp][lane / 4][lane % 4 * 2]),
-             *reinterpret_cast<const float2*>(&own.h[warp][lane / 4 + 8][lane % 4 * 2])}};
+    Ready ready{own.kept[threadIdx.x],
+                {*reinterpret_cast<const float2*>(&own.h[warp][lane / 4][lane % 4 * 2]),
+                 *reinterpret_cast<const float2*>(&own.h[warp][lane / 4 + 8][lane % 4 * 2])}};
+    if constexpr (Scaled) {
+      for (float2& before : ready.before) before.x += ready.kept.bias.x, before.y += ready.kept.bias.y;
+    }
+    return ready;
   }
 
   __device__ void finish(const float4 (&sum)[1], const Constants& c, const Ready& ready, std::byte* shared) const {
@@ -94,7 +105,10 @@ struct AddEpilogue {
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
       float2 next = ready.before[s];
-      if (!c.is_first[s]) {
+      if constexpr (Scaled) {
+        next.x += k.gate.x * v[s].x;
+        next.y += k.gate.y * v[s].y;
+      } else if (!c.is_first[s]) {
         next.x += k.gate.x * (v[s].x + k.bias.x);
         next.y += k.gate.y * (v[s].y + k.bias.y);
       }
@@ -135,35 +149,43 @@ __global__ void start_residual_kernel(const float* h, const float* scale, __nv_b
 
 namespace {
 
-template <bool Embeds>
+template <bool Embeds, bool Scaled>
 void start(const Stream& stream, const Residual& h, const Tensor& first, const Tensor& x, const Linear& w,
            const Tensor& gate, const Norm& next) {
-  const AddEpilogue<Embeds> epilogue{.bias = data<const float>(w.bias),
-                                     .gate = data<const float>(gate),
-                                     .scale = next.scale.as<float>(),
-                                     .h = h.h.as<float>(),
-                                     .scaled = data<__nv_bfloat16>(h.scaled),
-                                     .squares = h.squares.as<float>(),
-                                     .first = data<const float>(first),
-                                     .first_rows = static_cast<int>(first.rows),
-                                     .width = static_cast<int>(h.h.columns),
-                                     .parts = static_cast<int>(h.squares.columns)};
-  const int steps = static_cast<const BlockProduct*>(w.weight.get())->layout.steps;
-  if (steps == 6) launch_block<32, 4, 6>(stream, w, x, {}, epilogue);
-  else if (steps == 16) launch_block<32, 4, 16>(stream, w, x, {}, epilogue);
-  else launch_block<32, 5, 18>(stream, w, x, {}, epilogue);
+  const auto& product = *static_cast<const BlockProduct*>(w.weight.get());
+  const AddEpilogue<Embeds, Scaled> epilogue{.bias = data<const float>(w.bias),
+                                             .gate = data<const float>(gate),
+                                             .scale = next.scale.as<float>(),
+                                             .h = h.h.as<float>(),
+                                             .scaled = data<__nv_bfloat16>(h.scaled),
+                                             .squares = h.squares.as<float>(),
+                                             .first = data<const float>(first),
+                                             .first_rows = static_cast<int>(first.rows),
+                                             .width = static_cast<int>(h.h.columns),
+                                             .parts = static_cast<int>(h.squares.columns),
+                                             .unit = data<const float>(product.scale)};
+  const int steps = product.layout.steps;
+  if constexpr (Scaled) {
+    if (steps == 8) launch_block<32, 4, 8, __nv_fp8_e4m3>(stream, w, x, {}, epilogue);
+    else launch_block<32, 4, 11, __nv_fp8_e4m3>(stream, w, x, {}, epilogue);
+  } else {
+    if (steps == 6) launch_block<32, 4, 6>(stream, w, x, {}, epilogue);
+    else if (steps == 16) launch_block<32, 4, 16>(stream, w, x, {}, epilogue);
+    else launch_block<32, 5, 18>(stream, w, x, {}, epilogue);
+  }
 }
 
 }  // namespace
 
 void block_linear_add(const Stream& stream, const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
                       const Norm& next) {
-  start<false>(stream, h, {}, x, w, gate, next);
+  if (x.dtype == DType::e4m3) start<false, true>(stream, h, {}, x, w, gate, next);
+  else start<false, false>(stream, h, {}, x, w, gate, next);
 }
 
 void block_embed(const Stream& stream, const Residual& h, const Tensor& first, const Tensor& x, const Linear& w,
                  const Norm& next) {
-  start<true>(stream, h, first, x, w, {}, next);
+  start<true, false>(stream, h, first, x, w, {}, next);
 }
 
 void start_residual(const Stream& stream, const Residual& h, const Norm& next) {

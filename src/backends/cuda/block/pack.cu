@@ -1,4 +1,4 @@
-// packed <- W in the order of layout.h; folded [1, N] = b + W shift in packed order.
+// packed <- W, bf16 or e4m3, in the order of layout.h; folded [1, N] = b + W shift in packed order.
 // Work: one thread an element; one warp an output.
 // Bound: memory; both run when a policy is loaded.
 // Reference: BlockLayout::source_row and offset, tested on the host.
@@ -8,7 +8,8 @@
 namespace nervus::cuda {
 namespace {
 
-__global__ void pack_kernel(__nv_bfloat16* packed, const __nv_bfloat16* weight, const BlockLayout layout) {
+template <typename T>
+__global__ void pack_kernel(T* packed, const T* weight, const BlockLayout layout) {
   begin();
   const std::int64_t k = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x, n = blockIdx.y;
   if (k < layout.inputs && n < layout.outputs) {
@@ -35,11 +36,16 @@ __global__ void fold_kernel(float* folded, const __nv_bfloat16* packed, const Bl
 
 void pack_block(const Stream& stream, void* packed, const void* weight, const BlockLayout& layout) {
   stream.use();
-  check_cuda(cudaMemsetAsync(packed, 0, static_cast<std::size_t>(layout.elements()) * 2, stream.get()),
+  check_cuda(cudaMemsetAsync(packed, 0, static_cast<std::size_t>(layout.elements() * layout.element), stream.get()),
              "clearing a weight");
-  launch(stream,
-         {.blocks = dim3(blocks_for(layout.inputs, 128), static_cast<unsigned>(layout.outputs)), .threads = 128},
-         pack_kernel, static_cast<__nv_bfloat16*>(packed), static_cast<const __nv_bfloat16*>(weight), layout);
+  const auto start = [&](auto* target) {
+    using T = std::remove_pointer_t<decltype(target)>;
+    launch(stream,
+           {.blocks = dim3(blocks_for(layout.inputs, 128), static_cast<unsigned>(layout.outputs)), .threads = 128},
+           pack_kernel<T>, target, static_cast<const T*>(weight), layout);
+  };
+  if (layout.element == 1) start(static_cast<__nv_fp8_e4m3*>(packed));
+  else start(static_cast<__nv_bfloat16*>(packed));
 }
 
 void fold_block(const Stream& stream, const Tensor& folded, const BlockProduct& w, const Tensor& bias,

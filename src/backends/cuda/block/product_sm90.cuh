@@ -12,6 +12,7 @@
 // composes.
 #pragma once
 
+#include "backends/cuda/block/layout.h"
 #include "backends/cuda/device/sm90.cuh"
 
 namespace nervus::cuda {
@@ -20,9 +21,9 @@ constexpr float norm_epsilon = 1e-6f;
 constexpr int block_threads = 256;
 
 struct ProductArguments {
-  const __nv_bfloat16* x;       // tiled [rows, inputs]
-  const __nv_bfloat16* weight;  // packed
-  const float* squares;         // [rows, parts], or null
+  const void* x;         // tiled [rows, inputs]
+  const void* weight;    // packed
+  const float* squares;  // [rows, parts], or null
   int rows, inputs, parts;
   float inverse_width;  // 1 / inputs
 };
@@ -73,7 +74,7 @@ struct RowNorms {
   }
 };
 
-// This lane's share of x: of each step of 16 inputs 16 bytes. Lanes whose rows are padding load nothing: what they
+// This lane's share of x: of each step 16 bytes. Lanes whose rows are padding load nothing: what they
 // hold reaches padding alone. Where the inputs are not `Whole` multiples of all steps, those beyond are zero.
 template <int Steps, bool Whole>
 __device__ void load_operands(uint4 (&x)[Steps], const uint4* source, bool present, int steps) {
@@ -87,9 +88,10 @@ __device__ void load_operands(uint4 (&x)[Steps], const uint4* source, bool prese
   }
 }
 
-// Epilogue: `constants` before the dependency wait, `inputs` after it, `ready` while the sums are under way, `finish`
-// when they are there, each of rows row and row + 8 and outputs output + 8 b, output + 8 b + 1 for b < Blocks.
-template <int N, int C, int Steps, bool Whole, typename Epilogue>
+// Inputs are of type T: bf16 or e4m3. Epilogue: `constants` before the dependency wait, `inputs` after it, `ready`
+// while the sums are under way, `finish` when they are there, each of rows row and row + 8 and outputs output + 8 b,
+// output + 8 b + 1 for b < Blocks.
+template <typename T, int N, int C, int Steps, bool Whole, typename Epilogue>
 __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductArguments a, const Epilogue epilogue) {
   constexpr int Blocks = Epilogue::blocks;
   using Shared = ProductShared<N, C, Steps, Epilogue>;
@@ -129,7 +131,7 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
       constants[i] = epilogue.constants(row_of(i), output_of(i), a.rows, shared + Shared::own);
   }
   const bool present = first_row + warp % 4 * 16 + lane / 4 < a.rows;  // this lane's rows are not both padding
-  const int first_step = (rank * 2 + group) * Steps, all_steps = a.inputs / 16;
+  const int first_step = (rank * 2 + group) * Steps, all_steps = a.inputs / step_inputs(sizeof(T));
   const auto* source = reinterpret_cast<const uint4*>(a.x) +
                        (static_cast<std::int64_t>(first_row / 16 + warp % 4) * all_steps + first_step) * 32 + lane;
   RowNorms<Shared::owned_rows, Steps * C> row_norms(a, owned);
@@ -158,7 +160,7 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
 #pragma unroll
   for (int s = 0; s < Steps; ++s) {
     const std::uint32_t operand[4] = {x[s].x, x[s].y, x[s].z, x[s].w};
-    warpgroup_product<N>(acc, operand, weights + s * (32 * N / 16), s > 0);
+    warpgroup_product<T, N>(acc, operand, weights + s * (32 * N / 16), s > 0);
   }
   products_commit();
   if constexpr (Epilogue::normed) row_norms.store(norms, a.inverse_width);
