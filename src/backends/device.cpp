@@ -48,9 +48,10 @@ void Device::use_formats(Formats formats) {
   formats_ = std::move(formats);
 }
 
-bool Device::has_formats(std::string_view beginning) const {
-  const auto next = formats_.lower_bound(std::string(beginning));
-  return next != formats_.end() && next->first.starts_with(beginning);
+Formats Device::formats_of(std::string_view beginning) const {
+  Formats found = formats_;
+  std::erase_if(found, [&](const auto& format) { return !format.first.starts_with(beginning); });
+  return found;
 }
 
 Linear Device::begin_linear(const LinearSource& source) {

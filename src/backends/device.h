@@ -84,7 +84,7 @@ class Device {
   // Which attention kernels are active and why: what was asked for, and a line for each kind of call that was met.
   virtual std::vector<std::string> attention_plan() const { return {"one kernel, for every shape and mask"}; }
 
-  // Whether the four linears of such a block can be made `fused`.
+  // Whether the four linears of such a block can be made `fused`, in the formats that they were given.
   virtual bool fuses(const BlockShape&) const { return false; }
   // The norm as its only reader wants it: where that linear is fused, with b + W shift folded.
   virtual Norm fold(const Norm& norm, const Linear&) { return norm; }
@@ -97,8 +97,8 @@ class Device {
   Tensor constant(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
 
  protected:
-  // Whether formats were given to linears whose names begin so.
-  bool has_formats(std::string_view beginning) const;
+  // Those given to linears whose names begin so.
+  Formats formats_of(std::string_view beginning) const;
 
  private:
   std::map<const void*, std::vector<std::byte>> staging_;

@@ -20,6 +20,7 @@ struct Scene {
   bool tiled = false;  // q and y, which asks for the kernel of few rows
   bool settled = false;
   std::vector<std::int32_t> order = {};  // see Visible
+  bool e4m3 = false;                     // y
 };
 
 // The least interval around what the rows' first (part 0) or second (part 2) ranges name.
@@ -55,7 +56,8 @@ void poison_unseen(const Scene& scene, std::vector<float>& keys, std::vector<flo
 std::vector<float> attend(FusedLab& lab, const Scene& scene) {
   const auto rows = static_cast<std::int64_t>(scene.ranges.size());
   const std::int64_t width = scene.heads.key_value * scene.heads.size, columns = scene.heads.query * scene.heads.size;
-  std::vector<float> keys = lab.draw(scene.slots * width, 2.0f), values = lab.draw(scene.slots * width, 1.0f);
+  std::vector<float> keys = lab.draw(scene.slots * width, 2.0f),
+                     values = lab.draw(scene.slots * width, scene.e4m3 ? 3.0f : 1.0f);
   poison_unseen(scene, keys, values);
   const DType dtype = lab.plain().activation();
   const KeyValues cache{lab.plain().input(dtype, scene.slots, width, keys),
@@ -67,7 +69,8 @@ std::vector<float> attend(FusedLab& lab, const Scene& scene) {
   const Tensor q = tiled ? lab.rows(rows, columns, queries) : lab.plain().input(dtype, rows, columns, queries);
   Visible visible(lab.plain().integers(rows, 4, ranges), scene.settled);
   if (!scene.order.empty()) visible.order = lab.plain().integers(1, std::ssize(scene.order), scene.order);
-  return lab.values(lab.ops().attention(q, cache, visible, scene.heads, {.dtype = dtype, .tiled = tiled}));
+  const Encoding encoding = scene.e4m3 ? lab.e4m3() : Encoding{.dtype = dtype, .tiled = tiled};
+  return lab.values(lab.ops().attention(q, cache, visible, scene.heads, encoding));
 }
 
 void check_scene(Device& device, const Scene& scene) {
@@ -78,7 +81,7 @@ void check_scene(Device& device, const Scene& scene) {
   const auto reference = make_reference_device(Precision::f32);
   FusedLab first(device, 21), second(device, 21), expected_lab(*reference, 21);
   const std::vector<float> found = attend(first, scene);
-  check_close("attention", DType::bf16, found, attend(expected_lab, scene));
+  check_close("attention", scene.e4m3 ? DType::e4m3 : DType::bf16, found, attend(expected_lab, scene));
   CHECK(same_bits(found, attend(second, scene)));
 }
 
@@ -147,6 +150,17 @@ TEST_CASE("cuda attention: few rows that see different slots, one range alone, o
   }
   check_scene(*device, {.heads = {3, 1, 128}, .slots = 4, .ranges = Ranges(16, {0, 0, 0, 0}), .tiled = true});
   check_scene(*device, {.heads = {3, 3, 128}, .slots = 4, .ranges = {{1, 2, 3, 4}}, .tiled = true});
+}
+
+TEST_CASE("cuda attention: few rows, written in e4m3 over a scale that some values exceed") {
+  const auto device = device_or_skip();
+  if (!device) return;
+  for (const std::int32_t rows : {1, 16, 51, 64, 102}) {
+    Scene scene{
+        .heads = {16, 2, 128}, .slots = 330, .ranges = {}, .tiled = true, .settled = true, .order = {}, .e4m3 = true};
+    for (std::int32_t r = 0; r < rows; ++r) scene.ranges.push_back({5, r % 7 == 3 ? 6 : 208, 264, 264 + r % 50});
+    check_scene(*device, scene);
+  }
 }
 
 // As the expert's rows of several samples: the states, then the actions; a sample's rows in tiles of their own.

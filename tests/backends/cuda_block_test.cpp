@@ -1,7 +1,9 @@
 // The fused linears of a block on a CUDA device that has them, against the small ops on the reference device.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "fused_lab.h"
 #include "reference/device.h"
@@ -15,7 +17,9 @@ struct BlockCase {
   bool bias, shift, gate;
   float deviation;  // of the residual stream
 
-  BlockShape shape() const { return {.names = "", .width = width, .inner = inner, .rows = rows, .heads = heads}; }
+  BlockShape shape() const {
+    return {.names = "", .out = "out", .down = "down", .width = width, .inner = inner, .rows = rows, .heads = heads};
+  }
 };
 
 constexpr Heads small{2, 1, 128}, full{16, 2, 128};
@@ -25,6 +29,15 @@ constexpr BlockCase cases[] = {
     {65, 128, 192, small, false, true, false, 20.0f}, {102, 768, 2752, full, false, false, true, 1.0f},
     {128, 128, 208, small, true, true, true, 0.1f},
 };
+
+// Of linears that add to the stream, in e4m3.
+constexpr BlockCase e4m3_cases[] = {
+    {1, 128, 224, small, true, true, true, 1.0f},      {16, 128, 192, small, false, false, false, 300.0f},
+    {51, 768, 2752, full, true, true, false, 1.0f},    {64, 160, 2080, small, true, false, true, 1e-3f},
+    {65, 128, 2816, small, false, true, false, 20.0f}, {102, 768, 2752, full, false, false, true, 1.0f},
+    {128, 128, 992, small, true, true, true, 0.1f},
+};
+const Formats in_e4m3 = {{"out", {DType::e4m3, test_scale}}, {"down", {DType::e4m3, test_scale}}};
 
 // cuda:0 in bf16, or null and a message of why not: no such device, or one without fused blocks.
 std::unique_ptr<Device> fusing_device_or_skip() {
@@ -111,24 +124,25 @@ Outputs run_qkv(FusedLab& lab, const BlockCase& c) {
   return {lab.values(q), lab.values(cache.keys), lab.values(cache.values)};
 }
 
-Outputs run_gate_up(FusedLab& lab, const BlockCase& c) {
+Outputs run_gate_up(FusedLab& lab, const BlockCase& c, const Encoding& encoding) {
   const Linear w =
       lab.linear({.name = "", .outputs = 2 * c.inner, .inputs = c.width, .heads = {}, .gate_up = true}, c.bias);
   const Norm norm = lab.plain().device().fold(draw_norm(lab, c.width, c.shift), w);
   const Residual h = draw_residual(lab, c.rows, w, c.deviation);
   lab.ops().start_residual(h, norm);
-  return {lab.values(lab.ops().gate_up(h, norm, w, lab.encoding()))};
+  return {lab.values(lab.ops().gate_up(h, norm, w, encoding))};
 }
 
-Outputs run_linear_add(FusedLab& lab, const BlockCase& c, std::int64_t inputs) {
+Outputs run_linear_add(FusedLab& lab, const BlockCase& c, const char* name) {
+  const std::int64_t inputs = name == std::string("out") ? c.heads.query * c.heads.size : c.inner;
   const Linear reader = lab.linear(qkv_source(c), false);
   const Linear w =
-      lab.linear({.name = "", .outputs = c.width, .inputs = inputs, .full_output = true, .heads = {}}, c.bias);
+      lab.linear({.name = name, .outputs = c.width, .inputs = inputs, .full_output = true, .heads = {}}, c.bias);
   const Norm norm = draw_norm(lab, c.width, c.shift);
   const std::vector<float> gates = lab.draw(c.width, 1.0f);
   const Tensor gate = c.gate ? lab.plain().device().constant(1, c.width, gates) : Tensor{};
   const Residual h = draw_residual(lab, c.rows, reader, c.deviation);
-  const Tensor x = lab.rows(c.rows, inputs, lab.draw(c.rows * inputs, 1.0f));
+  const Tensor x = lab.rows(c.rows, inputs, lab.draw(c.rows * inputs, 1.0f), w.input);
   lab.ops().linear_add(h, x, w, gate, norm);
   check_residual(lab, h, norm);
   lab.ops().linear_add(h, x, w, gate, norm);
@@ -163,14 +177,18 @@ Outputs run_edges(FusedLab& lab, const BlockCase& c) {
 
 // Twice on the device, which must give the same bits, and once on the reference.
 template <typename Run>
-void check_fused(const std::string& op, DType output, const Run& run) {
+void check_fused(const std::string& op, DType output, const Run& run, std::span<const BlockCase> chosen = cases,
+                 const Formats& formats = {}) {
   const auto device = fusing_device_or_skip();
   if (!device) return;
-  for (const BlockCase& c : cases) {
+  device->use_formats(formats);
+  for (const BlockCase& c : chosen) {
     CAPTURE(c.rows);
     CAPTURE(c.width);
+    CAPTURE(c.inner);
     REQUIRE(device->fuses(c.shape()));
     const auto reference = make_reference_device(Precision::f32);
+    reference->use_formats(formats);
     FusedLab first(*device, 11), second(*device, 11), expected_lab(*reference, 11);
     const Outputs found = run(first, c), again = run(second, c), expected = run(expected_lab, c);
     REQUIRE(found.size() == expected.size());
@@ -186,13 +204,60 @@ TEST_CASE("cuda block: fused qkv is norm, product and rotation, and writes its s
   check_fused("qkv", DType::bf16, run_qkv);
 }
 
-TEST_CASE("cuda block: fused gate_up is norm, product and swiglu") { check_fused("gate_up", DType::bf16, run_gate_up); }
+TEST_CASE("cuda block: fused gate_up is norm, product and swiglu") {
+  check_fused("gate_up", DType::bf16,
+              [](FusedLab& lab, const BlockCase& c) { return run_gate_up(lab, c, lab.encoding()); });
+}
+
+TEST_CASE("cuda block: fused gate_up writes e4m3 over its scale") {
+  check_fused(
+      "gate_up", DType::e4m3, [](FusedLab& lab, const BlockCase& c) { return run_gate_up(lab, c, lab.e4m3()); },
+      e4m3_cases);
+}
 
 TEST_CASE("cuda block: fused linear_add adds to the stream and leaves what the next norm needs") {
   check_fused("fused_linear_add", DType::f32,
-              [](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, c.heads.query * c.heads.size); });
+              [](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, "out"); });
   check_fused("fused_linear_add", DType::f32,
-              [](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, c.inner); });
+              [](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, "down"); });
+  check_fused(  // these have other numbers of steps
+      "fused_linear_add", DType::f32, [](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, "down"); },
+      e4m3_cases);
+}
+
+TEST_CASE("cuda block: fused linear_add in e4m3, of a few rows and of the model's shapes") {
+  for (const char* name : {"out", "down"}) {
+    CAPTURE(name);
+    check_fused(
+        "linear_add_e4m3", DType::f32, [&](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, name); },
+        e4m3_cases, in_e4m3);
+  }
+}
+
+TEST_CASE("cuda block: of linears in e4m3 those that add to the stream of a fused block are fused, no others") {
+  const auto device = fusing_device_or_skip();
+  if (!device) return;
+  Formats formats = in_e4m3;
+  formats["velocity"] = {DType::e4m3, test_scale};
+  const auto fused = [&](const char* name) {
+    FusedLab lab(*device, 13);
+    const Linear w = lab.linear({.name = name, .outputs = 128, .inputs = 256, .full_output = true, .heads = {}}, true);
+    CHECK(w.input == Encoding{DType::e4m3, test_scale, w.fused});
+    return w.fused;
+  };
+  BlockShape shape = e4m3_cases[0].shape();
+  device->use_formats(formats);
+  CHECK_FALSE(device->fuses(shape));  // velocity would be of this block, too
+  CHECK_FALSE(fused("out"));
+  shape.names = "out";
+  REQUIRE(device->fuses(shape));
+  CHECK(fused("out"));
+  CHECK_FALSE(fused("down"));
+  CHECK_FALSE(fused("velocity"));
+  shape.names = "down";
+  shape.inner = 208;  // not whole steps
+  CHECK_FALSE(device->fuses(shape));
+  CHECK_FALSE(fused("down"));
 }
 
 TEST_CASE("cuda block: fused edges embed actions behind given rows, and take a step of Euler by what the stream says") {
@@ -205,12 +270,16 @@ struct Chain {
       : lab(lab),
         c(c),
         qkv(lab.linear(qkv_source(c), c.bias)),
-        out(lab.linear(
-            {.name = "", .outputs = c.width, .inputs = c.heads.query * c.heads.size, .full_output = true, .heads = {}},
-            false)),
+        out(lab.linear({.name = "out",
+                        .outputs = c.width,
+                        .inputs = c.heads.query * c.heads.size,
+                        .full_output = true,
+                        .heads = {}},
+                       false)),
         gate_up(
             lab.linear({.name = "", .outputs = 2 * c.inner, .inputs = c.width, .heads = {}, .gate_up = true}, false)),
-        down(lab.linear({.name = "", .outputs = c.width, .inputs = c.inner, .full_output = true, .heads = {}}, false)),
+        down(lab.linear({.name = "down", .outputs = c.width, .inputs = c.inner, .full_output = true, .heads = {}},
+                        false)),
         first(lab.plain().device().fold(draw_norm(lab, c.width, true), qkv)),
         second(lab.plain().device().fold(draw_norm(lab, c.width, true), gate_up)),
         h(draw_residual(lab, c.rows, qkv, c.deviation)),
@@ -231,10 +300,10 @@ struct Chain {
       const auto layer_scope = ops.scope();
       const Tensor q = ops.qkv(h, first, qkv, at.rope, cache, at.slots);
       between();
-      const Tensor attended = ops.attention(q, cache, ranges, c.heads, lab.encoding());
+      const Tensor attended = ops.attention(q, cache, ranges, c.heads, out.input);
       between();
       ops.linear_add(h, attended, out, {}, second), between();
-      const Tensor inner = ops.gate_up(h, second, gate_up, lab.encoding());
+      const Tensor inner = ops.gate_up(h, second, gate_up, down.input);
       between();
       ops.linear_add(h, inner, down, {}, first), between();
     }
@@ -250,13 +319,16 @@ struct Chain {
   Tensor ranges;
 };
 
-TEST_CASE("cuda block: chained launches wait for each other: the bits of launches one at a time") {
+void check_chain(const Formats& formats) {
   const auto device = fusing_device_or_skip();
   if (!device) return;
+  device->use_formats(formats);
   for (const BlockCase& c : {cases[2], cases[4], cases[5]}) {
     CAPTURE(c.rows);
+    REQUIRE(device->fuses(c.shape()));
     FusedLab lab(*device, 12);
     Chain chain(lab, c);
+    CHECK(chain.down.input.dtype == (formats.empty() ? DType::bf16 : DType::e4m3));
     const std::vector<float> start = lab.values(chain.h.h);
     chain.run([&] { device->synchronize(); });
     const std::vector<float> expected = lab.values(chain.h.h);
@@ -271,6 +343,10 @@ TEST_CASE("cuda block: chained launches wait for each other: the bits of launche
     }
   }
 }
+
+TEST_CASE("cuda block: chained launches wait for each other: the bits of launches one at a time") { check_chain({}); }
+
+TEST_CASE("cuda block: chained launches wait for each other in e4m3 too") { check_chain(in_e4m3); }
 
 }  // namespace
 }  // namespace nervus

@@ -136,14 +136,34 @@ TEST_CASE("cuda: a graph does what its launches did, to the last bit, on what is
 TEST_CASE("cuda: blocks are fused unless their linears have formats or an observer is to see them") {
   const auto device = cuda_or_skip(Precision::bf16);
   if (!device) return;
-  const BlockShape shape{.names = "expert.", .width = 768, .inner = 2752, .rows = 50, .heads = {16, 2, 128}};
+  const BlockShape shape{.names = "expert.",
+                         .out = ".out",
+                         .down = ".down",
+                         .width = 768,
+                         .inner = 2752,
+                         .rows = 50,
+                         .heads = {16, 2, 128}};
   CHECK_FALSE(make_cuda_device(Precision::bf16, 0, false)->fuses(shape));
   const bool fuses = device->fuses(shape);
   if (!device->multiplies(DType::e4m3)) return;
   device->use_formats({{"experts", {DType::e4m3, 1.0f}}, {"vision.qkv", {DType::e4m3, 1.0f}}});
   CHECK(device->fuses(shape) == fuses);
-  device->use_formats({{"expert.qkv", {DType::e4m3, 1.0f}}});
-  CHECK_FALSE(device->fuses(shape));
+  const auto how = [&](Formats formats) {
+    device->use_formats(std::move(formats));
+    const bool found = device->fuses(shape);
+    const std::string line = device->plan().front(), beginning = "blocks of expert.*: ";
+    REQUIRE(line.starts_with(beginning));
+    CHECK(line.substr(beginning.size()).starts_with("not fused: ") != found);
+    return line.substr(beginning.size());
+  };
+  CHECK(how({{"expert.0.qkv", {DType::e4m3, 1.0f}}}).starts_with("not fused: "));
+  if (!fuses) return;
+  CHECK(how({}) == "five fused kernels a layer");
+  CHECK(how({{"expert.0.out", {DType::e4m3, 1.0f}}, {"expert.3.down", {DType::e4m3, 1.0f}}}) ==
+        "five fused kernels a layer, 2 linears in f8_e4m3");
+  CHECK(how({{"expert.0.out", {DType::e4m3, 1.0f}}, {"expert.0.qkv", {DType::e4m3, 1.0f}}}) ==
+        "not fused: expert.0.qkv is in f8_e4m3, and reads a stream that is not normalised yet");
+  CHECK(how({{"expert.2.down", {DType::i8}}}) == "not fused: expert.2.down is in i8, expected f8_e4m3 or bf16");
 }
 
 TEST_CASE("cuda: two devices of one process compute side by side") {

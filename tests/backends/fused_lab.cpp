@@ -32,16 +32,23 @@ std::vector<float> FusedLab::draw(std::int64_t count, float deviation, float mea
   return values;
 }
 
-Tensor FusedLab::rows(std::int64_t rows, std::int64_t columns, const std::vector<float>& values) {
-  if (!tiles_) return lab_.input(lab_.activation(), rows, columns, values);
+Tensor FusedLab::rows(std::int64_t rows, std::int64_t columns, std::vector<float> values, const Encoding& encoding) {
+  for (float& value : values) value /= encoding.scale;
+  if (!encoding.tiled) {
+    Tensor x = lab_.input(encoding.dtype, rows, columns, values);
+    x.scale = encoding.scale;
+    return x;
+  }
+  const auto element = static_cast<int>(size_of(encoding.dtype));
   const std::int64_t padded = (rows + Tensor::tile_rows - 1) / Tensor::tile_rows * Tensor::tile_rows;
   std::vector<float> tiled(static_cast<std::size_t>(padded * columns), std::numeric_limits<float>::quiet_NaN());
   for (std::int64_t i = 0; i < rows * columns; ++i) {
-    tiled[static_cast<std::size_t>(cuda::tiled_offset(i / columns, i % columns, columns))] =
+    tiled[static_cast<std::size_t>(cuda::tiled_offset(i / columns, i % columns, columns, element))] =
         values[static_cast<std::size_t>(i)];
   }
-  Tensor x = lab_.input(DType::bf16, padded, columns, tiled);
+  Tensor x = lab_.input(encoding.dtype, padded, columns, tiled);
   x.rows = rows;
+  x.scale = encoding.scale;
   x.tiled = true;
   return x;
 }
@@ -51,10 +58,11 @@ std::vector<float> FusedLab::values(const Tensor& x) {
   Tensor all = x;
   all.rows = (x.rows + Tensor::tile_rows - 1) / Tensor::tile_rows * Tensor::tile_rows;
   const std::vector<float> tiled = lab_.values(all);
+  const auto element = static_cast<int>(size_of(x.dtype));
   std::vector<float> found(static_cast<std::size_t>(x.count()));
   for (std::int64_t i = 0; i < x.count(); ++i) {
     found[static_cast<std::size_t>(i)] =
-        tiled[static_cast<std::size_t>(cuda::tiled_offset(i / x.columns, i % x.columns, x.columns))];
+        tiled[static_cast<std::size_t>(cuda::tiled_offset(i / x.columns, i % x.columns, x.columns, element))];
   }
   return found;
 }
@@ -63,7 +71,7 @@ Linear FusedLab::linear(LinearSource shape, bool bias) {
   const std::int64_t count = shape.inputs * shape.outputs;
   const std::vector<float> weight = draw(count, 1.0f / std::sqrt(static_cast<float>(shape.inputs)));
   const std::vector<float> offsets = draw(shape.outputs, 1.0f);
-  shape.name = "weight";
+  if (shape.name.empty()) shape.name = "weight";
   shape.fused = tiles_;
   shape.read_weight = [&](DType to, void* target) { convert(DType::f32, weight.data(), to, target, count); };
   if (bias) shape.read_bias = [&](float* target) { std::copy(offsets.begin(), offsets.end(), target); };

@@ -16,13 +16,17 @@ class FusedLab {
   Ops& ops() { return ops_; }
   bool tiles() const { return tiles_; }
   Encoding encoding() const { return {.dtype = lab_.activation(), .tiled = tiles_}; }
+  Encoding e4m3() const { return {.dtype = DType::e4m3, .scale = test_scale, .tiled = tiles_}; }
 
   // Random values that bf16 holds.
   std::vector<float> draw(std::int64_t count, float deviation, float mean = 0.0f);
-  Tensor rows(std::int64_t rows, std::int64_t columns, const std::vector<float>& values);
-  // Without the padding, in row-major order.
+  Tensor rows(std::int64_t rows, std::int64_t columns, const std::vector<float>& values) {
+    return this->rows(rows, columns, values, encoding());
+  }
+  Tensor rows(std::int64_t rows, std::int64_t columns, std::vector<float> values, const Encoding& encoding);
+  // Without the padding, in row-major order; as stored, not times the scale.
   std::vector<float> values(const Tensor& x);
-  // `shape` says all but the numbers, which are drawn.
+  // `shape` says all but the numbers, which are drawn, and may leave the name to be "weight".
   Linear linear(LinearSource shape, bool bias);
 
  private:

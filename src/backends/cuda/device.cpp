@@ -8,6 +8,7 @@
 #include "backends/cuda/attention/choice.h"
 #include "backends/cuda/block/kernels.h"
 #include "backends/cuda/graph.h"
+#include "backends/cuda/kernels.h"
 #include "backends/cuda/linears.h"
 #include "backends/cuda/management.h"
 #include "backends/cuda/wide/products.h"
@@ -166,7 +167,7 @@ class CudaDevice final : public Device {
 
   Linear make_linear(const LinearSource& source) override {
     Linear w = begin_linear(source);
-    w.fused = w.fused && w.input.dtype == activation_ && (!source.silu || silu_linear_fits(w));
+    w.fused = w.fused && (w.input.dtype == activation_ ? !source.silu || silu_linear_fits(w) : adds_in_e4m3(w));
     w.wide = fuse_ && !w.fused && kernels_.wide().fits(source, w);
     if (w.wide) w.weight = kernels_.wide().pack(source, w, weights_);
     else if (!w.fused) w.weight = kernels_.linears().pack(source, w, weights_);
@@ -181,8 +182,13 @@ class CudaDevice final : public Device {
   }
   bool fuses(const BlockShape& shape) const override {
     const std::string refusal = why_not_fused(shape);
-    blocks_[std::string(shape.names)] = refusal.empty() ? "five fused kernels a layer" : "not fused: " + refusal;
-    return refusal.empty();
+    const auto formats = std::ssize(formats_of(shape.names));
+    Block& block = blocks_[std::string(shape.names)] = {};
+    block.how = "not fused: " + refusal;
+    if (!refusal.empty()) return false;
+    block = {.out = std::string(shape.out), .down = std::string(shape.down), .how = "five fused kernels a layer"};
+    if (formats > 0) block.how += concat(", ", plural(formats, "linear"), " in ", name_of(DType::e4m3));
+    return true;
   }
   Norm fold(const Norm& norm, const Linear& reader) override {
     if (!reader.fused) return norm;
@@ -238,7 +244,7 @@ class CudaDevice final : public Device {
   std::string choices() const override { return kernels_.choices().text(); }
   std::vector<std::string> plan() const override {
     std::vector<std::string> lines{kernels_.choices().summary()};
-    for (const auto& [names, how] : blocks_) lines.push_back(concat("blocks of ", names, "*: ", how));
+    for (const auto& [names, block] : blocks_) lines.push_back(concat("blocks of ", names, "*: ", block.how));
     for (std::string& line : kernels_.wide().plan()) lines.push_back(std::move(line));
     for (std::string& line : kernels_.linears().plan()) lines.push_back(std::move(line));
     return lines;
@@ -246,6 +252,37 @@ class CudaDevice final : public Device {
   std::vector<std::string> attention_plan() const override { return kernels_.attention_choice().plan(); }
 
  private:
+  // A kind of blocks. `out` and `down`: the ends of names of the linears that may be in e4m3, empty where it is not
+  // fused.
+  struct Block {
+    std::string out, down;
+    std::string how;  // they are computed
+  };
+
+  static bool ends_so(std::string_view name, std::string_view end) { return !end.empty() && name.ends_with(end); }
+
+  // Whether it adds to the stream of fused blocks, which has it in e4m3 too.
+  bool adds_in_e4m3(const Linear& w) const {
+    return w.input.dtype == DType::e4m3 && std::ranges::any_of(blocks_, [&](const auto& kind) {
+             const auto& [names, block] = kind;
+             return w.name.starts_with(names) && (ends_so(w.name, block.out) || ends_so(w.name, block.down));
+           });
+  }
+
+  // The same for the formats of its linears.
+  std::string why_not_in_formats(const BlockShape& shape) const {
+    for (const auto& [linear, encoding] : formats_of(shape.names)) {
+      const bool out = ends_so(linear, shape.out), down = ends_so(linear, shape.down);
+      const std::string what = concat(linear, " is in ", name_of(encoding.dtype));
+      if (!out && !down) return what + ", and reads a stream that is not normalised yet";
+      if (encoding.dtype != DType::e4m3) return concat(what, ", expected ", name_of(DType::e4m3), " or bf16");
+      const std::int64_t inputs = out ? shape.heads.query * shape.heads.size : shape.inner;
+      if (choose_block_layout(BlockRole::add, shape.width, inputs, 0, DType::e4m3).columns == 0)
+        return concat(what, ", which has no kernel for ", inputs, " inputs");
+    }
+    return "";
+  }
+
   // Empty where the fused kernels compute the block.
   std::string why_not_fused(const BlockShape& shape) const {
     if (!fuse_) return "an observer is to see every linear";
@@ -253,22 +290,31 @@ class CudaDevice final : public Device {
     if (stream_.major() != 9)
       return concat("expected compute capability 9.0, found ", stream_.major(), ".", stream_.minor());
     if (activation_ != DType::bf16) return concat("expected bf16, found ", name_of(activation_));
-    if (has_formats(shape.names)) return "its linears have formats of their own";
     if (!block_fits(shape)) return concat("no kernels for this shape with up to ", plural(shape.rows, "row"));
-    return "";
+    return why_not_in_formats(shape);
   }
 
   std::shared_ptr<const void> pack_fused(const LinearSource& source, Linear& w) {
     const BlockRole role = source.gate_up ? BlockRole::gate_up : w.heads.size > 0 ? BlockRole::qkv : BlockRole::add;
     auto product = std::make_shared<BlockProduct>();
-    product->layout = choose_block_layout(role, w.outputs, w.inputs, w.heads.size);
-    const std::int64_t bytes = w.inputs * w.outputs * 2;
-    const DeviceBuffer rows = device_buffer(bytes);
-    source.read_weight(DType::bf16, weights_.take(bytes));
-    weights_.copy(rows.get(), bytes);
-    void* packed = arena_.allocate(product->layout.elements() * 2);
-    pack_block(stream_, packed, rows.get(), product->layout);
-    stream_.synchronize();  // before `rows` goes
+    product->layout = choose_block_layout(role, w.outputs, w.inputs, w.heads.size, w.input.dtype);
+    Tensor rows{nullptr, DType::bf16, w.outputs, w.inputs};
+    const DeviceBuffer memory = device_buffer(rows.bytes());
+    rows.data = memory.get();
+    source.read_weight(rows.dtype, weights_.take(rows.bytes()));
+    weights_.copy(rows.data, rows.bytes());
+    DeviceBuffer more;
+    if (w.input.dtype == DType::e4m3) {
+      Tensor codes{nullptr, DType::e4m3, w.outputs, w.inputs};
+      more = device_buffer(codes.bytes());
+      codes.data = more.get();
+      product->scale = {arena_.allocate(w.outputs * 4), DType::f32, 1, w.outputs};
+      quantise_rows(stream_, codes, product->scale, rows, w.input.scale);
+      rows = codes;
+    }
+    void* packed = arena_.allocate(product->layout.elements() * product->layout.element);
+    pack_block(stream_, packed, rows.data, product->layout);
+    stream_.synchronize();  // before `memory` goes
     product->packed = packed;
     w.input.tiled = true;
     return product;
@@ -288,7 +334,7 @@ class CudaDevice final : public Device {
   DType activation_;
   bool fuse_;
   Attention attention_;
-  mutable std::map<std::string, std::string> blocks_;  // by their names' beginning: how they are computed
+  mutable std::map<std::string, Block> blocks_;  // by their names' beginning
   std::string description_;
   Stream stream_;
   Arena arena_;

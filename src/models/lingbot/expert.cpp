@@ -21,8 +21,13 @@ std::vector<float> row_of(const std::vector<float>& x, std::int64_t row, std::in
 Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
     : config_(config), state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})) {
   const Heads heads{config.expert.heads, config.expert.kv_heads, config.expert.head_size};
-  const bool fused = reader.device().fuses(
-      {.names = expert_root, .width = config.expert.width, .inner = config.expert.mlp, .rows = rows, .heads = heads});
+  const bool fused = reader.device().fuses({.names = expert_root,
+                                            .out = "self_attn.o_proj",
+                                            .down = "mlp.down_proj",
+                                            .width = config.expert.width,
+                                            .inner = config.expert.mlp,
+                                            .rows = rows,
+                                            .heads = heads});
   if (fused && !config.separate_time) compose_action_in(reader);
   if (!action_time_in_.fused) {
     action_in_ = reader.linear({root + "action_in_proj"}, {.full_output = config.separate_time});
