@@ -13,6 +13,7 @@
 #pragma once
 
 #include "backends/cuda/block/layout.h"
+#include "backends/cuda/device/register_product_sm90.cuh"
 #include "backends/cuda/device/sm90.cuh"
 
 namespace nervus::cuda {
