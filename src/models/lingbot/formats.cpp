@@ -45,6 +45,13 @@ std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
   return {
       {"f16", {vision_f16, language_f16}},
       {"fp8", {vision_f16, language_f16, {vision + ".attn.qkv", DType::e4m3}, {language + ".mlp.*", DType::e4m3}}},
+      {"fp8-expert",
+       {vision_f16,
+        language_f16,
+        {vision + ".attn.qkv", DType::e4m3},
+        {language + ".mlp.*", DType::e4m3},
+        {expert + "layers.*.self_attn.o_proj", DType::e4m3},
+        {expert + "layers.*.mlp.down_proj", DType::e4m3}}},
       {"fp8-all",
        {{vision, DType::e4m3}, {merger, DType::e4m3}, {language, DType::e4m3}, {expert + "layers.*", DType::e4m3}}},
       {"int8",
