@@ -2,11 +2,14 @@
 // of its own, and what stands before and behind them, in one graph; then without one of the ops, and of that op alone.
 // What an op is worth is what the layer saves without it: kernels of a graph overlap, so the parts do not add up.
 //
-// bench_block [--batch B] [--prefix KEYS] [--layers L] [--runs N] [--fuse 0|1] [--json FILE]
+// With --e4m3 1 the same is timed of a step whose `out` and `down` are in e4m3, whole steps of both in turns.
+//
+// bench_block [--batch B] [--prefix KEYS] [--layers L] [--runs N] [--fuse 0|1] [--e4m3 0|1] [--json FILE]
 #include <algorithm>
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -20,13 +23,16 @@ namespace nervus {
 namespace {
 
 struct Options {
-  std::int64_t batch = 1, prefix = 242, layers = 36, runs = 30, fuse = 1;
+  std::int64_t batch = 1, prefix = 242, layers = 36, runs = 30, fuse = 1, e4m3 = 0;
   std::string json;
 };
 
 constexpr Heads heads{16, 2, 128};
 constexpr std::int64_t width = 768, inner = 2752, actions = 50, action = 75;
 constexpr std::array<const char*, 6> parts = {"qkv", "attention", "out", "gate_up", "down", "edges"};
+
+// Of what enters `out` and `down` in e4m3: a few deviations fit.
+const Formats in_e4m3 = {{"layer.out", {DType::e4m3, 0.01f}}, {"layer.down", {DType::e4m3, 0.01f}}};
 
 struct Layer {
   Linear qkv, out, gate_up, down;
@@ -37,21 +43,28 @@ struct Layer {
 
 class Bench {
  public:
-  explicit Bench(const Options& options)
+  Bench(const Options& options, const Formats& formats)
       : options_(options),
         rows_(options.batch * (1 + actions)),
         device_(make_cuda_device(Precision::bf16, 0, options.fuse != 0)),
         workspace_(device_->allocate(workspace_bytes), workspace_bytes),
-        ops_(device_->kernels(), workspace_, device_->activation()),
-        fused_(device_->fuses({.names = "", .width = width, .inner = inner, .rows = rows_, .heads = heads})) {
+        ops_(device_->kernels(), workspace_, device_->activation()) {
+    device_->use_formats(formats);
+    fused_ = device_->fuses({.names = "layer.",
+                             .out = "out",
+                             .down = "down",
+                             .width = width,
+                             .inner = inner,
+                             .rows = rows_,
+                             .heads = heads});
     for (std::int64_t i = 0; i < options.layers; ++i) layers_.push_back(make_layer());
     place_rows();
     h_ = ops_.residual(rows_, layers_[0].qkv);
     const std::vector<float> stream = draw(rows_ * width, 1.0f);
     device_->upload(h_.h, stream.data());
-    embed_in_ = make_linear({.outputs = width, .inputs = action, .silu = true});
-    embed_out_ = make_linear({.outputs = width, .inputs = width, .full_output = true});
-    velocity_ = make_linear({.outputs = action, .inputs = width, .full_output = true});
+    embed_in_ = make_linear({.name = "embed_in", .outputs = width, .inputs = action, .silu = true});
+    embed_out_ = make_linear({.name = "embed_out", .outputs = width, .inputs = width, .full_output = true});
+    velocity_ = make_linear({.name = "velocity", .outputs = action, .inputs = width, .full_output = true});
     last_ = make_norm(velocity_);
     states_ = constant(options.batch, width, 1.0f);
     x_ = constant(options.batch * actions, action, 1.0f);
@@ -90,7 +103,6 @@ class Bench {
   Linear make_linear(LinearSource source) {
     const std::int64_t count = source.inputs * source.outputs;
     if (std::ssize(weights_) < count) weights_ = draw(count, 0.03f);
-    source.name = "weight";
     source.fused = fused_;
     source.read_weight = [&](DType to, void* target) { convert(DType::f32, weights_.data(), to, target, count); };
     return device_->make_linear(source);
@@ -113,10 +125,13 @@ class Bench {
   Layer make_layer() {
     const std::int64_t queries = heads.query * heads.size;
     Layer layer{
-        .qkv = make_linear({.outputs = queries + 2 * heads.key_value * heads.size, .inputs = width, .heads = heads}),
-        .out = make_linear({.outputs = width, .inputs = queries, .full_output = true}),
-        .gate_up = make_linear({.outputs = 2 * inner, .inputs = width, .gate_up = true}),
-        .down = make_linear({.outputs = width, .inputs = inner, .full_output = true})};
+        .qkv = make_linear({.name = "layer.qkv",
+                            .outputs = queries + 2 * heads.key_value * heads.size,
+                            .inputs = width,
+                            .heads = heads}),
+        .out = make_linear({.name = "layer.out", .outputs = width, .inputs = queries, .full_output = true}),
+        .gate_up = make_linear({.name = "layer.gate_up", .outputs = 2 * inner, .inputs = width, .gate_up = true}),
+        .down = make_linear({.name = "layer.down", .outputs = width, .inputs = inner, .full_output = true})};
     layer.first = make_norm(layer.qkv);
     layer.second = make_norm(layer.gate_up);
     layer.gate = constant(1, width, 0.1f);
@@ -165,7 +180,7 @@ class Bench {
       ops_.embed(h_, states_, x, embed_out_, layers_[0].first);
     }
     Tensor q = ops_.allocate(Encoding{.dtype = DType::bf16, .tiled = fused_}, rows_, heads.query * heads.size);
-    Tensor attended = q;
+    Tensor attended = ops_.allocate(layers_[0].out.input, rows_, heads.query * heads.size);
     Tensor products = ops_.allocate(layers_[0].down.input, rows_, inner);
     for (const Layer& w : layers_) {
       const auto layer_scope = ops_.scope();
@@ -183,7 +198,7 @@ class Bench {
   std::unique_ptr<Device> device_;
   Workspace workspace_;
   Ops ops_;
-  bool fused_;
+  bool fused_ = false;
   std::mt19937 random_{1};
   std::vector<float> weights_;
   std::vector<Layer> layers_;
@@ -205,6 +220,7 @@ Options parse(const std::vector<std::string>& arguments) {
     else if (name == "--layers") options.layers = std::stol(value);
     else if (name == "--runs") options.runs = std::stol(value);
     else if (name == "--fuse") options.fuse = std::stol(value);
+    else if (name == "--e4m3") options.e4m3 = std::stol(value);
     else if (name == "--json") options.json = value;
     else fail(ErrorKind::usage, "bench_block: unknown option ", name);
   }
@@ -220,36 +236,81 @@ struct Part {
   double saved, alone;
 };
 
-void write_json(const Options& options, const std::string& device, double step, const std::vector<Part>& found) {
+struct Found {
+  double step;
+  std::vector<Part> parts;
+};
+
+constexpr std::array<bool, parts.size()> everything = {true, true, true, true, true, true};
+
+Found take_apart(Bench& bench, const Options& options, double whole) {
+  Found found{.step = whole, .parts = {}};
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    std::array<bool, parts.size()> others = everything, alone{};
+    others[i] = false;
+    alone[i] = true;
+    // the edges are there once
+    const double count = i + 1 < parts.size() ? static_cast<double>(options.layers) : 1.0;
+    found.parts.push_back({parts[i], (whole - bench.time(others)) / count, bench.time(alone) / count});
+    const Part& part = found.parts.back();
+    std::printf("  %-10s %6.2f us saved without it, %6.2f us alone\n", part.name, part.saved, part.alone);
+  }
+  return found;
+}
+
+void write_found(std::ofstream& file, const Found& found) {
+  file << "\"step_us\": " << found.step << ", \"parts\": [";
+  for (std::size_t i = 0; i < found.parts.size(); ++i) {
+    const Part& part = found.parts[i];
+    file << (i > 0 ? ", " : "") << "{\"op\": \"" << part.name << "\", \"saved_us\": " << part.saved
+         << ", \"alone_us\": " << part.alone << "}";
+  }
+  file << "]";
+}
+
+void write_json(const Options& options, const std::string& device, const Found& bf16, const Found* e4m3) {
   std::ofstream file(options.json);
   file << "{\"device\": \"" << device << "\", \"batch\": " << options.batch << ", \"prefix\": " << options.prefix
-       << ", \"layers\": " << options.layers << ", \"step_us\": " << step << ", \"parts\": [";
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    file << (i > 0 ? ", " : "") << "{\"op\": \"" << found[i].name << "\", \"saved_us\": " << found[i].saved
-         << ", \"alone_us\": " << found[i].alone << "}";
+       << ", \"layers\": " << options.layers << ", ";
+  write_found(file, bf16);
+  if (e4m3 != nullptr) {
+    file << ", \"e4m3\": {";
+    write_found(file, *e4m3);
+    file << "}";
   }
-  file << "]}\n";
+  file << "}\n";
   if (!file) fail(ErrorKind::io, options.json, ": cannot be written");
 }
 
-void run(const Options& options) {
-  Bench bench(options);
-  std::array<bool, parts.size()> all{};
-  all.fill(true);
-  const double whole = bench.time(all), layers = static_cast<double>(options.layers);
-  std::printf("%s\nbatch %ld, prefix %ld, %ld layers: %.1f us a step\n", bench.description().c_str(),
-              static_cast<long>(options.batch), static_cast<long>(options.prefix), static_cast<long>(options.layers),
-              whole);
-  std::vector<Part> found;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    std::array<bool, parts.size()> others = all, alone{};
-    others[i] = false;
-    alone[i] = true;
-    const double count = i + 1 < parts.size() ? layers : 1.0;  // the edges are there once
-    found.push_back({parts[i], (whole - bench.time(others)) / count, bench.time(alone) / count});
-    std::printf("  %-10s %6.2f us saved without it, %6.2f us alone\n", found[i].name, found[i].saved, found[i].alone);
+// The median of whole steps of each, timed in turns.
+std::vector<double> in_turns(const std::vector<std::unique_ptr<Bench>>& benches) {
+  constexpr int turns = 5;
+  std::vector<std::vector<double>> times(benches.size());
+  for (int turn = 0; turn < turns; ++turn) {
+    for (std::size_t i = 0; i < benches.size(); ++i) times[i].push_back(benches[i]->time(everything));
   }
-  if (!options.json.empty()) write_json(options, bench.description(), whole, found);
+  std::vector<double> medians;
+  for (std::vector<double>& each : times) {
+    std::nth_element(each.begin(), each.begin() + turns / 2, each.end());
+    medians.push_back(each[turns / 2]);
+  }
+  return medians;
+}
+
+void run(const Options& options) {
+  std::vector<std::unique_ptr<Bench>> benches;
+  benches.push_back(std::make_unique<Bench>(options, Formats{}));
+  if (options.e4m3 != 0) benches.push_back(std::make_unique<Bench>(options, in_e4m3));
+  const std::vector<double> steps = in_turns(benches);
+  std::vector<Found> found;
+  for (std::size_t i = 0; i < benches.size(); ++i) {
+    std::printf("%s%s\nbatch %ld, prefix %ld, %ld layers: %.1f us a step\n", benches[i]->description().c_str(),
+                i > 0 ? ", out and down in e4m3" : "", static_cast<long>(options.batch),
+                static_cast<long>(options.prefix), static_cast<long>(options.layers), steps[i]);
+    found.push_back(take_apart(*benches[i], options, steps[i]));
+  }
+  if (!options.json.empty())
+    write_json(options, benches[0]->description(), found[0], found.size() > 1 ? &found[1] : nullptr);
 }
 
 }  // namespace
