@@ -2,8 +2,6 @@
 // what surrounds warpgroup products.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
 
 namespace nervus::cuda {
