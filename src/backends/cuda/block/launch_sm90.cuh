@@ -7,7 +7,9 @@
 
 namespace nervus::cuda {
 
-template <int N, int C, int Steps, typename T = __nv_bfloat16, typename Epilogue>
+// `Last`: the steps of the last warpgroup at the inputs that the kernel is meant for. With as many, a thread knows
+// which of its loads it need not ask about.
+template <int N, int C, int Steps, int Last = Steps, typename T = __nv_bfloat16, typename Epilogue>
 void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const Tensor& squares,
                   const Epilogue& epilogue) {
   const auto& product = *static_cast<const BlockProduct*>(w.weight.get());
@@ -29,11 +31,12 @@ void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const 
             .cluster = C},
            kernel, arguments, epilogue);
   };
-  if (x.columns == step_inputs(sizeof(T)) * BlockLayout::warpgroups * C * Steps) {
-    start(block_product<T, N, C, Steps, true, Epilogue>);
-  } else {
-    start(block_product<T, N, C, Steps, false, Epilogue>);
+  const std::int64_t last = x.columns / step_inputs(sizeof(T)) - (BlockLayout::warpgroups * C - 1) * Steps;
+  if (last == Steps) return start(block_product<T, N, C, Steps, Steps, Epilogue>);
+  if constexpr (Last < Steps) {
+    if (last >= Last) return start(block_product<T, N, C, Steps, Last, Epilogue>);
   }
+  start(block_product<T, N, C, Steps, 0, Epilogue>);
 }
 
 }  // namespace nervus::cuda

@@ -166,12 +166,12 @@ void start(const Stream& stream, const Residual& h, const Tensor& first, const T
                                              .unit = data<const float>(product.scale)};
   const int steps = product.layout.steps;
   if constexpr (Scaled) {
-    if (steps == 8) launch_block<32, 4, 8, __nv_fp8_e4m3>(stream, w, x, {}, epilogue);
-    else launch_block<32, 4, 11, __nv_fp8_e4m3>(stream, w, x, {}, epilogue);
+    if (steps == 8) launch_block<32, 4, 8, 8, __nv_fp8_e4m3>(stream, w, x, {}, epilogue);
+    else launch_block<32, 4, 11, 9, __nv_fp8_e4m3>(stream, w, x, {}, epilogue);
   } else {
     if (steps == 6) launch_block<32, 4, 6>(stream, w, x, {}, epilogue);
     else if (steps == 16) launch_block<32, 4, 16>(stream, w, x, {}, epilogue);
-    else launch_block<32, 5, 18>(stream, w, x, {}, epilogue);
+    else launch_block<32, 5, 18, 10>(stream, w, x, {}, epilogue);
   }
 }
 

@@ -76,12 +76,13 @@ struct RowNorms {
 };
 
 // This lane's share of x: of each step 16 bytes. Lanes whose rows are padding load nothing: what they
-// hold reaches padding alone. Where the inputs are not `Whole` multiples of all steps, those beyond are zero.
-template <int Steps, bool Whole>
+// hold reaches padding alone. Steps beyond the inputs are zero; all warpgroups have the first `Sure`, which are loaded
+// without asking: what is asked between the dependency wait and a load delays all that follow.
+template <int Steps, int Sure>
 __device__ void load_operands(uint4 (&x)[Steps], const uint4* source, bool present, int steps) {
 #pragma unroll
   for (int s = 0; s < Steps; ++s) {
-    if constexpr (Whole) {
+    if (s < Sure) {
       if (present) x[s] = __ldcg(source + s * 32);
     } else {
       x[s] = present && s < steps ? __ldcg(source + s * 32) : make_uint4(0, 0, 0, 0);
@@ -92,7 +93,7 @@ __device__ void load_operands(uint4 (&x)[Steps], const uint4* source, bool prese
 // Inputs are of type T: bf16 or e4m3. Epilogue: `constants` before the dependency wait, `inputs` after it, `ready`
 // while the sums are under way, `finish` when they are there, each of rows row and row + 8 and outputs output + 8 b,
 // output + 8 b + 1 for b < Blocks.
-template <typename T, int N, int C, int Steps, bool Whole, typename Epilogue>
+template <typename T, int N, int C, int Steps, int Sure, typename Epilogue>
 __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductArguments a, const Epilogue epilogue) {
   constexpr int Blocks = Epilogue::blocks;
   using Shared = ProductShared<N, C, Steps, Epilogue>;
@@ -148,7 +149,7 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
   cudaTriggerProgrammaticLaunchCompletion();  // not before: blocks two kernels ahead would take the next one's places
 
   uint4 x[Steps];
-  load_operands<Steps, Whole>(x, source, present, all_steps - first_step);
+  load_operands<Steps, Sure>(x, source, present, all_steps - first_step);
   if constexpr (Epilogue::normed) row_norms.load();
 #pragma unroll
   for (int i = 0; i < rounds; ++i) {
