@@ -216,7 +216,7 @@ struct Products {
   Tensor encoded(const Tensor& from, const Linear& w) {
     if (w.input.dtype == from.dtype) return from;
     const Tensor to = w.input.dtype == DType::i8 ? lab.int8_output(from.rows, from.columns)
-                                                 : lab.e4m3_output(from.rows, from.columns);
+                                                 : lab.scaled_output(w.input.dtype, from.rows, from.columns);
     lab.kernels().gather_rows(to, from, {});
     return to;
   }
@@ -228,14 +228,14 @@ struct Products {
   Tensor y, h;
 };
 
-// Each precision, and each format of 8 bits that the device has.
+// Each precision, and each format of a recipe that the device has.
 struct Kind {
   Precision precision;
   std::optional<DType> format;
 
   std::unique_ptr<Device> device() const {
     auto made = make_cuda_device(precision, 0);
-    if (format) made->use_formats({{"weight", {*format, *format == DType::e4m3 ? test_scale : 1.0f}}});
+    if (format) made->use_formats({{"weight", *format == DType::i8 ? Encoding{DType::i8} : scaled(*format)}});
     return made;
   }
 };
@@ -244,7 +244,7 @@ std::vector<Kind> kinds() {
   const auto device = cuda_or_skip(Precision::bf16);
   if (!device) return {};
   std::vector<Kind> all = {{Precision::f32, {}}, {Precision::bf16, {}}};
-  for (const DType format : {DType::e4m3, DType::i8})
+  for (const DType format : {DType::f16, DType::e4m3, DType::i8})
     if (device->multiplies(format)) all.push_back({Precision::bf16, format});
   return all;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backends/cuda/blas.h"
 #include "backends/cuda/cold_clock.h"
 #include "backends/cuda/wide/products.h"
 #include "core/message.h"
@@ -17,72 +18,13 @@ constexpr std::uint32_t row_alignment = 16;
 // A candidate replaces the library's own first choice only if it is faster by more than the clock's noise.
 constexpr float worth_changing = 0.97f;
 constexpr std::int64_t hand_over = 1000;  // nanoseconds
-// Parts of a sum are added in float32 and in one order, never by atomics and never in bf16.
-constexpr std::uint32_t reduction_schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
 // Of e4m3: sums stay in the matrix unit's 14 bits or so; otherwise they are moved to float32 every few products.
 constexpr std::int8_t fast_accumulation = 1;
-
-// The one place that says how a format is computed with.
-cudaDataType_t library_type(DType dtype) {
-  if (dtype == DType::bf16) return CUDA_R_16BF;
-  if (dtype == DType::f16) return CUDA_R_16F;
-  if (dtype == DType::e4m3) return CUDA_R_8F_E4M3;
-  check(dtype == DType::f32, "linears compute on f32, bf16, f16 and e4m3");
-  return CUDA_R_32F;
-}
 
 // The library's fast kernels read 16 bytes at once.
 bool fits_library(const Tensor& x, std::int64_t outputs) {
   const auto whole = 16 / static_cast<std::int64_t>(size_of(x.dtype));
   return x.columns % whole == 0 && outputs % whole == 0;
-}
-
-BlasLayout make_layout(const Tensor& x) {  // the library counts in columns: a row-major matrix is its transpose
-  BlasLayout layout;
-  check_cublas(cublasLtMatrixLayoutCreate(layout.out(), library_type(x.dtype), static_cast<std::uint64_t>(x.columns),
-                                          static_cast<std::uint64_t>(x.rows), x.columns),
-               "describing a matrix");
-  return layout;
-}
-
-template <typename T>
-void set(const BlasProduct& product, cublasLtMatmulDescAttributes_t attribute, const T& value) {
-  check_cublas(cublasLtMatmulDescSetAttribute(product.get(), attribute, &value, sizeof(value)), "describing a product");
-}
-
-template <typename T>
-void set(const BlasPreference& preference, cublasLtMatmulPreferenceAttributes_t attribute, const T& value) {
-  check_cublas(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof(value)),
-               "describing a preference");
-}
-
-// What sums are multiplied by: `outputs` [N] and `rows` [T]. False where the library is too old to.
-bool set_scales(const BlasProduct& product, const void* outputs, const void* rows) {
-#if CUBLAS_VERSION >= 120900
-  set(product, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
-  set(product, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
-  set(product, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, outputs);
-  set(product, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, rows);
-  return true;
-#else
-  return outputs == nullptr && rows == nullptr;
-#endif
-}
-
-int id_of(const cublasLtMatmulAlgo_t& algorithm) {
-  int id = 0;
-  std::size_t written = 0;
-  check_cublas(cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_ID, &id, sizeof(id), &written),
-               "asking for an algorithm");
-  return id;
-}
-
-bool sums_in_order(const cublasLtMatmulAlgo_t& algorithm) {
-  std::uint32_t scheme = 0;
-  std::size_t written = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME,
-                                                                     &scheme, sizeof(scheme), &written);
-  return status == CUBLAS_STATUS_SUCCESS && (scheme & ~reduction_schemes) == 0;
 }
 
 cublasLtMatmulAlgo_t algorithm_of(const Choice& choice) {
