@@ -61,8 +61,7 @@ void add_device_options(CLI::App& verb, PolicyOptions& options, Value& precision
   add_option(
       verb, "--recipe", options.recipe, "FILE",
       "Of f16, fp8 and int8: f16, fp8, int8 (the defaults: where 8 bits cost the least accuracy), mixed (of both the "
-      "fastest), fp8-expert (fp8, and what adds to the expert's stream), fp8-all, int8-all (every block) or a .json "
-      "with rules");
+      "fastest), fp8-all, int8-all (every block) or a .json with rules");
   add_option(verb, "--calibration", options.calibration, "FILE",
              "Of linears in f8_e4m3: the ranges of what enters each linear, as 'nervus calibrate' writes them");
   add_option(verb, "--attention", attention, "auto|fast|plain",

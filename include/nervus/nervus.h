@@ -53,7 +53,7 @@ typedef struct nervus_load_options {
   size_t size;
   const char* device;        /* "cpu" (default), "cuda:0" */
   const char* precision;     /* "bf16" (default), "f32", "f16", "fp8", "int8" */
-  const char* recipe;        /* of f16, fp8, int8: "f16", "fp8", "fp8-expert", "fp8-all", "int8", "int8-all", "mixed",
+  const char* recipe;        /* of f16, fp8, int8: "f16", "fp8", "fp8-all", "int8", "int8-all", "mixed" or
                                 a .json; default: as the precision */
   const char* calibration;   /* of linears in e4m3: what `nervus calibrate` writes */
   const char* attention;     /* "auto" (default), "fast", "plain" */

@@ -57,8 +57,7 @@ using ProgressFunction = std::function<void(std::int64_t done, std::int64_t tota
 struct LoadOptions {
   std::string device = "cpu";
   Precision precision = Precision::bf16;
-  // Of f16, fp8 and int8: "f16", "fp8", "fp8-expert", "fp8-all", "int8", "int8-all", "mixed" or a .json; empty: as the
-  // precision.
+  // Of f16, fp8 and int8: "f16", "fp8", "fp8-all", "int8", "int8-all", "mixed" or a .json; empty: as the precision.
   std::string recipe;
   std::filesystem::path calibration;  // of linears in e4m3: the ranges of inputs, as calibrate() writes them
   Attention attention = Attention::automatic;

@@ -20,7 +20,7 @@ class LoadArguments(TypedDict, total=False):
     precision: Precision
     """`"bf16"` (default), `"f32"`, `"f16"`, `"fp8"`, `"int8"`: how weights and activations are held."""
     recipe: Path
-    """Of f16, fp8 and int8: which linears have which format, `"f16"`, `"fp8"`, `"fp8-expert"`, `"fp8-all"`, `"int8"`,
+    """Of f16, fp8 and int8: which linears have which format, `"f16"`, `"fp8"`, `"fp8-all"`, `"int8"`,
     `"int8-all"`, `"mixed"` or the path of a .json; default: as the precision."""
     calibration: Path
     """Of fp8: the file that `calibrate` writes."""

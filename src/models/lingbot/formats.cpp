@@ -36,39 +36,34 @@ struct Rule {
   DType format;
 };
 
+std::vector<Rule> one_after_other(const std::vector<std::vector<Rule>>& parts) {
+  std::vector<Rule> rules;
+  for (const std::vector<Rule>& part : parts) rules.insert(rules.end(), part.begin(), part.end());
+  return rules;
+}
+
 // Name and rules of each. What the narrow ones leave in 16 bits costs more accuracy in 8 than it saves time
 // (docs/performance.md).
 std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
-  const std::string vision = vision_root + "blocks.*", language = language_root + "layers.*", expert = expert_root;
-  const std::string merger = vision_root + "merger.mlp.0";
-  const Rule vision_f16{vision_root + "*", DType::f16}, language_f16{language, DType::f16};
+  const std::string vision = vision_root + "blocks.*", language = language_root + "layers.*";
+  const std::string expert = expert_root + "layers.*", merger = vision_root + "merger.mlp.0";
+  const std::vector<Rule> halves = {{vision_root + "*", DType::f16}, {language, DType::f16}};
+  const std::vector<Rule> language_mlps = {{language + ".mlp.*", DType::e4m3}};
+  const std::vector<Rule> added = {{expert + ".o_proj", DType::e4m3}, {expert + ".down_proj", DType::e4m3}};
+  const std::vector<Rule> vision_gate_up = {{vision + ".mlp.gate_proj", DType::i8}};
+  const auto all = [&](DType format) {
+    return std::vector<Rule>{{vision, format}, {merger, format}, {language, format}, {expert, format}};
+  };
   return {
-      {"f16", {vision_f16, language_f16}},
-      {"fp8", {vision_f16, language_f16, {vision + ".attn.qkv", DType::e4m3}, {language + ".mlp.*", DType::e4m3}}},
-      {"fp8-expert",
-       {vision_f16,
-        language_f16,
-        {vision + ".attn.qkv", DType::e4m3},
-        {language + ".mlp.*", DType::e4m3},
-        {expert + "layers.*.self_attn.o_proj", DType::e4m3},
-        {expert + "layers.*.mlp.down_proj", DType::e4m3}}},
-      {"fp8-all",
-       {{vision, DType::e4m3}, {merger, DType::e4m3}, {language, DType::e4m3}, {expert + "layers.*", DType::e4m3}}},
-      {"int8",
-       {vision_f16,
-        language_f16,
-        {vision + ".attn.qkv", DType::i8},
-        {vision + ".mlp.gate_proj", DType::i8},
-        {language + ".self_attn.q_proj", DType::i8},
-        {language + ".mlp.*", DType::i8}}},
-      {"int8-all", {{vision, DType::i8}, {merger, DType::i8}, {language, DType::i8}, {expert + "layers.*", DType::i8}}},
-      {"mixed",
-       {vision_f16,
-        language_f16,
-        {vision + ".attn.qkv", DType::i8},
-        {vision + ".mlp.gate_proj", DType::i8},
-        {language + ".self_attn.q_proj", DType::i8},
-        {language + ".mlp.*", DType::e4m3}}},
+      {"f16", halves},
+      {"fp8", one_after_other({halves, language_mlps, added})},
+      {"fp8-all", all(DType::e4m3)},
+      {"int8", one_after_other({halves,
+                                {{vision + ".attn.qkv", DType::i8}},
+                                vision_gate_up,
+                                {{language + ".q_proj", DType::i8}, {language + ".mlp.*", DType::i8}}})},
+      {"int8-all", all(DType::i8)},
+      {"mixed", one_after_other({halves, vision_gate_up, language_mlps, added})},
   };
 }
 

@@ -1,4 +1,4 @@
-// What is known of LingBot-VLA's linears in 8 bits: recipes, and the sites of calibrations that others made.
+// What is known of LingBot-VLA's linears in other formats: recipes, and the sites of calibrations that others made.
 #pragma once
 
 #include <map>
@@ -9,12 +9,12 @@
 
 namespace nervus::lingbot {
 
-// The recipes (quant/recipe.h). "fp8" holds the language model's MLPs and the vision blocks' queries, keys and
-// values in e4m3; "fp8-expert" those, and the expert's linears that add to its stream; "int8" those of "fp8", the
-// language model's queries, keys and values, and the vision MLPs' gate and up in int8; "mixed" what "int8" does but for
-// the language model's MLPs, which it holds in e4m3: the fastest where there are products of both. "fp8-all" and
-// "int8-all" hold every linear of blocks and layers, the expert's too, and the merger's first. What reads pixels,
-// states, actions and time, and what writes image tokens and velocities, stays in bf16.
+// The recipes (quant/recipe.h). "f16" holds vision and language in f16, as the next three do with what they have not in
+// 8 bits. "fp8": the language model's MLPs and the expert's linears that add to its stream in e4m3. "int8": the language
+// model's MLPs, in it and in vision queries, keys and values, and vision's gate and up in int8. "mixed": as "fp8", and
+// vision's gate and up in int8: the fastest where there are products of both. "fp8-all" and "int8-all" hold every linear
+// of blocks and layers, the expert's too, and the merger's first. What reads states, actions and time, and what writes
+// velocities, stays in bf16.
 std::vector<std::string> recipe_names();
 // As JSON; empty if there is none of that name.
 std::string recipe(const std::string& name);
