@@ -1,8 +1,8 @@
-// bench_products: the wide linears' kernels of a CUDA device, every tile at the model's shapes in bf16, e4m3 and int8,
-// beside cuBLASLt (a product and what it cannot fuse is left out). Each is a graph of launches that take other weights
-// in turn, so that these come from memory as they do in a model. One line of JSON a measurement.
+// bench_products: the wide linears' kernels of a CUDA device, every tile at the model's shapes in bf16, f16, e4m3 and
+// int8, beside cuBLASLt (a product and what it cannot fuse is left out). Each is a graph of launches that take other
+// weights in turn, so that these come from memory as they do in a model. One line of JSON a measurement.
 //
-//   bench_products [rows factor]      e.g. bench_products 8 for a batch of eight
+//   bench_products [rows factor [shape]]      e.g. bench_products 8 expert: the expert's, for a batch of eight
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -139,7 +139,8 @@ class Bench {
 
   double library(const ProductCase& c, DType dtype) {
     const std::string name = concat("weight of ", name_of(dtype));
-    device_->use_formats({{concat("weight of ", name_of(DType::e4m3)), {DType::e4m3, 0.01f}}});
+    device_->use_formats({{concat("weight of ", name_of(DType::e4m3)), {DType::e4m3, 0.01f}},
+                          {concat("weight of ", name_of(DType::f16)), {DType::f16, float16_input_scale}}});
     const bool add = c.role == WideRole::add;
     std::vector<Linear> linears;
     for (int i = 0; i < copies(c, dtype); ++i) {
@@ -201,8 +202,11 @@ class Bench {
 int main(int count, char** arguments) {
   try {
     nervus::cuda::Bench bench(count > 1 ? std::atoi(arguments[1]) : 1);
-    for (const nervus::DType dtype : {nervus::DType::bf16, nervus::DType::e4m3, nervus::DType::i8}) {
-      for (const auto& c : nervus::cuda::product_cases) bench.run(c, dtype);
+    for (const nervus::DType dtype :
+         {nervus::DType::bf16, nervus::DType::f16, nervus::DType::e4m3, nervus::DType::i8}) {
+      for (const auto& c : nervus::cuda::product_cases) {
+        if (count < 3 || std::strstr(c.name, arguments[2]) != nullptr) bench.run(c, dtype);
+      }
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_products: %s\n", error.what());

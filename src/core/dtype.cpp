@@ -43,38 +43,7 @@ void narrow_all(const float* source, std::byte* target, std::int64_t count) {
   }
 }
 
-void narrow_all_float16(const float* source, std::byte* target, std::int64_t count) {
-  narrow_all<to_float16>(source, target, count);
-}
-
-#if defined(__x86_64__)
-[[gnu::target("avx,f16c")]] void narrow_all_float16_f16c(const float* source, std::byte* target, std::int64_t count) {
-  const std::int64_t whole = count / 8 * 8;
-  for (std::int64_t i = 0; i < whole; i += 8) {
-    const __m128i eight = _mm256_cvtps_ph(_mm256_loadu_ps(source + i), _MM_FROUND_TO_NEAREST_INT);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(target + 2 * i), eight);
-  }
-  narrow_all_float16(source + whole, target + 2 * whole, count - whole);
-}
-#endif
-
-// A processor without the instruction takes ten times as long.
-void narrow_float16(const float* source, std::byte* target, std::int64_t count) {
-#if defined(__x86_64__)
-  static const bool has_f16c = __builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c");
-  if (has_f16c) return narrow_all_float16_f16c(source, target, count);
-#endif
-  narrow_all_float16(source, target, count);
-}
-
 constexpr std::int64_t chunk = 1024;  // values that are converted at a time
-
-void write_chunk(const float* values, DType to, std::byte* target, std::int64_t count) {
-  if (to == DType::f32) std::memcpy(target, values, static_cast<std::size_t>(count) * 4);
-  else if (to == DType::bf16) narrow_all<to_bfloat16>(values, target, count);
-  else if (to == DType::f16) narrow_float16(values, target, count);
-  else narrow_all<to_float8>(values, target, count);
-}
 
 // Adding one to the exponent's last bit carries into the sign's place where all its bits are set.
 constexpr std::uint32_t magnitude = 0x7fffffff, carry = 0x00800000;
@@ -83,6 +52,38 @@ bool finite(const float* values, std::int64_t count) {
   std::uint32_t seen = 0;
   for (std::int64_t i = 0; i < count; ++i) seen |= (std::bit_cast<std::uint32_t>(values[i]) & magnitude) + carry;
   return seen >> 31 == 0;
+}
+
+#if defined(__x86_64__)
+[[gnu::target("avx2,f16c")]] bool narrow_float16_f16c(const float* source, std::byte* target, std::int64_t count) {
+  const std::int64_t whole = count / 8 * 8;
+  __m256i seen = _mm256_setzero_si256();
+  for (std::int64_t i = 0; i < whole; i += 8) {
+    const __m256 eight = _mm256_loadu_ps(source + i);
+    const __m256i size = _mm256_and_si256(_mm256_castps_si256(eight), _mm256_set1_epi32(magnitude));
+    seen = _mm256_or_si256(seen, _mm256_add_epi32(size, _mm256_set1_epi32(carry)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(target + 2 * i), _mm256_cvtps_ph(eight, _MM_FROUND_TO_NEAREST_INT));
+  }
+  narrow_all<to_float16>(source + whole, target + 2 * whole, count - whole);
+  return _mm256_movemask_ps(_mm256_castsi256_ps(seen)) == 0 && finite(source + whole, count - whole);
+}
+#endif
+
+// Rounds to binary16, and says whether all are finite. A processor without the instruction takes ten times as long.
+bool narrow_float16(const float* source, std::byte* target, std::int64_t count) {
+#if defined(__x86_64__)
+  static const bool has_f16c = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+  if (has_f16c) return narrow_float16_f16c(source, target, count);
+#endif
+  narrow_all<to_float16>(source, target, count);
+  return finite(source, count);
+}
+
+void write_chunk(const float* values, DType to, std::byte* target, std::int64_t count) {
+  if (to == DType::f32) std::memcpy(target, values, static_cast<std::size_t>(count) * 4);
+  else if (to == DType::bf16) narrow_all<to_bfloat16>(values, target, count);
+  else if (to == DType::f16) narrow_float16(values, target, count);
+  else narrow_all<to_float8>(values, target, count);
 }
 
 // Rounds to bfloat16 in the same pass; what it writes for values that are not finite is of no use.
@@ -110,9 +111,10 @@ bool narrow_finite(const float* values, std::uint16_t* target, std::int64_t coun
   return narrow_finite_loop(values, target, count);
 }
 
-// As f32 or bf16, straight from f32; false if a value is not finite.
+// Straight from f32; false if a value is not finite.
 bool convert_chunk(const float* values, DType to, std::byte* target, std::int64_t count) {
   const bool aligned = reinterpret_cast<std::uintptr_t>(target) % alignof(std::uint16_t) == 0;
+  if (to == DType::f16) return narrow_float16(values, target, count);
   if (to == DType::bf16 && aligned) return narrow_finite(values, reinterpret_cast<std::uint16_t*>(target), count);
   write_chunk(values, to, target, count);
   return finite(values, count);

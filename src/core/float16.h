@@ -18,7 +18,7 @@ struct Float16 {
 
 // The scale of a linear's inputs in binary16: x is stored as x / 64 and its weights as 64 w, which rounds nothing and
 // gives x a range of 4.2 million. What exceeds that is infinite, and so no answer.
-constexpr float float16_input_scale = 64;
+constexpr float float16_input_scale = 64, largest_float16 = 65504;
 
 inline float to_float(BFloat16 x) noexcept { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
 

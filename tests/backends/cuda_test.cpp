@@ -151,7 +151,7 @@ TEST_CASE("cuda: blocks are fused unless their linears have formats or an observ
   const auto how = [&](Formats formats) {
     device->use_formats(std::move(formats));
     const bool found = device->fuses(shape);
-    const std::string line = device->plan().front(), beginning = "blocks of expert.*: ";
+    const std::string line = device->plan().at(1), beginning = "blocks of expert.*: ";
     REQUIRE(line.starts_with(beginning));
     CHECK(line.substr(beginning.size()).starts_with("not fused: ") != found);
     return line.substr(beginning.size());
@@ -181,6 +181,31 @@ TEST_CASE("cuda: two devices of one process compute side by side") {
   block.run(first->kernels());
   twin.run(second->kernels());
   CHECK(same_bits(lab.values(block.h), other.values(twin.h)));
+}
+
+TEST_CASE("cuda: a weight beyond f16 is refused when it is made, in a sentence that names it") {
+  const auto device = cuda_or_skip(Precision::bf16);
+  if (!device) return;
+  const auto make = [&](float largest, DType format, bool queries) {
+    device->use_formats({{"tower.out", scaled(format)}});
+    LinearSource source{.name = "tower.out", .outputs = 96, .inputs = 64};
+    if (queries) source.heads = {2, 2, 16};
+    source.read_weight = [&](DType to, void* target) {
+      std::vector<float> values(64 * 96, 0.5f);
+      values[64 * 95 + 3] = -largest;
+      convert(DType::f32, values.data(), to, target, 64 * 96);
+    };
+    device->make_linear(source);
+  };
+  for (const bool queries : {false, true}) {
+    for (const float wrong : {1024.0f, 1e6f, std::numeric_limits<float>::quiet_NaN()}) {
+      std::string message;
+      CHECK(kind_of_failure([&] { make(wrong, DType::f16, queries); }, message) == ErrorKind::checkpoint);
+      CHECK(message.starts_with("tower.out: expected weights of at most 1023.5, the range of f16, found "));
+    }
+    CHECK_NOTHROW(make(1023.0f, DType::f16, queries));
+    if (device->multiplies(DType::e4m3)) CHECK_NOTHROW(make(1e6f, DType::e4m3, queries));
+  }
 }
 
 TEST_CASE("cuda: notes measure the time between them") {

@@ -140,9 +140,12 @@ TEST_CASE("convert_finite converts as convert does and finds the first value tha
       CHECK(target.bytes == source.converted(to).bytes);
     }
   }
-  Array target(DType::bf16, {count});
-  for (const std::int64_t place : {count - 1, std::int64_t{70000}, std::int64_t{0}}) {
-    values[place] = place == 70000 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
-    CHECK(convert_finite(DType::f32, values.data(), DType::bf16, target.bytes.data(), count) == place);
+  for (const DType to : {DType::f32, DType::bf16, DType::f16}) {
+    Array target(to, {count});
+    std::vector<float> wrong = values;
+    for (const std::int64_t place : {count - 1, std::int64_t{70000}, std::int64_t{0}}) {
+      wrong[place] = place == 70000 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
+      CHECK(convert_finite(DType::f32, wrong.data(), to, target.bytes.data(), count) == place);
+    }
   }
 }

@@ -48,6 +48,9 @@ void finish_linear(const Stream& stream, const LinearCall& call, const Tensor& s
 // of.
 void quantise_rows(const Stream& stream, const Tensor& y, const Tensor& scale, const Tensor& x, float input_scale);
 
+// The largest |x|, infinite where one is NaN; waits for it.
+float largest(const Stream& stream, const Tensor& x);
+
 // Whether this build's kernels were compiled for the device in use.
 bool has_kernels_for_current_device();
 

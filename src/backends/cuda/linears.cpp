@@ -106,7 +106,7 @@ std::shared_ptr<const void> Linears::pack(const LinearSource& source, const Line
   if (size_of(w.input.dtype) > 1) {
     source.read_weight(w.input.dtype, staging.take(bytes));
     staging.copy(packed->weight.data, bytes);
-    take_scale(stream_, packed->weight, w.input.scale);
+    take_scale(stream_, packed->weight, w);
     return packed;
   }
   Tensor rows{nullptr, DType::bf16, w.outputs, w.inputs};

@@ -28,10 +28,15 @@ std::string time_of(const Choice& choice) {
   return concat(tenths / 10, ".", tenths % 10, " us");
 }
 
-void take_scale(const Stream& stream, const Tensor& weight, float input_scale) {
-  if (input_scale == 1.0f) return;
+void take_scale(const Stream& stream, const Tensor& weight, const Linear& w) {
+  if (w.input.scale == 1.0f) return;
+  const float most = largest_float16 / w.input.scale, found = largest(stream, weight);
+  if (!(found <= most)) {
+    fail(ErrorKind::checkpoint, w.name, ": expected weights of at most ", most, ", the range of f16, found ", found,
+         ": use --precision bf16, or a recipe that leaves this linear in bf16");
+  }
   Tensor scaled = weight;
-  scaled.scale = 1.0f / input_scale;
+  scaled.scale = 1.0f / w.input.scale;
   gather_rows(stream, scaled, weight, {});
 }
 
@@ -91,7 +96,7 @@ std::shared_ptr<const void> WideProducts::pack(const LinearSource& source, const
     packed->scale = kept({nullptr, DType::f32, 1, w.outputs});
     quantise_rows(stream_, packed->weight, packed->scale, ordered, w.input.scale);
   } else {
-    take_scale(stream_, packed->weight, w.input.scale);
+    take_scale(stream_, packed->weight, w);
   }
   if (w.bias) {
     packed->bias = kept(w.bias);

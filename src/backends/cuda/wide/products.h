@@ -22,8 +22,9 @@ Choice fastest_tile(const Stream& stream, WideRole role, const Tensor& weight,
 bool is_tile_for(const Choice& choice, WideRole role, const Tensor& weight);
 // "12.3 us"
 std::string time_of(const Choice& choice);
-// A weight of 16 or 32 bits whose inputs are stored over a scale becomes itself times that, in place.
-void take_scale(const Stream& stream, const Tensor& weight, float input_scale);
+// A weight of 16 or 32 bits whose inputs are stored over a scale becomes itself times that, in place. Throws
+// Error(checkpoint) that names the linear where that is beyond f16.
+void take_scale(const Stream& stream, const Tensor& weight, const Linear& w);
 // " f8_e4m3"; empty of the activation types
 std::string format_of(DType dtype);
 
