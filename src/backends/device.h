@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,10 @@ class Device {
   virtual DType activation() const = 0;
   // Whether it has products of inputs and weights in this format.
   virtual bool multiplies(DType dtype) const { return dtype == activation(); }
+
+  // Held while a policy is loaded: other loads on the same device wait. To record graphs beside a thread that allocates
+  // is not what drivers are good at.
+  virtual std::unique_lock<std::mutex> hold_loads() const { return {}; }
 
   // The formats of the linears that are made from here on. It must multiply them.
   void use_formats(Formats formats);

@@ -129,6 +129,7 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
     fail(ErrorKind::unsupported, "plan '", options.plan.string(), "': device 'cpu' has no choices to keep, its sums ",
          "are the same in every load: leave the option out, or use another device");
   if (!device_) device_ = open_device(options);
+  const std::unique_lock<std::mutex> alone = device_->hold_loads();
   read_plan(*device_, options.plan);
   device_->use_formats(formats_for(checkpoint_, family, description, options, *device_, dry));
   model_ = family.load(checkpoint_, *device_,

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <thread>
 
 #include "backends/cuda/attention/choice.h"
@@ -138,6 +140,16 @@ ChoiceIdentity identity_of(const cudaDeviceProp& properties) {
           {"kernels", NERVUS_CUDA_KERNELS " for " NERVUS_CUDA_ARCHITECTURES}};
 }
 
+// Of a device: one load at a time.
+std::unique_lock<std::mutex> hold_device(int ordinal) {
+  static std::mutex mutex;
+  static std::map<int, std::mutex> loads;
+  std::unique_lock lock(mutex);
+  std::mutex& own = loads[ordinal];
+  lock.unlock();
+  return std::unique_lock(own);
+}
+
 class CudaDevice final : public Device {
  public:
   CudaDevice(Precision precision, int ordinal, bool fuse, Attention attention, const cudaDeviceProp& properties)
@@ -154,6 +166,7 @@ class CudaDevice final : public Device {
   ~CudaDevice() override { cudaStreamSynchronize(stream_.get()); }
 
   std::string description() const override { return description_; }
+  std::unique_lock<std::mutex> hold_loads() const override { return hold_device(stream_.ordinal()); }
   Kernels& kernels() override { return kernels_; }
   DType activation() const override { return activation_; }
   bool multiplies(DType dtype) const override {
@@ -366,6 +379,7 @@ std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool 
     fail(ErrorKind::unsupported, description, ": attention 'fast' computes in bf16, found the precision f32: use ",
          "--precision bf16, or --attention auto");
   }
+  const std::unique_lock<std::mutex> alone = cuda::hold_device(ordinal);
   return std::make_unique<cuda::CudaDevice>(precision, ordinal, fuse, attention, properties);
 }
 

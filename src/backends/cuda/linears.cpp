@@ -92,9 +92,13 @@ struct Linears::Plan {
 
 Linears::Linears(const Stream& stream, Arena& arena, Choices& choices)
     : stream_(stream), arena_(arena), choices_(choices) {
-  stream.use();
-  check_cublas(cublasLtCreate(library_.out()), "starting the library");
   workspace_ = arena.allocate(workspace_bytes);
+}
+
+// Started by the first product, so that a load that is refused before ends at once.
+cublasLtHandle_t Linears::library() {
+  if (!library_) check_cublas(cublasLtCreate(library_.out()), "starting the library");
+  return library_.get();
 }
 
 std::shared_ptr<const void> Linears::pack(const LinearSource& source, const Linear& w, Staging& staging) {
@@ -174,8 +178,8 @@ bool Linears::multiplies(const Operands& operands, const cublasLtMatmulAlgo_t& a
   Plan plan;
   if (!describe(plan, operands)) return false;
   cublasLtMatmulHeuristicResult_t needs{};
-  const cublasStatus_t status = cublasLtMatmulAlgoCheck(library_.get(), plan.product.get(), plan.weight.get(),
-                                                        plan.x.get(), plan.y.get(), plan.y.get(), &algorithm, &needs);
+  const cublasStatus_t status = cublasLtMatmulAlgoCheck(library(), plan.product.get(), plan.weight.get(), plan.x.get(),
+                                                        plan.y.get(), plan.y.get(), &algorithm, &needs);
   if (status != CUBLAS_STATUS_SUCCESS || needs.workspaceSize > workspace_bytes || !sums_in_order(algorithm))
     return false;
   const DeviceBuffer result = cleared_buffer(stream_, operands.y.bytes());
@@ -217,7 +221,7 @@ Choice Linears::fastest_algorithm(const Operands& operands) {
   std::vector<cublasLtMatmulHeuristicResult_t> candidates(most_candidates);
   int found = 0;
   const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(library_.get(), plan.product.get(), plan.weight.get(), plan.x.get(), plan.y.get(),
+      cublasLtMatmulAlgoGetHeuristic(library(), plan.product.get(), plan.weight.get(), plan.x.get(), plan.y.get(),
                                      plan.y.get(), preference.get(), most_candidates, candidates.data(), &found);
   const bool refused =
       status == CUBLAS_STATUS_NOT_SUPPORTED || (operands.scale && status == CUBLAS_STATUS_INVALID_VALUE);
@@ -267,15 +271,14 @@ Choice Linears::fastest(const Operands& operands, const LinearCall& call) {
   return sooner ? tile : best;
 }
 
-cublasStatus_t Linears::multiply(const Plan& plan, const Operands& operands,
-                                 const cublasLtMatmulAlgo_t& algorithm) const {
+cublasStatus_t Linears::multiply(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algorithm) {
   const float one = 1.0f;
   const float kept = operands.add ? 1.0f : 0.0f;
   if (operands.bias) set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias.data);
   if (operands.scale) set(plan.product, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, operands.scale.data);
-  return cublasLtMatmul(library_.get(), plan.product.get(), &one, operands.weight.data, plan.weight.get(),
-                        operands.x.data, plan.x.get(), &kept, operands.y.data, plan.y.get(), operands.y.data,
-                        plan.y.get(), &algorithm, workspace_, static_cast<std::size_t>(workspace_bytes), stream_.get());
+  return cublasLtMatmul(library(), plan.product.get(), &one, operands.weight.data, plan.weight.get(), operands.x.data,
+                        plan.x.get(), &kept, operands.y.data, plan.y.get(), operands.y.data, plan.y.get(), &algorithm,
+                        workspace_, static_cast<std::size_t>(workspace_bytes), stream_.get());
 }
 
 // f32, until the next call. It may grow only before graphs are recorded: those hold its address, so what it was stays.

@@ -45,7 +45,8 @@ class Linears {
   bool describe(Plan& plan, const Operands& operands);
   Choice fastest_algorithm(const Operands& operands);
   Choice fastest(const Operands& operands, const LinearCall& call);
-  cublasStatus_t multiply(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algorithm) const;
+  cublasStatus_t multiply(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algorithm);
+  cublasLtHandle_t library();
   Tensor scratch(std::int64_t rows, std::int64_t columns);
   const void* ones(std::int64_t count);
 

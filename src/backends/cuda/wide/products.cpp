@@ -32,8 +32,8 @@ void take_scale(const Stream& stream, const Tensor& weight, const Linear& w) {
   if (w.input.scale == 1.0f) return;
   const float most = largest_float16 / w.input.scale, found = largest(stream, weight);
   if (!(found <= most)) {
-    fail(ErrorKind::checkpoint, w.name, ": expected weights of at most ", most, ", the range of f16, found ", found,
-         ": use --precision bf16, or a recipe that leaves this linear in bf16");
+    fail(ErrorKind::checkpoint, w.name, ": expected weights of at most ", static_cast<int>(most),
+         ", the range of f16, found ", found, ": use --precision bf16, or a recipe that leaves this linear in bf16");
   }
   Tensor scaled = weight;
   scaled.scale = 1.0f / w.input.scale;
