@@ -6,8 +6,8 @@
 The model is tests/reference/lingbot_reference.py in float32; linears round their inputs and weights to a format and
 multiply in float32. Needs PyTorch, safetensors and a GPU that holds the weights in float32 (17 GB for LingBot-VLA-4B).
 
-Formats: bf16; e4m3 with one scale an output of the weight, and one for the inputs that is static (the largest |x| of
-calibration samples of other seeds) or one a row (dynamic); int8 with one scale an output and one a row, plain, or
+Formats: bf16; f16; e4m3 with one scale an output of the weight, and one for the inputs that is static (the largest |x|
+of calibration samples of other seeds) or one a row (dynamic); int8 with one scale an output and one a row, plain, or
 smoothed (channels of the input divided by the square root of what they exceed the weight's by, folded into the weight).
 
 Prints, for each, the least cosine over the seeds of the prefix's keys and values and of the actions against float32.
@@ -72,6 +72,9 @@ class Linears:
     def bf16(self, name, x, weight):
         return x.bfloat16().float(), weight.bfloat16().float()
 
+    def f16(self, name, x, weight):
+        return x.half().float(), weight.half().float()
+
     def e4m3_static(self, name, x, weight):
         scale = self.ranges[name][0] / E4M3_LARGEST
         return round_e4m3(x, scale), round_e4m3(weight, largest(weight, 1) / E4M3_LARGEST)
@@ -118,7 +121,7 @@ def recipes():
     every = [(part, kind) for part in PARTS for kind in KINDS]
     prefix = [place for place in every if place[0] != "expert"]
     made = {f"mix: {name}": rules for name, rules in mixes().items()}
-    for rule in ("e4m3_static", "bf16", "int8_smooth", "int8", "e4m3_dynamic", "e4m3_weights"):
+    for rule in ("e4m3_static", "bf16", "f16", "int8_smooth", "int8", "e4m3_dynamic", "e4m3_weights"):
         made[f"vision+language {rule}"] = {p: rule for p in prefix}
         for part in PARTS:
             made[f"{part} {rule}"] = {p: rule for p in every if p[0] == part}
