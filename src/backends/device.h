@@ -38,8 +38,7 @@ class Device {
   // Whether it has products of inputs and weights in this format.
   virtual bool multiplies(DType dtype) const { return dtype == activation(); }
 
-  // Held while a policy is loaded: other loads on the same device wait. To record graphs beside a thread that allocates
-  // is not what drivers are good at.
+  // Held while a policy is loaded: whoever loads or ends another on the same device waits.
   virtual std::unique_lock<std::mutex> hold_loads() const { return {}; }
 
   // The formats of the linears that are made from here on. It must multiply them.

@@ -65,12 +65,16 @@ ChoiceIdentity identity_of(const cudaDeviceProp& properties) {
           {"kernels", NERVUS_CUDA_KERNELS " for " NERVUS_CUDA_ARCHITECTURES}};
 }
 
-// Of a device: one load at a time.
+// Of a device: one thread at a time makes or ends what computes on it. Whoever ends cuBLASLt's handle waits for the
+// whole device, which spoils what another thread records there.
 std::unique_lock<std::mutex> hold_device(int ordinal) {
-  static std::mutex mutex;
-  static std::map<int, std::mutex> loads;
-  std::unique_lock lock(mutex);
-  std::mutex& own = loads[ordinal];
+  struct Devices {
+    std::mutex mutex;
+    std::map<int, std::mutex> own;
+  };
+  static Devices& devices = *new Devices;  // never destroyed: a policy may outlive main
+  std::unique_lock lock(devices.mutex);
+  std::mutex& own = devices.own[ordinal];
   lock.unlock();
   return std::unique_lock(own);
 }
@@ -88,7 +92,10 @@ class CudaDevice final : public Device {
         mirrors_(stream_),
         weights_(stream_, weight_slots),
         kernels_(stream_, arena_, attention, identity_of(properties)) {}
-  ~CudaDevice() override { cudaStreamSynchronize(stream_.get()); }
+  ~CudaDevice() override {
+    cudaStreamSynchronize(stream_.get());
+    alone_ = hold_device(stream_.ordinal());
+  }
 
   std::string description() const override { return description_; }
   std::unique_lock<std::mutex> hold_loads() const override { return hold_device(stream_.ordinal()); }
@@ -269,6 +276,7 @@ class CudaDevice final : public Device {
     return std::make_shared<Tensor>(constant(w.inputs, w.outputs, columns));
   }
 
+  std::unique_lock<std::mutex> alone_;  // of the destructor, until the last member is gone
   DType activation_;
   bool fuse_;
   Attention attention_;
