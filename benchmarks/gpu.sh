@@ -238,7 +238,7 @@ step_agree() {
   answer cpu f32
   echo "[" >"$parts/agree.unfinished"
   local which device_of precision found separator=
-  for which in "cpu bf16" "$device f32" "$device bf16"; do
+  for which in "cpu bf16" "$device f32" "$device bf16" "$device f16"; do
     read -r device_of precision <<<"$which"
     answer "$device_of" "$precision"
     echo "$which against cpu f32:"
