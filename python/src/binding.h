@@ -5,6 +5,7 @@
 #include <nanobind/ndarray.h>
 
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -25,18 +26,23 @@ Array array_from(const AnyArray& given, const std::string& name);
 nb::object to_numpy(Array array);
 std::map<std::string, Array> arrays_from(const std::map<std::string, AnyArray>& given);
 
-// A policy that several threads may ask: their calls wait for each other, without the interpreter's lock.
+// A policy that several threads may ask: their calls wait for each other, without the interpreter's lock. So does its
+// end, which may wait for a load on the same GPU, whose progress may need the interpreter.
 struct SharedPolicy {
-  Policy policy;
+  std::unique_ptr<Policy> policy;
   std::mutex mutex;
 
-  explicit SharedPolicy(Policy loaded) : policy(std::move(loaded)) {}
+  explicit SharedPolicy(Policy loaded) : policy(std::make_unique<Policy>(std::move(loaded))) {}
+  ~SharedPolicy() {
+    const nb::gil_scoped_release released;
+    policy.reset();
+  }
   // `call(policy)` without the interpreter's lock.
   template <typename Call>
   auto run(Call&& call) {
     const nb::gil_scoped_release released;
     const std::lock_guard locked(mutex);
-    return call(policy);
+    return call(*policy);
   }
 };
 

@@ -67,7 +67,7 @@ void bind_policy(nb::module_& module) {
             return self.run([&](Policy& policy) { return policy.preprocess(observation); });
           },
           nb::arg("observation"))
-      .def_prop_ro("info", [](const SharedPolicy& self) { return self.policy.info(); });
+      .def_prop_ro("info", [](const SharedPolicy& self) { return self.policy->info(); });
 }
 
 }  // namespace nervus::python
