@@ -88,8 +88,8 @@ TEST_CASE("wrong options of a calibration are refused in words") {
 TEST_CASE("fp8 is refused without products, without a calibration, and by a recipe that is none") {
   CHECK(test::error_of([] { Policy::load(test::golden("base"), {.precision = Precision::fp8}); }).second ==
         "precision 'fp8': device 'cpu' has no products of f8_e4m3, in which "
-        "model.qwenvl_with_expert.qwenvl.model.layers.0.mlp.down_proj is to be; use --precision bf16, or a device that "
-        "has");
+        "model.qwenvl_with_expert.qwen_expert.model.layers.0.mlp.down_proj is to be; "
+        "use --precision bf16, or a device that has");
   CHECK(refusal({.precision = Precision::fp8}) ==
         "precision 'fp8': expected a calibration, the ranges of what enters each linear, found none: run `nervus "
         "calibrate --checkpoint DIRECTORY --inputs SAMPLE... --device cpu --out calibration.json`, then add "
