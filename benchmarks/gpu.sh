@@ -145,13 +145,13 @@ step_goldens() {
   for case in "$goldens"/*/config.json; do
     case=$(dirname "$case")
     for precision in f32 "${precisions[@]}"; do
+      local ranges=()
+      if [ "$precision" = fp8 ]; then
+        ranges=(--calibration "$parts/ranges.json")
+        "$nervus" calibrate --checkpoint "$case" --inputs "$case/inputs.safetensors" --device "$device" \
+          --precision bf16 --out "$parts/ranges.json" >"$parts/verify.log" 2>&1 || cat "$parts/verify.log"
+      fi
       for attention in auto plain; do
-        local ranges=()
-        if [ "$precision" = fp8 ]; then
-          ranges=(--calibration "$parts/ranges.json")
-          "$nervus" calibrate --checkpoint "$case" --inputs "$case/inputs.safetensors" --device "$device" \
-            --precision bf16 --out "$parts/ranges.json" >"$parts/verify.log" 2>&1 || cat "$parts/verify.log"
-        fi
         if ! "$nervus" verify --checkpoint "$case" --case "$case" --device "$device" --precision "$precision" \
           --attention "$attention" "${ranges[@]}" >"$parts/verify.log" 2>&1; then
           echo "$(basename "$case"), $precision, $attention attention: FAILED"

@@ -83,7 +83,7 @@ Inputs ObservationInputs::preprocess(std::span<const Observation> observations, 
   std::vector<View> views;
   for (std::int64_t b = 0; b < batch; ++b) {
     try {
-      if (!state_only) std::ranges::copy(add_images(observations[b], b, inputs), std::back_inserter(views));
+      if (!state_only) add_images(observations[b], b, inputs, views);
       add_state(observations[b], b, inputs);
       if (!state_only) add_prompt(observations[b], b, inputs);
     } catch (const Error& error) {
@@ -98,8 +98,8 @@ Inputs ObservationInputs::preprocess(std::span<const Observation> observations, 
   return inputs;
 }
 
-std::vector<ObservationInputs::View> ObservationInputs::add_images(const Observation& observation, std::int64_t b,
-                                                                   Inputs& inputs) const {
+void ObservationInputs::add_images(const Observation& observation, std::int64_t b, Inputs& inputs,
+                                   std::vector<View>& views) const {
   for (const auto& [name, image] : observation.images) {
     if (std::find(shape_.cameras.begin(), shape_.cameras.end(), name) == shape_.cameras.end()) {
       fail(ErrorKind::input, "camera '", name, "': expected one of ", joined(shape_.cameras));
@@ -108,16 +108,14 @@ std::vector<ObservationInputs::View> ObservationInputs::add_images(const Observa
   if (observation.images.empty()) {
     fail(ErrorKind::input, "images: expected at least one of ", joined(shape_.cameras), ", found none");
   }
-  const std::int64_t views = inputs.images.shape[1], view_values = inputs.images.shape[2] * shape_.patch_values;
-  std::vector<View> found_views;
-  for (std::int64_t v = 0; v < views; ++v) {
+  const std::int64_t cameras = inputs.images.shape[1], view_values = inputs.images.shape[2] * shape_.patch_values;
+  for (std::int64_t v = 0; v < cameras; ++v) {
     const auto found = observation.images.find(shape_.cameras[v]);
     if (found == observation.images.end()) continue;
     require_pixels(found->second, concat("camera '", found->first, "'"));
-    found_views.push_back({&found->second, inputs.images.data<float>() + (b * views + v) * view_values});
-    inputs.image_mask.data<std::uint8_t>()[b * views + v] = 1;
+    views.push_back({&found->second, inputs.images.data<float>() + (b * cameras + v) * view_values});
+    inputs.image_mask.data<std::uint8_t>()[b * cameras + v] = 1;
   }
-  return found_views;
 }
 
 void ObservationInputs::add_state(const Observation& observation, std::int64_t b, Inputs& inputs) const {

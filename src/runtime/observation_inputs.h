@@ -33,8 +33,8 @@ class ObservationInputs {
     const Image* image;
     float* patches;
   };
-  // Of sample b; its images are checked, and resized when all are known.
-  std::vector<View> add_images(const Observation& observation, std::int64_t b, Inputs& inputs) const;
+  // Of sample b; its images are checked and become views, which are resized when all are known.
+  void add_images(const Observation& observation, std::int64_t b, Inputs& inputs, std::vector<View>& views) const;
   void add_state(const Observation& observation, std::int64_t b, Inputs& inputs) const;
   void add_prompt(const Observation& observation, std::int64_t b, Inputs& inputs) const;
 

@@ -97,9 +97,9 @@ TEST_CASE("f16 in vision and language is several times closer to float32 than bf
   for (const char* name : {"base", "depth_causal_batch"}) {
     const std::string directory = test::golden(name);
     const Inputs inputs = test::golden_inputs(name);
+    const Arrays exact = trace(directory, inputs, {.precision = Precision::f32}, make_cpu_device(Precision::f32, 0));
     Cosines found[2];
     for (const Precision precision : {Precision::bf16, Precision::f16}) {
-      const Arrays exact = trace(directory, inputs, {.precision = Precision::f32}, make_cpu_device(Precision::f32, 0));
       const Arrays rounded = trace(directory, inputs, {.precision = precision}, make_reference_device(Precision::bf16));
       found[precision == Precision::f16] = worst_of(exact, rounded);
     }
