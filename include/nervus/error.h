@@ -2,6 +2,7 @@
 // field, what was expected, what was found, and how to mend it.
 #pragma once
 
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -34,7 +35,20 @@ int exit_code(ErrorKind kind) noexcept;
 const char* name_of(ErrorKind kind) noexcept;
 
 // Within a catch block: the exception as an Error. One of other libraries, or of memory that is not there, is put into
-// words, the same wherever nervus reports it.
-Error current_error();
+// words, the same wherever nervus reports it. Inline, because an exception can only be thrown on by the C++ runtime that
+// has caught it, and where that is linked statically a program and this library have one each.
+inline Error current_error() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return {ErrorKind::unsupported, "not enough memory ('nervus doctor' says how much there is)"};
+  } catch (const std::exception& error) {
+    return {ErrorKind::internal, std::string("unexpected: ") + error.what()};
+  } catch (...) {
+    return {ErrorKind::internal, "unexpected: an exception without a message"};
+  }
+}
 
 }  // namespace nervus

@@ -1,7 +1,6 @@
 #include "core/check.h"
 
 #include <filesystem>
-#include <new>
 
 #include "core/message.h"
 
@@ -15,20 +14,6 @@ const char* name_of(ErrorKind kind) noexcept {
   constexpr const char* names[] = {"usage", "input",   "checkpoint", "unsupported",
                                    "io",    "numeric", "device",     "internal"};
   return names[static_cast<int>(kind)];
-}
-
-Error current_error() {
-  try {
-    throw;
-  } catch (const Error& error) {
-    return error;
-  } catch (const std::bad_alloc&) {
-    return {ErrorKind::unsupported, "not enough memory ('nervus doctor' says how much there is)"};
-  } catch (const std::exception& error) {
-    return {ErrorKind::internal, std::string("unexpected: ") + error.what()};
-  } catch (...) {
-    return {ErrorKind::internal, "unexpected: an exception without a message"};
-  }
 }
 
 void fail(ErrorKind kind, const std::string& message) { throw Error(kind, message); }
