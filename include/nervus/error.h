@@ -35,8 +35,8 @@ int exit_code(ErrorKind kind) noexcept;
 const char* name_of(ErrorKind kind) noexcept;
 
 // Within a catch block: the exception as an Error. One of other libraries, or of memory that is not there, is put into
-// words, the same wherever nervus reports it. Inline, because an exception can only be thrown on by the C++ runtime that
-// has caught it, and where that is linked statically a program and this library have one each.
+// words, the same wherever nervus reports it. Inline, because an exception can only be thrown on by the C++ runtime
+// that has caught it, and where that is linked statically a program and this library have one each.
 inline Error current_error() {
   try {
     throw;
