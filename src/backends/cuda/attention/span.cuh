@@ -48,13 +48,6 @@ struct Sight {
   }
 };
 
-// 2^x, 0 for minus infinity.
-__device__ inline float power_of_two(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 // 16 bytes from L2 into shared memory; copies_wait() waits for all of this thread's but the `newest` groups.
 __device__ inline void copy_async_to(std::uint32_t target, const void* source) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(source) : "memory");

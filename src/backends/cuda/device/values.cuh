@@ -65,6 +65,19 @@ __device__ inline void store(T* out, const float (&in)[N]) {
   }
 }
 
+// Loads that are issued where they stand; others the compiler may move to where their values are used. Of what no
+// kernel writes, and of what other kernels wrote.
+__device__ inline float4 load_constant_here(const float4* in) {
+  float4 v;
+  asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(in));
+  return v;
+}
+__device__ inline float2 load_here(const float2* in) {
+  float2 v;
+  asm volatile("ld.global.cg.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(in) : "memory");
+  return v;
+}
+
 // Where a kernel writes what a linear may read: a value is stored times `inverse`, one over the tensor's scale.
 template <typename T>
 struct Output {
@@ -105,6 +118,20 @@ __device__ inline void store_int8(std::int8_t* out, const float (&in)[N], float 
     codes.values[i] = static_cast<std::int8_t>(max(-127, min(127, __float2int_rn(in[i] / scale))));
   }
   *reinterpret_cast<Pack<std::int8_t, N>*>(out) = codes;
+}
+
+// 2^x, 0 for minus infinity.
+__device__ inline float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// 1 / x within one unit of the last place, 0 for infinity.
+__device__ inline float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
 }
 
 __device__ inline float sigmoid_product(float x) { return x / (1.0f + expf(-x)); }

@@ -14,9 +14,12 @@ struct HalfOutput {
   float inverse;
   bool f16;
 
+  // Both, and then one of them: a branch would part what else is under way.
   __device__ void store(std::int64_t at, const float (&values)[2]) const {
-    if (f16) Output<__half>{reinterpret_cast<__half*>(data), inverse}.store(at, values);
-    else cuda::store<2>(reinterpret_cast<__nv_bfloat16*>(data) + at, values);
+    const __half2 half = __floats2half2_rn(values[0] * inverse, values[1] * inverse);
+    const __nv_bfloat162 wide = __floats2bfloat162_rn(values[0], values[1]);
+    *reinterpret_cast<std::uint32_t*>(data + at) =
+        f16 ? *reinterpret_cast<const std::uint32_t*>(&half) : *reinterpret_cast<const std::uint32_t*>(&wide);
   }
 };
 
@@ -24,37 +27,46 @@ template <typename Out>
 struct GateUpEpilogue {
   using Y = typename Out::type;
   static constexpr int blocks = 2, staged_bytes = 8 * static_cast<int>(sizeof(Y));  // of 8 channels
+  static constexpr int weights_ahead = 1;  // the norm before it ends as soon as it begins
   using Chunk = Pack<Y, 8>;
   Out y;
   int width;  // F
 
-  struct Rows {
-    int first, count;  // of lane 0's row
+  template <int chunks>
+  struct Part {
+    int row, rows, output;  // the first row, how many are left, the first output
+
+    Part() = default;
+    __device__ Part(const GateUpEpilogue&, int row, int count, int output)
+        : row(row), rows(count - row), output(output) {}
+    __device__ void prepare(const GateUpEpilogue&) {}
+    __device__ void load(const GateUpEpilogue&) {}
   };
-  struct Early {
-    Y* row;  // null beyond the last
-  };
 
-  __device__ Rows rows(int row, int count) const { return {row - static_cast<int>(threadIdx.x % 16), count}; }
-
-  static __device__ float swiglu(float gate, float up) { return __fdividef(gate, 1.0f + __expf(-gate)) * up; }
-
+  // Of two channels: silu(g) u = g u / (1 + e^-g), with one reciprocal for both. What an exponential of 2^60 divides is
+  // nothing in any format, and the product of two does not overflow.
+  static __device__ void put(const Out& y, std::byte* row, int channel, float2 gate, float2 up) {
+    constexpr float log2_e = 1.4426950408889634f;
+    const float a = 1.0f + power_of_two(fminf(-log2_e * gate.x, 60.0f));
+    const float b = 1.0f + power_of_two(fminf(-log2_e * gate.y, 60.0f));
+    const float both = reciprocal(a * b);
+    Out to = y;
+    to.data = reinterpret_cast<Y*>(row);
+    to.store(channel, {gate.x * (both * b) * up.x, gate.y * (both * a) * up.y});
+  }
   template <int chunks>
   __device__ void stage(std::byte* first, std::byte* second, int channel, const float4 (&v)[2]) const {
-    Out low = y, high = y;
-    low.data = reinterpret_cast<Y*>(first), high.data = reinterpret_cast<Y*>(second);
-    low.store(channel, {swiglu(v[0].x, v[1].x), swiglu(v[0].y, v[1].y)});
-    high.store(channel, {swiglu(v[0].z, v[1].z), swiglu(v[0].w, v[1].w)});
-  }
-  __device__ Early early(const Rows& rows, int row, int) const {
-    const int at = rows.first + row;
-    return {at < rows.count ? y.data + static_cast<std::int64_t>(at) * width : nullptr};
+    put(y, first, channel, {v[0].x, v[0].y}, {v[1].x, v[1].y});
+    put(y, second, channel, {v[0].z, v[0].w}, {v[1].z, v[1].w});
   }
   template <int chunks>
-  __device__ void store(const Early& early, int output, const std::byte* staged, int chunk) const {
-    if (output < 0 || early.row == nullptr) return;
-    Y* target = early.row + output / 2;
-    *reinterpret_cast<Chunk*>(target) = reinterpret_cast<const Chunk*>(staged)[chunk];
+  __device__ void store(const Part<chunks>& part, const std::byte* area, int stride) const {
+    for (int i = static_cast<int>(threadIdx.x % 32); i < 16 * chunks; i += 32) {
+      const int row = i / chunks, chunk = i % chunks, output = part.output + chunk * 16;
+      if (row >= part.rows || output >= 2 * width) continue;
+      Y* target = y.data + static_cast<std::int64_t>(part.row + row) * width + output / 2;
+      *reinterpret_cast<Chunk*>(target) = reinterpret_cast<const Chunk*>(area + row * stride)[chunk];
+    }
   }
 };
 

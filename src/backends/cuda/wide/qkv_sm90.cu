@@ -9,6 +9,7 @@ namespace {
 
 struct QkvEpilogue {
   static constexpr int blocks = 2, staged_bytes = 32;  // of 8 channels of both halves
+  static constexpr int weights_ahead = 2;
   const float* cosine;
   const float* sine;
   const int* positions;
@@ -17,8 +18,8 @@ struct QkvEpilogue {
   __nv_bfloat16* keys;
   __nv_bfloat16* values;
   int query_heads, key_heads, half;  // half: of the head size
-
-  using Chunk = Pack<__nv_bfloat16, 8>;
+  unsigned inverse_half;             // 2^32 / half, rounded up: divides exactly what is below 2^25
+  int outputs;
 
   struct Row {
     int row;  // negative beyond the last
@@ -31,10 +32,39 @@ struct QkvEpilogue {
     float2 cosine[2], sine[2];  // of two channels, for two rows
   };
 
-  struct Early {
-    float cosine[8], sine[8];  // of eight channels of a row
-    bool turned;
+  // What a lane finishes at once: eight channels of a row, and those that they are rotated with.
+  struct Item {
     __nv_bfloat16* target;  // of the first half's; null where it is not kept
+    int angle;              // in the tables; negative where it is not turned
+  };
+  struct Turn {
+    float cosine[8], sine[8];
+  };
+  template <int chunks>
+  struct Part {
+    static constexpr int count = (16 * chunks + 31) / 32;  // items of a lane
+    // For which there are registers beside the sums.
+    static constexpr int ahead = chunks > 6 ? 1 : 3;
+    Row own;  // of lane % 16
+    int output;
+    Item items[count];
+    Turn turns[ahead];
+
+    Part() = default;
+    __device__ Part(const QkvEpilogue& e, int first_row, int rows, int output)
+        : own(e.one_row(first_row + static_cast<int>(threadIdx.x) % 16, rows)), output(output) {}
+    __device__ void prepare(const QkvEpilogue& e) {
+      const int lane = threadIdx.x % 32;
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        const int index = i * 32 + lane, chunk = index % chunks;
+        items[i] = e.item(own, min(index / chunks, 15), index < 16 * chunks ? output + chunk * 16 : e.outputs);
+      }
+    }
+    __device__ void load(const QkvEpilogue& e) {
+#pragma unroll
+      for (int i = 0; i < ahead; ++i) turns[i] = e.turn(items[i]);
+    }
   };
 
   __device__ Row one_row(int row, int count) const {
@@ -86,36 +116,50 @@ struct QkvEpilogue {
     put(first, channel, v[0].x, v[0].y), put(first, 8 * chunks + channel, v[1].x, v[1].y);
     put(second, channel, v[0].z, v[0].w), put(second, 8 * chunks + channel, v[1].z, v[1].w);
   }
-  __device__ Early early(const Rows& rows, int from, int output) const {
-    Early e;
-    const Row own = rows.row[0];
+  // Of the row that lane `from` knows.
+  __device__ Item item(const Row& own, int from, int output) const {
     const Row row{__shfl_sync(~0u, own.row, from), __shfl_sync(~0u, own.slot, from), __shfl_sync(~0u, own.angle, from)};
-    const int channel = max(output, 0) / 2, head = channel / half, first = channel % half;
-    load_constants(e.cosine, cosine + row.angle + first);
-    load_constants(e.sine, sine + row.angle + first);
-    e.turned = turned(head);
-    e.target = output < 0 ? nullptr : target(row, head);
-    if (e.target != nullptr) e.target += first;
-    return e;
+    const int channel = output / 2, head = __umulhi(channel, inverse_half), first = channel - head * half;
+    __nv_bfloat16* at = output < outputs ? target(row, head) : nullptr;
+    return {at == nullptr ? nullptr : at + first, turned(head) ? row.angle + first : -1};
+  }
+  __device__ Turn turn(const Item& item) const {
+    Turn turn;
+    load_constants(turn.cosine, cosine + max(item.angle, 0));
+    load_constants(turn.sine, sine + max(item.angle, 0));
+    return turn;
   }
   template <int chunks>
-  __device__ void store(const Early& e, int, const std::byte* staged, int chunk) const {
-    if (e.target == nullptr) return;
-    float low[8], high[8];
-    load<8>(low, reinterpret_cast<const __nv_bfloat16*>(staged) + chunk * 8);
-    load<8>(high, reinterpret_cast<const __nv_bfloat16*>(staged) + (chunks + chunk) * 8);
+  __device__ void store(const Part<chunks>& part, const std::byte* area, int stride) const {
+    constexpr int count = Part<chunks>::count, ahead = Part<chunks>::ahead;
+    Turn more[count];  // those behind them
+#pragma unroll
+    for (int i = ahead; i < count; ++i) more[i] = turn(part.items[i]);
+#pragma unroll
+    for (int i = 0; i < count; ++i) {  // without branches, which would part what is under way
+      const int index = min(i * 32 + static_cast<int>(threadIdx.x % 32), 16 * chunks - 1);
+      const auto* staged = reinterpret_cast<const __nv_bfloat16*>(area + index / chunks * stride);
+      float low[8], high[8];
+      load<8>(low, staged + index % chunks * 8);
+      load<8>(high, staged + (chunks + index % chunks) * 8);
+      rotate(low, high, i < ahead ? part.turns[i < ahead ? i : 0] : more[i], part.items[i].angle >= 0);
+      if (part.items[i].target == nullptr) continue;
+      cuda::store<8>(part.items[i].target, low);
+      cuda::store<8>(part.items[i].target + half, high);
+    }
+  }
+  static __device__ void rotate(float (&low)[8], float (&high)[8], const Turn& turn, bool turned) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      const float c = e.turned ? e.cosine[i] : 1.0f, d = e.turned ? e.sine[i] : 0.0f;
-      const float turn = low[i] * c - high[i] * d;
-      high[i] = high[i] * c + low[i] * d;
-      low[i] = turn;
+      const float c = turned ? turn.cosine[i] : 1.0f, s = turned ? turn.sine[i] : 0.0f;
+      const float first = low[i] * c - high[i] * s;
+      high[i] = high[i] * c + low[i] * s;
+      low[i] = first;
     }
-    cuda::store<8>(e.target, low);
-    cuda::store<8>(e.target + half, high);
   }
   static __device__ void load_constants(float (&out)[8], const float* in) {
-    const float4 a = __ldg(reinterpret_cast<const float4*>(in)), b = __ldg(reinterpret_cast<const float4*>(in) + 1);
+    const auto* from = reinterpret_cast<const float4*>(in);
+    const float4 a = load_constant_here(from), b = load_constant_here(from + 1);
     out[0] = a.x, out[1] = a.y, out[2] = a.z, out[3] = a.w, out[4] = b.x, out[5] = b.y, out[6] = b.z, out[7] = b.w;
   }
 };
@@ -124,6 +168,7 @@ struct QkvEpilogue {
 
 void wide_qkv(const Stream& stream, const WideTile& tile, const Tensor& q, const KeyValues& cache, const Tensor& slots,
               const WideProduct& product, const Heads& heads, const Rope& rope) {
+  const auto half = static_cast<unsigned>(heads.size / 2);
   const QkvEpilogue epilogue{.cosine = rope.cosine.as<float>(),
                              .sine = rope.sine.as<float>(),
                              .positions = rope.positions.as<std::int32_t>(),
@@ -133,7 +178,9 @@ void wide_qkv(const Stream& stream, const WideTile& tile, const Tensor& q, const
                              .values = data<__nv_bfloat16>(cache.values),
                              .query_heads = static_cast<int>(heads.query),
                              .key_heads = static_cast<int>(heads.key_value),
-                             .half = static_cast<int>(heads.size / 2)};
+                             .half = static_cast<int>(half),
+                             .inverse_half = static_cast<unsigned>(((std::uint64_t{1} << 32) - 1) / half + 1),
+                             .outputs = static_cast<int>(product.weight.rows)};
   launch_wide<wide_qkv_tiles>(stream, tile, product, {}, epilogue);
 }
 
