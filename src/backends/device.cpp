@@ -42,8 +42,8 @@ double Device::milliseconds(int from, int to) const {
 }
 
 void Device::use_formats(Formats formats) {
-  for (const auto& [linear, encoding] : formats) {
-    check(multiplies(encoding.dtype), concat(description(), " has no products of ", name_of(encoding.dtype)));
+  for (const auto& [linear, format] : formats) {
+    check(multiplies(format.dtype), concat(description(), " has no products of ", name_of(format.dtype)));
   }
   formats_ = std::move(formats);
 }
@@ -56,7 +56,8 @@ Formats Device::formats_of(std::string_view beginning) const {
 
 Linear Device::begin_linear(const LinearSource& source) {
   Linear w{.name = source.name, .inputs = source.inputs, .outputs = source.outputs, .input = {activation()}};
-  if (const auto format = formats_.find(source.name); format != formats_.end()) w.input = format->second;
+  if (const auto format = formats_.find(source.name); format != formats_.end())
+    w.input = {format->second.dtype, format->second.scale};
   w.output = source.full_output ? DType::f32 : activation();
   w.heads = source.heads;
   w.fused = source.fused;

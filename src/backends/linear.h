@@ -26,10 +26,19 @@ struct Encoding {
 
 inline Encoding encoding_of(const Tensor& x) { return {x.dtype, x.scale, x.tiled}; }
 
-// Linears, by name, that are held in another format than the activation type. Of one in f16 or e4m3 the input has the
-// scale given here. In f16 the weight is stored times that; in e4m3 over a scale of each output: its row's largest |w|
-// / 448. Of one in i8 every row of the input, and every output's of the weight, has its own: its largest |x| / 127.
-using Formats = std::map<std::string, Encoding>;
+// How a linear is held. Of one in f16 or e4m3 the input has the scale given here. In f16 the weight is stored times
+// that; in e4m3 over a scale of each output: its row's largest |w| / 448. Of one in i8 every row of the input, and
+// every output's of the weight, has its own: its largest |x| / 127.
+struct Format {
+  DType dtype = DType::f32;
+  float scale = 1;
+  float stream = 0;  // of e4m3: the scale of h * scale before the norm that it reads (Residual); 0: not known
+
+  bool operator==(const Format&) const = default;
+};
+
+// Linears, by name, that are held in another format than the activation type.
+using Formats = std::map<std::string, Format>;
 
 struct Heads {
   std::int64_t query = 0;      // H; 0 where only keys and values are wanted

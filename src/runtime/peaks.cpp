@@ -49,9 +49,9 @@ double time_product(const LoadOptions& options, const Product& product) {
     const std::int64_t count = product.inputs * product.outputs;
     convert(DType::f32, random_values(0, count, 0.02f).data(), to, target, count);
   };
-  const Encoding format = options.precision == Precision::int8  ? Encoding{DType::i8}
-                          : options.precision == Precision::fp8 ? Encoding{DType::e4m3, 0.02f}
-                                                                : Encoding{device->activation()};
+  const Format format = options.precision == Precision::int8  ? Format{DType::i8}
+                        : options.precision == Precision::fp8 ? Format{DType::e4m3, 0.02f}
+                                                              : Format{device->activation()};
   if (device->multiplies(format.dtype)) device->use_formats({{source.name, format}});
   source.full_output = format.dtype == DType::i8 && device->multiplies(DType::i8);
   const Linear linear = device->make_linear(source);

@@ -235,7 +235,7 @@ struct Kind {
 
   std::unique_ptr<Device> device() const {
     auto made = make_cuda_device(precision, 0);
-    if (format) made->use_formats({{"weight", *format == DType::i8 ? Encoding{DType::i8} : scaled(*format)}});
+    if (format) made->use_formats({{"weight", held(*format)}});
     return made;
   }
 };

@@ -187,7 +187,7 @@ TEST_CASE("cuda: a weight beyond f16 is refused when it is made, in a sentence t
   const auto device = cuda_or_skip(Precision::bf16);
   if (!device) return;
   const auto make = [&](float largest, DType format, bool queries) {
-    device->use_formats({{"tower.out", scaled(format)}});
+    device->use_formats({{"tower.out", held(format)}});
     LinearSource source{.name = "tower.out", .outputs = 96, .inputs = 64};
     if (queries) source.heads = {2, 2, 16};
     source.read_weight = [&](DType to, void* target) {

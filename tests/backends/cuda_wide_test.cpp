@@ -319,8 +319,7 @@ TEST_CASE("cuda wide: a device computes with them what the small ops do, but whe
     if (!device->multiplies(format)) continue;
     const bool coded = size_of(format) == 1;
     for (Device* each : {device.get(), watched.get(), reference.get()}) {
-      if (format == DType::i8) each->use_formats({{"weight", {format}}});
-      else if (format != DType::bf16) each->use_formats({{"weight", scaled(format)}});
+      if (format != DType::bf16) each->use_formats({{"weight", held(format)}});
     }
     for (const bool bias : {false, true}) {
       CAPTURE(std::string(name_of(format)));

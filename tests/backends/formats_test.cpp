@@ -14,7 +14,7 @@ TEST_CASE("a linear in e4m3 reads inputs over their scale and weights over one a
   std::vector<std::vector<float>> results;
   for (const bool quantised : {false, true}) {
     const auto device = make_reference_device(Precision::bf16);
-    if (quantised) device->use_formats({{"weight", encoding}});
+    if (quantised) device->use_formats({{"weight", {encoding.dtype, encoding.scale}}});
     Lab lab(*device, 3);
     const Linear w = lab.linear(64, 48, true, true);
     CHECK(w.input == (quantised ? encoding : Encoding{DType::bf16}));

@@ -160,6 +160,8 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 Encoding scaled(DType format) { return {format, format == DType::f16 ? float16_input_scale : test_scale}; }
 
+Format held(DType format) { return {format, format == DType::i8 ? 1.0f : scaled(format).scale}; }
+
 Tensor Lab::scaled_output(DType format, std::int64_t rows, std::int64_t columns) {
   Tensor y = output(format, rows, columns);
   y.scale = scaled(format).scale;
@@ -206,7 +208,7 @@ void check_against_reference(const std::string& op, bool f32_output, const Body&
 }
 
 void check_scaled(DType format, const std::string& op, std::optional<DType> output, const Body& body) {
-  compare(op, output, {{"weight", scaled(format)}}, body);
+  compare(op, output, {{"weight", held(format)}}, body);
 }
 
 void check_int8(const std::string& op, std::optional<DType> output, const Body& body) {

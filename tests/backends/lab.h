@@ -75,6 +75,7 @@ void check_against_reference(const std::string& op, bool f32_output, const Body&
 // what the body returns, or empty for the activation type.
 constexpr float test_scale = 0.0117f;  // of inputs in e4m3
 Encoding scaled(DType format);
+Format held(DType format);  // of a linear that reads that
 void check_scaled(DType format, const std::string& op, std::optional<DType> output, const Body& body);
 // The same in int8.
 void check_int8(const std::string& op, std::optional<DType> output, const Body& body);

@@ -106,7 +106,7 @@ TEST_CASE("scaled: what exceeds f16's range is not finite, up to it all is") {
     for (const Candidate& candidate : candidates(Precision::bf16)) {
       const auto device = candidate.make(1);
       if (!device->multiplies(DType::f16)) continue;
-      device->use_formats({{"weight", scaled(DType::f16)}});
+      device->use_formats({{"weight", held(DType::f16)}});
       Lab lab(*device, 4);
       const Linear w = lab.linear(64, 32, false, true);
       std::vector<float> values = lab.random_values(3 * 64, 1.0f);
