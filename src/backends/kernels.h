@@ -15,14 +15,19 @@ namespace nervus {
 struct Norm {
   Tensor scale;
   Tensor shift;
-  Tensor folded;  // f32 [1, N]: b + W shift of the one fused linear that reads it (Device::fold); otherwise empty
+  // Of the one fused linear that reads it (Device::fold), otherwise empty: f32 [1, N], b + W shift; and how it reads
+  // the stream.
+  Tensor folded;
+  Encoding stream;
 };
 
 // A residual stream: the sum that blocks add to. Where fused linears read it, `scaled` and `squares` follow `h`, so
 // that a norm is no pass of its own: the product is computed on h * scale, and its result divided by the row's norm.
 struct Residual {
-  Tensor h;        // f32 [T, D]
-  Tensor scaled;   // act [T, D]: h times the scale of the norm that reads next; to a wide linear, that norm itself
+  Tensor h;  // f32 [T, D]
+  // act [T, D], or within the same memory e4m3: h times the scale of the norm that reads next, as the linear behind it
+  // wants that (Norm::stream); to a wide linear, that norm itself.
+  Tensor scaled;
   Tensor squares;  // f32 [T, D / square_part]: sums of h^2 over each square_part columns
 
   static constexpr std::int64_t square_part = 32;

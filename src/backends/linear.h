@@ -48,11 +48,11 @@ struct Heads {
 
 // A block of a transformer as fused kernels see it.
 struct BlockShape {
-  std::string_view names;                // the beginning of its linears' names
-  std::string_view out = {}, down = {};  // the ends of those that add to the stream
-  std::int64_t width = 0;                // of the residual stream
-  std::int64_t inner = 0;                // of the MLP
-  std::int64_t rows = 0;                 // most rows of a call
+  std::string_view names;                                        // the beginning of its linears' names
+  std::string_view qkv = {}, out = {}, gate_up = {}, down = {};  // their ends
+  std::int64_t width = 0;                                        // of the residual stream
+  std::int64_t inner = 0;                                        // of the MLP
+  std::int64_t rows = 0;                                         // most rows of a call
   Heads heads;
 };
 

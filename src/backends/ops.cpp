@@ -59,9 +59,15 @@ Residual Ops::residual(std::int64_t rows, const Linear& reader) {
   return h;
 }
 
+Residual Ops::read_by(const Norm& norm, const Residual& h) {
+  Residual stream = h;
+  if (h.scaled && norm.folded) stream.scaled.dtype = norm.stream.dtype, stream.scaled.scale = norm.stream.scale;
+  return stream;
+}
+
 void Ops::start_residual(const Residual& h, const Norm& next) {
   check_norm(next, h.h);
-  if (h.scaled && h.h.rows > 0) kernels_->start_residual(h, next);
+  if (h.scaled && h.h.rows > 0) kernels_->start_residual(read_by(next, h), next);
 }
 
 void Ops::linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate, const Norm& next) {
@@ -71,7 +77,7 @@ void Ops::linear_add(const Residual& h, const Tensor& x, const Linear& w, const 
         "linear_add: the linears around a residual stream are fused, or none is");
   if (gate) check_shape(gate, 1, w.outputs, "gate");
   if (x.rows == 0) return;
-  if (w.fused) kernels_->fused_linear_add(h, x, w, gate, next);
+  if (w.fused) kernels_->fused_linear_add(read_by(next, h), x, w, gate, next);
   else kernels_->linear_add(h.h, x, w, gate);
 }
 
@@ -95,7 +101,7 @@ Tensor Ops::split_rope(const Tensor& qkv, const Heads& heads, const Rope& rope, 
 
 Tensor Ops::qkv(const Residual& h, const Norm& norm, const Linear& w, const Rope& rope, const KeyValues& cache,
                 const Tensor& slots) {
-  const Tensor x = w.fused ? h.scaled : rms_norm(h.h, norm, w.input);
+  const Tensor x = w.fused ? read_by(norm, h).scaled : rms_norm(h.h, norm, w.input);
   if (!w.fused && !w.wide) return split_rope(linear(x, w), w.heads, rope, cache, slots);
   check_cache(cache, w.heads, activation_);
   check_rope(rope, slots, w.heads, h.h.rows);
@@ -105,7 +111,7 @@ Tensor Ops::qkv(const Residual& h, const Norm& norm, const Linear& w, const Rope
 }
 
 Tensor Ops::gate_up(const Residual& h, const Norm& norm, const Linear& w, const Encoding& encoding) {
-  const Tensor x = w.fused ? h.scaled : rms_norm(h.h, norm, w.input);
+  const Tensor x = w.fused ? read_by(norm, h).scaled : rms_norm(h.h, norm, w.input);
   if (!w.fused && !w.wide) return swiglu(linear(x, w), encoding);
   const Tensor y = allocate(written(encoding), h.h.rows, w.outputs / 2);
   if (y.rows > 0) kernels_->fused_gate_up(y, {h.h, x, h.squares}, norm, w);
@@ -129,7 +135,7 @@ void Ops::embed(const Residual& h, const Tensor& first, const Tensor& x, const L
   check_linear(h.h, x, w);
   check_norm(next, h.h);
   check(first.rows <= x.rows && first.columns == h.h.columns && first.dtype == DType::f32, "embed: first rows of h");
-  if (x.rows > 0) kernels_->fused_embed(h, first, x, w, next);
+  if (x.rows > 0) kernels_->fused_embed(read_by(next, h), first, x, w, next);
 }
 
 Tensor Ops::attention(const Tensor& q, const KeyValues& cache, const Visible& visible, const Heads& heads,
@@ -199,7 +205,7 @@ void Ops::euler_step(const Tensor& x, const Residual& h, const Norm& norm, const
   }
   check_norm(norm, h.h);
   check(x.rows <= h.h.rows && x.columns == w.outputs && w.inputs == h.h.columns, "euler_step: rows of " + w.name);
-  if (x.rows > 0) kernels_->fused_euler_step(x, h, norm, w, dt);
+  if (x.rows > 0) kernels_->fused_euler_step(x, read_by(norm, h), norm, w, dt);
 }
 
 }  // namespace nervus

@@ -67,6 +67,8 @@ class Ops {
   void euler_step(const Tensor& x, const Residual& h, const Norm& norm, const Linear& w, float dt);
 
  private:
+  // The stream as the reader of a norm wants it.
+  static Residual read_by(const Norm& norm, const Residual& h);
   // How a kernel writes what is to have `encoding`: an i8 row needs its largest |x| first, which only the kernels of
   // rms_norm and gather_rows know before they write.
   Encoding written(const Encoding& encoding) const {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <span>
 
 #include "fused_lab.h"
@@ -18,7 +19,15 @@ struct BlockCase {
   float deviation;  // of the residual stream
 
   BlockShape shape() const {
-    return {.names = "", .out = "out", .down = "down", .width = width, .inner = inner, .rows = rows, .heads = heads};
+    return {.names = "",
+            .qkv = "qkv",
+            .out = "out",
+            .gate_up = "gate_up",
+            .down = "down",
+            .width = width,
+            .inner = inner,
+            .rows = rows,
+            .heads = heads};
   }
 };
 
@@ -38,6 +47,20 @@ constexpr BlockCase e4m3_cases[] = {
     {128, 128, 992, small, true, true, true, 0.1f},
 };
 const Formats in_e4m3 = {{"out", {DType::e4m3, test_scale}}, {"down", {DType::e4m3, test_scale}}};
+
+// Of linears that read the stream, in e4m3.
+constexpr BlockCase stream_cases[] = {
+    {1, 128, 224, small, true, true, true, 1.0f},    {17, 96, 192, small, false, false, false, 300.0f},
+    {51, 768, 2752, full, true, true, false, 1.0f},  {64, 160, 2080, small, true, false, true, 1e-3f},
+    {65, 736, 96, small, false, true, false, 20.0f}, {102, 768, 2752, full, false, false, true, 1.0f},
+    {128, 128, 992, small, true, true, true, 0.1f},
+};
+
+// Of h times the norm's scale: a few values are beyond the range.
+float stream_scale(const BlockCase& c) { return test_scale * c.deviation; }
+Formats reads_in_e4m3(const BlockCase& c) {
+  return {{"qkv", {DType::e4m3, 1, stream_scale(c)}}, {"gate_up", {DType::e4m3, 1, stream_scale(c)}}};
+}
 
 // cuda:0 in bf16, or null and a message of why not: no such device, or one without fused blocks.
 std::unique_ptr<Device> fusing_device_or_skip() {
@@ -61,20 +84,32 @@ Residual draw_residual(FusedLab& lab, std::int64_t rows, const Linear& reader, f
   return h;
 }
 
+// h times the norm's scale as it is stored.
+std::vector<float> scaled_stream(FusedLab& lab, const Tensor& h, const Norm& norm, const Encoding& encoding) {
+  const std::vector<float> scale = lab.values(norm.scale);
+  std::vector<float> stream = lab.values(h);
+  for (std::size_t i = 0; i < stream.size(); ++i) {
+    const float value = stream[i] * (scale[i % scale.size()] * (1.0f / encoding.scale));
+    stream[i] = encoding.dtype == DType::e4m3 ? to_float(to_float8(value)) : to_float(to_bfloat16(value));
+  }
+  return stream;
+}
+
 // What a fused norm needs besides h.
 void check_residual(FusedLab& lab, const Residual& h, const Norm& next) {
   if (!h.scaled) return;
-  const std::vector<float> values = lab.values(h.h), scale = lab.values(next.scale);
-  std::vector<float> scaled, squares;
+  const Encoding encoding = next.folded ? next.stream : lab.encoding();
+  Tensor found = h.scaled;
+  found.dtype = encoding.dtype;
+  CHECK(lab.values(found) == scaled_stream(lab, h.h, next, encoding));
+  const std::vector<float> values = lab.values(h.h);
+  std::vector<float> squares;
   constexpr auto part = static_cast<std::size_t>(Residual::square_part);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    scaled.push_back(to_float(to_bfloat16(values[i] * scale[i % scale.size()])));
-    if (i % part > 0) continue;
+  for (std::size_t i = 0; i < values.size(); i += part) {
     double sum = 0.0;
     for (std::size_t j = i; j < i + part; ++j) sum += static_cast<double>(values[j]) * values[j];
     squares.push_back(static_cast<float>(sum));
   }
-  CHECK(lab.values(h.scaled) == scaled);
   check_close("squares", DType::f32, lab.values(h.squares), squares);
 }
 
@@ -104,10 +139,34 @@ KeyValues poisoned_cache(FusedLab& lab, std::int64_t slots, const Heads& heads) 
 }
 
 LinearSource qkv_source(const BlockCase& c) {
-  return {.name = "",
+  return {.name = "qkv",
           .outputs = (c.heads.query + 2 * c.heads.key_value) * c.heads.size,
           .inputs = c.width,
           .heads = c.heads};
+}
+
+LinearSource gate_up_source(const BlockCase& c) {
+  return {.name = "gate_up", .outputs = 2 * c.inner, .inputs = c.width, .heads = {}, .gate_up = true};
+}
+
+// Whether the reference is to compute a linear that is fused in e4m3 elsewhere: there codes of the stream are
+// normalised, where the small ops have codes of the norm.
+bool of_codes(const FusedLab& lab, const Linear& w) { return !lab.tiles() && w.input.dtype == DType::e4m3; }
+
+Tensor product_of_codes(FusedLab& lab, const Tensor& h, const Norm& norm, const Linear& w, float scale) {
+  const std::vector<float> values = lab.values(h);
+  const std::vector<float> shift = norm.shift ? lab.values(norm.shift) : std::vector<float>(values.size());
+  std::vector<float> x = scaled_stream(lab, h, norm, {DType::e4m3, scale});
+  const auto width = static_cast<std::size_t>(h.columns);
+  for (std::size_t row = 0; row < values.size(); row += width) {
+    double squares = 0.0;
+    for (std::size_t k = 0; k < width; ++k) squares += static_cast<double>(values[row + k]) * values[row + k];
+    const double root = std::sqrt(squares / static_cast<double>(width) + 1e-6);
+    for (std::size_t k = 0; k < width; ++k) x[row + k] = static_cast<float>(x[row + k] * scale / root) + shift[k];
+  }
+  const Tensor y = lab.plain().output(DType::f32, h.rows, w.outputs);
+  lab.plain().device().kernels().linear(y, lab.plain().input(DType::f32, h.rows, h.columns, x), w);
+  return y;
 }
 
 using Outputs = std::vector<std::vector<float>>;
@@ -120,16 +179,20 @@ Outputs run_qkv(FusedLab& lab, const BlockCase& c) {
   const KeyValues cache = poisoned_cache(lab, c.rows + 3, c.heads);
   lab.ops().start_residual(h, norm);
   check_residual(lab, h, norm);
-  const Tensor q = lab.ops().qkv(h, norm, w, at.rope, cache, at.slots);
+  const Tensor q = of_codes(lab, w) ? lab.ops().split_rope(product_of_codes(lab, h.h, norm, w, stream_scale(c)),
+                                                           w.heads, at.rope, cache, at.slots)
+                                    : lab.ops().qkv(h, norm, w, at.rope, cache, at.slots);
   return {lab.values(q), lab.values(cache.keys), lab.values(cache.values)};
 }
 
 Outputs run_gate_up(FusedLab& lab, const BlockCase& c, const Encoding& encoding) {
-  const Linear w =
-      lab.linear({.name = "", .outputs = 2 * c.inner, .inputs = c.width, .heads = {}, .gate_up = true}, c.bias);
+  const Linear w = lab.linear(gate_up_source(c), c.bias);
   const Norm norm = lab.plain().device().fold(draw_norm(lab, c.width, c.shift), w);
   const Residual h = draw_residual(lab, c.rows, w, c.deviation);
   lab.ops().start_residual(h, norm);
+  check_residual(lab, h, norm);
+  if (of_codes(lab, w))
+    return {lab.values(lab.ops().swiglu(product_of_codes(lab, h.h, norm, w, stream_scale(c)), encoding))};
   return {lab.values(lab.ops().gate_up(h, norm, w, encoding))};
 }
 
@@ -138,7 +201,7 @@ Outputs run_linear_add(FusedLab& lab, const BlockCase& c, const char* name) {
   const Linear reader = lab.linear(qkv_source(c), false);
   const Linear w =
       lab.linear({.name = name, .outputs = c.width, .inputs = inputs, .full_output = true, .heads = {}}, c.bias);
-  const Norm norm = draw_norm(lab, c.width, c.shift);
+  const Norm norm = lab.plain().device().fold(draw_norm(lab, c.width, c.shift), reader);
   const std::vector<float> gates = lab.draw(c.width, 1.0f);
   const Tensor gate = c.gate ? lab.plain().device().constant(1, c.width, gates) : Tensor{};
   const Residual h = draw_residual(lab, c.rows, reader, c.deviation);
@@ -161,7 +224,7 @@ Outputs run_edges(FusedLab& lab, const BlockCase& c) {
   const Linear reader = lab.linear(qkv_source(c), false);
   const Linear velocity =
       lab.linear({.name = "", .outputs = columns, .inputs = c.width, .full_output = true, .heads = {}}, c.bias);
-  const Norm next = draw_norm(lab, c.width, c.shift);
+  const Norm next = lab.plain().device().fold(draw_norm(lab, c.width, c.shift), reader);
   const Norm last = lab.plain().device().fold(draw_norm(lab, c.width, c.shift), velocity);
   const Tensor first =
       lab.plain().input(DType::f32, first_rows, c.width, lab.plain().random_values(first_rows * c.width, c.deviation));
@@ -177,12 +240,14 @@ Outputs run_edges(FusedLab& lab, const BlockCase& c) {
 
 // Twice on the device, which must give the same bits, and once on the reference.
 template <typename Run>
-void check_fused(const std::string& op, DType output, const Run& run, std::span<const BlockCase> chosen = cases,
-                 const Formats& formats = {}) {
+void check_fused(
+    const std::string& op, DType output, const Run& run, std::span<const BlockCase> chosen = cases,
+    const std::function<Formats(const BlockCase&)>& formats_of = [](const auto&) { return Formats{}; }) {
   const auto device = fusing_device_or_skip();
   if (!device) return;
-  device->use_formats(formats);
   for (const BlockCase& c : chosen) {
+    const Formats formats = formats_of(c);
+    device->use_formats(formats);
     CAPTURE(c.rows);
     CAPTURE(c.width);
     CAPTURE(c.inner);
@@ -215,6 +280,20 @@ TEST_CASE("cuda block: fused gate_up writes e4m3 over its scale") {
       e4m3_cases);
 }
 
+TEST_CASE("cuda block: fused qkv in e4m3 reads codes of the stream and divides by its rows' norms") {
+  check_fused("qkv_e4m3", DType::bf16, run_qkv, stream_cases, reads_in_e4m3);
+}
+
+TEST_CASE("cuda block: fused gate_up in e4m3 likewise, and writes bf16 or e4m3") {
+  check_fused(
+      "gate_up_e4m3", DType::bf16,
+      [](FusedLab& lab, const BlockCase& c) { return run_gate_up(lab, c, lab.encoding()); }, stream_cases,
+      reads_in_e4m3);
+  check_fused(
+      "gate_up_e4m3", DType::e4m3, [](FusedLab& lab, const BlockCase& c) { return run_gate_up(lab, c, lab.e4m3()); },
+      stream_cases, reads_in_e4m3);
+}
+
 TEST_CASE("cuda block: fused linear_add adds to the stream and leaves what the next norm needs") {
   check_fused("fused_linear_add", DType::f32,
               [](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, "out"); });
@@ -230,7 +309,20 @@ TEST_CASE("cuda block: fused linear_add in e4m3, of a few rows and of the model'
     CAPTURE(name);
     check_fused(
         "linear_add_e4m3", DType::f32, [&](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, name); },
-        e4m3_cases, in_e4m3);
+        e4m3_cases, [](const BlockCase&) { return in_e4m3; });
+  }
+}
+
+TEST_CASE("cuda block: fused linear_add leaves a stream in e4m3 for a norm whose linear reads that") {
+  for (const char* name : {"out", "down"}) {
+    CAPTURE(name);
+    const auto run = [&](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, name); };
+    check_fused("fused_linear_add", DType::f32, run, cases, reads_in_e4m3);
+    check_fused("linear_add_e4m3", DType::f32, run, e4m3_cases, [](const BlockCase& c) {
+      Formats formats = reads_in_e4m3(c);
+      formats.insert(in_e4m3.begin(), in_e4m3.end());
+      return formats;
+    });
   }
 }
 
@@ -260,8 +352,23 @@ TEST_CASE("cuda block: of linears in e4m3 those that add to the stream of a fuse
   CHECK_FALSE(fused("down"));
 }
 
+TEST_CASE("cuda block: a linear in e4m3 whose range of the stream is not known is fused in bf16") {
+  const auto device = fusing_device_or_skip();
+  if (!device) return;
+  const BlockCase& c = cases[0];
+  device->use_formats({{"qkv", {DType::e4m3, test_scale}}, {"gate_up", {DType::e4m3, test_scale, 0.5f}}});
+  REQUIRE(device->fuses(c.shape()));
+  FusedLab lab(*device, 14);
+  const Linear qkv = lab.linear(qkv_source(c), true), gate_up = lab.linear(gate_up_source(c), true);
+  CHECK(qkv.fused);
+  CHECK(qkv.input == Encoding{DType::bf16, 1, true});
+  CHECK(gate_up.fused);
+  CHECK(gate_up.input == Encoding{DType::e4m3, 0.5f, true});
+}
+
 TEST_CASE("cuda block: fused edges embed actions behind given rows, and take a step of Euler by what the stream says") {
   check_fused("qkv", DType::bf16, run_edges);
+  check_fused("qkv", DType::bf16, run_edges, cases, reads_in_e4m3);
 }
 
 // A block run again and again on its own stream; `between` is called after each launch.
@@ -276,8 +383,7 @@ struct Chain {
                         .full_output = true,
                         .heads = {}},
                        false)),
-        gate_up(
-            lab.linear({.name = "", .outputs = 2 * c.inner, .inputs = c.width, .heads = {}, .gate_up = true}, false)),
+        gate_up(lab.linear(gate_up_source(c), false)),
         down(lab.linear({.name = "down", .outputs = c.width, .inputs = c.inner, .full_output = true, .heads = {}},
                         false)),
         first(lab.plain().device().fold(draw_norm(lab, c.width, true), qkv)),
@@ -328,7 +434,8 @@ void check_chain(const Formats& formats) {
     REQUIRE(device->fuses(c.shape()));
     FusedLab lab(*device, 12);
     Chain chain(lab, c);
-    CHECK(chain.down.input.dtype == (formats.empty() ? DType::bf16 : DType::e4m3));
+    for (const Linear* w : {&chain.qkv, &chain.out, &chain.gate_up, &chain.down})
+      CHECK(w->input.dtype == (formats.contains(w->name) ? DType::e4m3 : DType::bf16));
     const std::vector<float> start = lab.values(chain.h.h);
     chain.run([&] { device->synchronize(); });
     const std::vector<float> expected = lab.values(chain.h.h);
@@ -346,7 +453,15 @@ void check_chain(const Formats& formats) {
 
 TEST_CASE("cuda block: chained launches wait for each other: the bits of launches one at a time") { check_chain({}); }
 
-TEST_CASE("cuda block: chained launches wait for each other in e4m3 too") { check_chain(in_e4m3); }
+TEST_CASE("cuda block: chained launches wait for each other in e4m3 too, of some linears or of all") {
+  check_chain(in_e4m3);
+  Formats formats = {{"gate_up", {DType::e4m3, 1, 0.05f}}};
+  check_chain(formats);  // the stream changes its format from norm to norm
+  formats["qkv"] = {DType::e4m3, 1, 0.1f};
+  check_chain(formats);
+  formats.insert(in_e4m3.begin(), in_e4m3.end());
+  check_chain(formats);
+}
 
 }  // namespace
 }  // namespace nervus

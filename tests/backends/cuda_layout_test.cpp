@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backends/cuda/block/formats.h"
 #include "backends/cuda/block/layout.h"
 
 namespace nervus::cuda {
@@ -25,7 +26,10 @@ std::vector<BlockLayout> layouts() {
           choose_block_layout(BlockRole::add, 768, 768, 0),
           e4m3_layout(768, 2048),
           e4m3_layout(768, 2752),
-          e4m3_layout(160, 192)};
+          e4m3_layout(160, 192),
+          choose_block_layout(BlockRole::qkv, 2560, 768, 128, DType::e4m3),
+          choose_block_layout(BlockRole::qkv, 512, 96, 128, DType::e4m3),
+          choose_block_layout(BlockRole::gate_up, 5504, 768, 0, DType::e4m3)};
 }
 
 // Whether `at(i)` for i in [0, count) are the numbers [0, count), each once.
@@ -138,9 +142,54 @@ TEST_CASE("cuda layout: the expert's block fits, what the kernels were not made 
   CHECK(e4m3_layout(768, 2816).columns > 0);
   CHECK(e4m3_layout(768, 2848).columns == 0);
   CHECK(e4m3_layout(768, 208).columns == 0);
-  CHECK(choose_block_layout(BlockRole::qkv, 2560, 768, 128, DType::e4m3).columns == 0);
+  CHECK(choose_block_layout(BlockRole::qkv, 2560, 800, 128, DType::e4m3).columns == 0);
+  CHECK(choose_block_layout(BlockRole::gate_up, 5504, 752, 0, DType::e4m3).columns == 0);
   CHECK(choose_block_layout(BlockRole::gate_up, 768 + 16, 768, 0).columns == 0);
   CHECK(choose_block_layout(BlockRole::qkv, 2560, 768, 80).columns == 0);
+}
+
+TEST_CASE("cuda formats: of a block's linears those in e4m3 are fused so, or in bf16 where a range is not known") {
+  const BlockShape shape{.names = "expert.",
+                         .qkv = ".q",
+                         .out = ".out",
+                         .gate_up = ".gate",
+                         .down = ".down",
+                         .width = 768,
+                         .inner = 2752,
+                         .rows = 51,
+                         .heads = {16, 2, 128}};
+  const std::string unknown = " in bf16: the calibration has no range of the stream before ";
+  const auto refusal = [&](const std::string& linear, DType dtype) {
+    const BlockFormats found = block_formats(shape, {{"expert.0.out", {DType::e4m3, 0.5f}}, {linear, {dtype, 1, 1}}});
+    CHECK(found.inputs.empty() != found.refusal.empty());
+    return found.refusal;
+  };
+  CHECK(block_formats(shape, {}).refusal.empty());
+  CHECK(block_formats(shape, {}).text.empty());
+  const BlockFormats all = block_formats(shape, {{"expert.0.q", {DType::e4m3, 2, 3}},
+                                                 {"expert.0.out", {DType::e4m3, 4}},
+                                                 {"expert.0.gate", {DType::e4m3, 5, 6}},
+                                                 {"expert.0.down", {DType::e4m3, 7}}});
+  CHECK(all.refusal.empty());
+  CHECK(all.text == ", 4 linears in f8_e4m3");
+  CHECK(all.inputs == std::map<std::string, Encoding>{{"expert.0.q", {DType::e4m3, 3}},
+                                                      {"expert.0.out", {DType::e4m3, 4}},
+                                                      {"expert.0.gate", {DType::e4m3, 6}},
+                                                      {"expert.0.down", {DType::e4m3, 7}}});
+  const BlockFormats some = block_formats(
+      shape, {{"expert.0.q", {DType::e4m3, 2}}, {"expert.0.out", {DType::e4m3, 4}}, {"expert.1.q", {DType::e4m3, 2}}});
+  CHECK(some.text == ", 1 linear in f8_e4m3, 2 linears" + unknown + "their norms: run `nervus calibrate` again");
+  CHECK(some.inputs.at("expert.1.q") == Encoding{DType::bf16});
+  CHECK(block_formats(shape, {{"expert.0.gate", {DType::e4m3, 2}}}).text ==
+        ", 1 linear" + unknown + "its norm: run `nervus calibrate` again");
+  CHECK(refusal("expert.1.down", DType::e4m3) == "");
+  CHECK(refusal("expert.1.down", DType::i8) == "expert.1.down is in i8, expected f8_e4m3 or bf16");
+  CHECK(refusal("expert.1.q", DType::f16) == "expert.1.q is in f16, expected f8_e4m3 or bf16");
+  CHECK(refusal("expert.1.k", DType::e4m3) == "expert.1.k is in f8_e4m3, and none of the block's four");
+  BlockShape odd = shape;
+  odd.inner = 2768;  // of which down would have half a step
+  CHECK(block_formats(odd, {{"expert.1.down", {DType::e4m3, 1}}}).refusal ==
+        "expert.1.down is in f8_e4m3, which has no kernel for 2768 inputs");
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "backends/cuda/block/formats.h"
 #include "backends/cuda/cuda_kernels.h"
 #include "backends/cuda/graph.h"
 #include "backends/cuda/management.h"
@@ -112,7 +113,7 @@ class CudaDevice final : public Device {
 
   Linear make_linear(const LinearSource& source) override {
     Linear w = begin_linear(source);
-    w.fused = w.fused && (w.input.dtype == activation_ ? !source.silu || silu_linear_fits(w) : adds_in_e4m3(w));
+    w.fused = w.fused && fits_block(source, w);
     w.wide = fuse_ && !w.fused && kernels_.wide().fits(source, w);
     if (w.wide) w.weight = kernels_.wide().pack(source, w, weights_);
     else if (!w.fused) w.weight = kernels_.linears().pack(source, w, weights_);
@@ -126,20 +127,17 @@ class CudaDevice final : public Device {
     return other;
   }
   bool fuses(const BlockShape& shape) const override {
-    const std::string refusal = why_not_fused(shape);
-    const auto formats = std::ssize(formats_of(shape.names));
-    Block& block = blocks_[std::string(shape.names)] = {};
-    block.how = "not fused: " + refusal;
-    if (!refusal.empty()) return false;
-    block = {.out = std::string(shape.out), .down = std::string(shape.down), .how = "five fused kernels a layer"};
-    if (formats > 0) block.how += concat(", ", plural(formats, "linear"), " in ", name_of(DType::e4m3));
-    return true;
+    BlockFormats& block = blocks_[std::string(shape.names)] = block_formats(shape, formats_of(shape.names));
+    if (const std::string refusal = why_not_fused(shape); !refusal.empty())
+      block = {.refusal = refusal, .text = {}, .inputs = {}};
+    return block.refusal.empty();
   }
   Norm fold(const Norm& norm, const Linear& reader) override {
     if (!reader.fused) return norm;
     Norm folded = norm;
     folded.folded = {arena_.allocate(reader.outputs * 4), DType::f32, 1, reader.outputs};
-    fold_block(stream_, folded.folded, *static_cast<const BlockProduct*>(reader.weight.get()), reader.bias, norm.shift);
+    folded.stream = reader.input;
+    fold_block(stream_, folded.folded, reader, norm.shift);
     return folded;
   }
 
@@ -189,7 +187,10 @@ class CudaDevice final : public Device {
   std::string choices() const override { return kernels_.choices().text(); }
   std::vector<std::string> plan() const override {
     std::vector<std::string> lines{kernels_.choices().summary()};
-    for (const auto& [names, block] : blocks_) lines.push_back(concat("blocks of ", names, "*: ", block.how));
+    for (const auto& [names, block] : blocks_) {
+      const std::string how = block.refusal.empty() ? "five fused kernels a layer" : "not fused: " + block.refusal;
+      lines.push_back(concat("blocks of ", names, "*: ", how, block.text));
+    }
     for (std::string& line : kernels_.wide().plan()) lines.push_back(std::move(line));
     for (std::string& line : kernels_.linears().plan()) lines.push_back(std::move(line));
     return lines;
@@ -197,35 +198,16 @@ class CudaDevice final : public Device {
   std::vector<std::string> attention_plan() const override { return kernels_.attention_choice().plan(); }
 
  private:
-  // A kind of blocks. `out` and `down`: the ends of names of the linears that may be in e4m3, empty where it is not
-  // fused.
-  struct Block {
-    std::string out, down;
-    std::string how;  // they are computed
-  };
-
-  static bool ends_so(std::string_view name, std::string_view end) { return !end.empty() && name.ends_with(end); }
-
-  // Whether it adds to the stream of fused blocks, which has it in e4m3 too.
-  bool adds_in_e4m3(const Linear& w) const {
-    return w.input.dtype == DType::e4m3 && std::ranges::any_of(blocks_, [&](const auto& kind) {
-             const auto& [names, block] = kind;
-             return w.name.starts_with(names) && (ends_so(w.name, block.out) || ends_so(w.name, block.down));
-           });
-  }
-
-  // The same for the formats of its linears.
-  std::string why_not_in_formats(const BlockShape& shape) const {
-    for (const auto& [linear, encoding] : formats_of(shape.names)) {
-      const bool out = ends_so(linear, shape.out), down = ends_so(linear, shape.down);
-      const std::string what = concat(linear, " is in ", name_of(encoding.dtype));
-      if (!out && !down) return what + ", and reads a stream that is not normalised yet";
-      if (encoding.dtype != DType::e4m3) return concat(what, ", expected ", name_of(DType::e4m3), " or bf16");
-      const std::int64_t inputs = out ? shape.heads.query * shape.heads.size : shape.inner;
-      if (choose_block_layout(BlockRole::add, shape.width, inputs, 0, DType::e4m3).columns == 0)
-        return concat(what, ", which has no kernel for ", inputs, " inputs");
+  // Whether a fused kernel computes it; of a block's linear in another format, `input` becomes what that reads.
+  bool fits_block(const LinearSource& source, Linear& w) const {
+    if (w.input.dtype == activation_) return !source.silu || silu_linear_fits(w);
+    for (const auto& [names, block] : blocks_) {
+      const auto input = block.inputs.find(w.name);
+      if (input == block.inputs.end()) continue;
+      w.input = input->second;
+      return true;
     }
-    return "";
+    return false;
   }
 
   // Empty where the fused kernels compute the block.
@@ -236,7 +218,7 @@ class CudaDevice final : public Device {
       return concat("expected compute capability 9.0, found ", stream_.major(), ".", stream_.minor());
     if (activation_ != DType::bf16) return concat("expected bf16, found ", name_of(activation_));
     if (!block_fits(shape)) return concat("no kernels for this shape with up to ", plural(shape.rows, "row"));
-    return why_not_in_formats(shape);
+    return "";
   }
 
   std::shared_ptr<const void> pack_fused(const LinearSource& source, Linear& w) {
@@ -250,11 +232,14 @@ class CudaDevice final : public Device {
     weights_.copy(rows.data, rows.bytes());
     DeviceBuffer more;
     if (w.input.dtype == DType::e4m3) {
-      Tensor codes{nullptr, DType::e4m3, w.outputs, w.inputs};
-      more = device_buffer(codes.bytes());
-      codes.data = more.get();
-      product->scale = {arena_.allocate(w.outputs * 4), DType::f32, 1, w.outputs};
-      quantise_rows(stream_, codes, product->scale, rows, w.input.scale);
+      Tensor codes{nullptr, DType::e4m3, w.outputs, w.inputs}, scale{nullptr, DType::f32, 1, w.outputs};
+      more = device_buffer(codes.bytes() + scale.bytes());
+      scale.data = more.get();
+      codes.data = scale.as<float>() + w.outputs;
+      product->scale = scale;
+      product->scale.data = arena_.allocate(scale.bytes());
+      quantise_rows(stream_, codes, scale, rows, w.input.scale);
+      order_block(stream_, product->scale, scale, product->layout);
       rows = codes;
     }
     void* packed = arena_.allocate(product->layout.elements() * product->layout.element);
@@ -280,7 +265,7 @@ class CudaDevice final : public Device {
   DType activation_;
   bool fuse_;
   Attention attention_;
-  mutable std::map<std::string, Block> blocks_;  // by their names' beginning
+  mutable std::map<std::string, BlockFormats> blocks_;  // by their names' beginning
   std::string description_;
   Stream stream_;
   Arena arena_;

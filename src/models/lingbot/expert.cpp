@@ -22,7 +22,9 @@ Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
     : config_(config), state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})) {
   const Heads heads{config.expert.heads, config.expert.kv_heads, config.expert.head_size};
   const bool fused = reader.device().fuses({.names = expert_root,
+                                            .qkv = "self_attn.q_proj",
                                             .out = "self_attn.o_proj",
+                                            .gate_up = "mlp.gate_proj",
                                             .down = "mlp.down_proj",
                                             .width = config.expert.width,
                                             .inner = config.expert.mlp,

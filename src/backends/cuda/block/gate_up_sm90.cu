@@ -1,7 +1,7 @@
 // y [T, F] = silu(g) u with g, u = norm(h) W^T + b; y bf16, or e4m3 over its scale.
 // Work: product_sm90.cuh; gate and up of a channel are neighbours, so one thread holds both. In e4m3 a warp finishes
-// twice the channels at once, whose values lie together.
-// Bound: see product_sm90.cuh; 5504 x 768 at 51 rows are 8.5 MB of weights, 1.9 us at memory rate.
+// twice the channels at once, whose values lie together. Where x and W are in e4m3 an output is its unit times its sum.
+// Bound: see product_sm90.cuh; 5504 x 768 at 51 rows are 8.5 MB of weights, 1.9 us at memory rate; half in e4m3.
 // Reference: ReferenceKernels::rms_norm, linear, swiglu.
 #include "backends/cuda/attention/span.cuh"
 #include "backends/cuda/block/kernels.h"
@@ -11,18 +11,20 @@
 namespace nervus::cuda {
 namespace {
 
-template <typename Y>
+// `Scaled`: of a product in e4m3.
+template <typename Y, bool Scaled>
 struct GateUpEpilogue {
   static constexpr bool normed = true;
   static constexpr int blocks = 4 / sizeof(Y);
   static constexpr int shared_bytes = 0;
   const float* bias;  // packed order
+  const float* unit;  // the same, where Scaled
   Y* y;               // tiled
   int width;          // F
   float inverse;      // of y's scale
 
   struct Constants {
-    float2 bias[blocks];
+    float2 bias[blocks], unit[blocks];
     int offset;  // in y; negative where there is nothing to store
   };
   struct Ready {};
@@ -33,14 +35,18 @@ struct GateUpEpilogue {
     c.offset = -1;
     if (channel >= width || row >= rows) return c;
     c.offset = static_cast<int>(tiled_offset(row, channel, width, sizeof(Y)));
-    for (int i = 0; i < blocks; ++i) c.bias[i] = *reinterpret_cast<const float2*>(bias + output + 8 * i);
+    for (int i = 0; i < blocks; ++i) {
+      c.bias[i] = *reinterpret_cast<const float2*>(bias + output + 8 * i);
+      if constexpr (Scaled) c.unit[i] = *reinterpret_cast<const float2*>(unit + output + 8 * i);
+    }
     return c;
   }
   __device__ void inputs(const Constants&, std::byte*) const {}
   __device__ Ready ready(std::byte*) const { return {}; }
 
-  static __device__ float swiglu(float gate, float up) {
+  static __device__ float swiglu(float2 sum, float2 unit, float2 bias) {
     constexpr float log2e = 1.4426950408889634f;
+    const auto [gate, up] = biased<Scaled>(sum, unit, bias);
     return __fdividef(gate, 1.0f + power_of_two(-log2e * gate)) * up;
   }
 
@@ -49,8 +55,8 @@ struct GateUpEpilogue {
     float out[2][blocks];
 #pragma unroll
     for (int i = 0; i < blocks; ++i) {
-      out[0][i] = swiglu(sum[i].x + c.bias[i].x, sum[i].y + c.bias[i].y);
-      out[1][i] = swiglu(sum[i].z + c.bias[i].x, sum[i].w + c.bias[i].y);
+      out[0][i] = swiglu({sum[i].x, sum[i].y}, c.unit[i], c.bias[i]);
+      out[1][i] = swiglu({sum[i].z, sum[i].w}, c.unit[i], c.bias[i]);
     }
     if constexpr (sizeof(Y) == 1) {
       const float values[8] = {out[0][0] * inverse, out[0][1] * inverse, out[0][2] * inverse, out[0][3] * inverse,
@@ -67,15 +73,18 @@ struct GateUpEpilogue {
 }  // namespace
 
 void block_gate_up(const Stream& stream, const Tensor& y, const Residual& h, const Norm& norm, const Linear& w) {
-  const auto start = [&](auto* target) {
-    const GateUpEpilogue<std::remove_pointer_t<decltype(target)>> epilogue{.bias = norm.folded.as<float>(),
-                                                                           .y = target,
-                                                                           .width = static_cast<int>(w.outputs / 2),
-                                                                           .inverse = 1.0f / y.scale};
-    launch_block<96, 2, 12>(stream, w, h.scaled, h.squares, epilogue);
+  const auto& product = *static_cast<const BlockProduct*>(w.weight.get());
+  const auto start = [&]<typename X, typename Y>(Type<X>, Type<Y>) {
+    constexpr bool scaled = sizeof(X) == 1;
+    const GateUpEpilogue<Y, scaled> epilogue{.bias = norm.folded.as<float>(),
+                                             .unit = data<const float>(product.scale),
+                                             .y = data<Y>(y),
+                                             .width = static_cast<int>(w.outputs / 2),
+                                             .inverse = 1.0f / y.scale};
+    constexpr int steps = scaled ? 6 : 12;
+    launch_block<96, 2, steps, steps, X>(stream, w, h.scaled, h.squares, epilogue);
   };
-  if (y.dtype == DType::e4m3) start(data<__nv_fp8_e4m3>(y));
-  else start(data<__nv_bfloat16>(y));
+  with_element(h.scaled.dtype, [&](auto x) { with_element(y.dtype, [&](auto out) { start(x, out); }); });
 }
 
 }  // namespace nervus::cuda

@@ -13,14 +13,15 @@ namespace nervus::cuda {
 struct BlockProduct {
   const void* packed = nullptr;
   BlockLayout layout;
-  Tensor scale;  // of e4m3: f32 [1, N], the output's scale times that of the input
+  Tensor scale;  // of e4m3: f32 [1, N] in packed order, the output's scale times that of the input
 };
 
 // Packs W, row-major [N, K] on the device. `packed` holds layout.elements() of the same format.
 void pack_block(const Stream& stream, void* packed, const void* weight, const BlockLayout& layout);
+// Values of the outputs, f32 [1, N], in packed order.
+void order_block(const Stream& stream, const Tensor& packed, const Tensor& values, const BlockLayout& layout);
 // folded f32 [1, N] in packed order = bias + W shift; either may be empty.
-void fold_block(const Stream& stream, const Tensor& folded, const BlockProduct& w, const Tensor& bias,
-                const Tensor& shift);
+void fold_block(const Stream& stream, const Tensor& folded, const Linear& w, const Tensor& shift);
 
 void block_qkv(const Stream& stream, const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h,
                const Norm& norm, const Linear& w, const Rope& rope);

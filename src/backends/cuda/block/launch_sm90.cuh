@@ -7,6 +7,13 @@
 
 namespace nervus::cuda {
 
+// function(Type<T>) with the element type of what a fused kernel reads or writes.
+template <typename Function>
+void with_element(DType dtype, const Function& function) {
+  if (dtype == DType::e4m3) function(Type<__nv_fp8_e4m3>{});
+  else function(Type<__nv_bfloat16>{});
+}
+
 // `Last`: the steps of the last warpgroup at the inputs that the kernel is meant for. With as many, a thread knows
 // which of its loads it need not ask about.
 template <int N, int C, int Steps, int Last = Steps, typename T = __nv_bfloat16, typename Epilogue>

@@ -15,9 +15,10 @@ constexpr std::int64_t most_rows = 128;       // beyond, library products are fa
 constexpr std::int64_t attention_head = 128;  // of attention_narrow
 
 constexpr Variant variants[] = {
-    {BlockRole::qkv, DType::bf16, 48, 2, 12}, {BlockRole::gate_up, DType::bf16, 96, 2, 12},
-    {BlockRole::add, DType::bf16, 32, 4, 6},  {BlockRole::add, DType::bf16, 32, 4, 16},
-    {BlockRole::add, DType::bf16, 32, 5, 18}, {BlockRole::add, DType::e4m3, 32, 4, 8},
+    {BlockRole::qkv, DType::bf16, 48, 2, 12},    {BlockRole::gate_up, DType::bf16, 96, 2, 12},
+    {BlockRole::add, DType::bf16, 32, 4, 6},     {BlockRole::add, DType::bf16, 32, 4, 16},
+    {BlockRole::add, DType::bf16, 32, 5, 18},    {BlockRole::qkv, DType::e4m3, 48, 2, 6},
+    {BlockRole::gate_up, DType::e4m3, 96, 2, 6}, {BlockRole::add, DType::e4m3, 32, 4, 8},
     {BlockRole::add, DType::e4m3, 32, 4, 11},
 };
 

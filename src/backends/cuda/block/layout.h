@@ -88,8 +88,7 @@ NERVUS_HOST_DEVICE constexpr std::int64_t tiled_offset(std::int64_t row, std::in
 // Whether the fused kernels have all four linears of the block, in bf16.
 bool block_fits(const BlockShape& shape);
 
-// The layout of a linear whose inputs and weights are bf16 or, where it adds to the stream, e4m3; columns = 0 where
-// the fused kernels do not have it.
+// The layout of a linear whose inputs and weights are bf16 or e4m3; columns = 0 where the fused kernels do not have it.
 BlockLayout choose_block_layout(BlockRole role, std::int64_t outputs, std::int64_t inputs, std::int64_t head_size,
                                 DType dtype = DType::bf16);
 

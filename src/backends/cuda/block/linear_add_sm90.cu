@@ -1,7 +1,7 @@
-// h [T, D] += gate (x W^T + b), x and W bf16 or e4m3, and what the next norm needs: scaled = h scale, squares = sums of
-// h^2 over 32 columns. Work: product_sm90.cuh; a cluster makes 32 outputs, each of its first four blocks finishes 16
-// rows of them. Bound: see product_sm90.cuh; 768 x 2752 at 51 rows are 4.2 MB of weights, 0.9 us at memory rate; half
-// of it in e4m3. Reference: ReferenceKernels::linear_add, rms_norm.
+// h [T, D] += gate (x W^T + b), x and W bf16 or e4m3, and what the next norm needs: scaled = h scale in bf16, or in
+// e4m3 over its scale, squares = sums of h^2 over 32 columns. Work: product_sm90.cuh; a cluster makes 32 outputs, each
+// of its first four blocks finishes 16 rows of them. Bound: see product_sm90.cuh; 768 x 2752 at 51 rows are 4.2 MB of
+// weights, 0.9 us at memory rate; half of it in e4m3. Reference: ReferenceKernels::linear_add, rms_norm.
 #include "backends/cuda/attention/span.cuh"
 #include "backends/cuda/block/kernels.h"
 #include "backends/cuda/block/launch_sm90.cuh"
@@ -11,8 +11,8 @@ namespace nervus::cuda {
 namespace {
 
 // `Embeds`: h is no sum but what x W^T + b is, after its first rows, which are given (and of x zero). `Scaled`: an
-// output is `unit` times its sum.
-template <bool Embeds, bool Scaled>
+// output is `unit` times its sum. `S`: of the stream that the next norm's linear reads.
+template <bool Embeds, bool Scaled, typename S>
 struct AddEpilogue {
   static constexpr bool normed = false;
   static constexpr int blocks = 1;
@@ -20,9 +20,10 @@ struct AddEpilogue {
   const float* gate;  // or null
   const float* scale;
   float* h;
-  __nv_bfloat16* scaled;  // tiled
-  float* squares;         // [rows, parts]
-  const float* first;     // [first_rows, D]
+  S* scaled;           // tiled
+  float inverse;       // of its scale
+  float* squares;      // [rows, parts]
+  const float* first;  // [first_rows, D]
   int first_rows;
   int width, parts;
   const float* unit;  // [D] where Scaled
@@ -32,7 +33,7 @@ struct AddEpilogue {
   struct Constants {
     const float* from;  // 16 bytes of what the warp adds to, or null
     float* h[2];        // of two rows, or null
-    __nv_bfloat16* scaled;
+    S* scaled;
     bool is_first[2];  // whether the rows are among the given
   };
   struct Kept {
@@ -55,6 +56,7 @@ struct AddEpilogue {
   __device__ Constants constants(int row, int output, int rows, std::byte* shared) const {
     Kept& kept = reinterpret_cast<Own*>(shared)->kept[threadIdx.x];
     kept = {pair_or(bias, output, 0), pair_or(gate, output, 1), pair_or(scale, output, 1)};
+    if constexpr (sizeof(S) == 1) kept.scale.x *= inverse, kept.scale.y *= inverse;
     if constexpr (Scaled) {
       const float2 units = pair_or(unit, output, 1), gates = kept.gate;
       kept.bias.x *= gates.x, kept.bias.y *= gates.y;
@@ -72,7 +74,7 @@ struct AddEpilogue {
       c.is_first[s] = Embeds && row + 8 * s < first_rows;
       if (row + 8 * s < rows) c.h[s] = h + static_cast<std::int64_t>(row + 8 * s) * width + output;
     }
-    if (row < rows) c.scaled = scaled + tiled_offset(row, output, width);
+    if (row < rows) c.scaled = scaled + tiled_offset(row, output, width, sizeof(S));
     return c;
   }
   __device__ void inputs(const Constants& c, std::byte* shared) const {
@@ -101,7 +103,7 @@ struct AddEpilogue {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const Kept& k = ready.kept;
     const float2 v[2] = {{sum[0].x, sum[0].y}, {sum[0].z, sum[0].w}};
-    __nv_bfloat162 next_scaled[2];
+    float next_scaled[2][2];
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
       float2 next = ready.before[s];
@@ -112,14 +114,22 @@ struct AddEpilogue {
         next.x += k.gate.x * (v[s].x + k.bias.x);
         next.y += k.gate.y * (v[s].y + k.bias.y);
       }
-      next_scaled[s] = __floats2bfloat162_rn(next.x * k.scale.x, next.y * k.scale.y);
+      next_scaled[s][0] = next.x * k.scale.x, next_scaled[s][1] = next.y * k.scale.y;
       if (c.h[s] != nullptr) *reinterpret_cast<float2*>(c.h[s]) = next;
       float square = next.x * next.x + next.y * next.y;
       square += __shfl_xor_sync(~0u, square, 1);
       square += __shfl_xor_sync(~0u, square, 2);
       if (lane % 4 == 0) own.squares[lane / 4 + 8 * s][warp] = square;
     }
-    if (c.scaled != nullptr) *reinterpret_cast<uint2*>(c.scaled) = *reinterpret_cast<const uint2*>(next_scaled);
+    if (c.scaled == nullptr) return;
+    if constexpr (sizeof(S) == 1) {  // what lies between is another warp's
+      store<2>(c.scaled, next_scaled[0]);
+      store<2>(c.scaled + 4, next_scaled[1]);
+    } else {
+      const __nv_bfloat162 both[2] = {__floats2bfloat162_rn(next_scaled[0][0], next_scaled[0][1]),
+                                      __floats2bfloat162_rn(next_scaled[1][0], next_scaled[1][1])};
+      *reinterpret_cast<uint2*>(c.scaled) = *reinterpret_cast<const uint2*>(both);
+    }
   }
   __device__ void finish_rows(int first_row, int part, int rows, const std::byte* shared) const {
     const int row = static_cast<int>(threadIdx.x);
@@ -130,7 +140,8 @@ struct AddEpilogue {
 };
 
 // Rows of h as the first norm wants them: one block a row, one warp a part.
-__global__ void start_residual_kernel(const float* h, const float* scale, __nv_bfloat16* scaled, float* squares,
+template <typename S>
+__global__ void start_residual_kernel(const float* h, const float* scale, S* scaled, float inverse, float* squares,
                                       int width, int parts) {
   begin();
   const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
@@ -138,7 +149,9 @@ __global__ void start_residual_kernel(const float* h, const float* scale, __nv_b
   for (int part = threadIdx.x / 32; part < parts; part += warps) {
     const int column = part * 32 + lane;
     const float value = column < width ? __ldcg(h + row * width + column) : 0.0f;
-    if (column < width) scaled[tiled_offset(row, column, width)] = __float2bfloat16(value * scale[column]);
+    if (column < width) {
+      scaled[tiled_offset(row, column, width, sizeof(S))] = from_float<S>(value * (scale[column] * inverse));
+    }
     float sum = value * value;
     for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
     if (lane == 0) squares[row * parts + part] = sum;
@@ -149,21 +162,22 @@ __global__ void start_residual_kernel(const float* h, const float* scale, __nv_b
 
 namespace {
 
-template <bool Embeds, bool Scaled>
+template <bool Embeds, bool Scaled, typename S>
 void start(const Stream& stream, const Residual& h, const Tensor& first, const Tensor& x, const Linear& w,
            const Tensor& gate, const Norm& next) {
   const auto& product = *static_cast<const BlockProduct*>(w.weight.get());
-  const AddEpilogue<Embeds, Scaled> epilogue{.bias = data<const float>(w.bias),
-                                             .gate = data<const float>(gate),
-                                             .scale = next.scale.as<float>(),
-                                             .h = h.h.as<float>(),
-                                             .scaled = data<__nv_bfloat16>(h.scaled),
-                                             .squares = h.squares.as<float>(),
-                                             .first = data<const float>(first),
-                                             .first_rows = static_cast<int>(first.rows),
-                                             .width = static_cast<int>(h.h.columns),
-                                             .parts = static_cast<int>(h.squares.columns),
-                                             .unit = data<const float>(product.scale)};
+  const AddEpilogue<Embeds, Scaled, S> epilogue{.bias = data<const float>(w.bias),
+                                                .gate = data<const float>(gate),
+                                                .scale = next.scale.as<float>(),
+                                                .h = h.h.as<float>(),
+                                                .scaled = data<S>(h.scaled),
+                                                .inverse = 1.0f / h.scaled.scale,
+                                                .squares = h.squares.as<float>(),
+                                                .first = data<const float>(first),
+                                                .first_rows = static_cast<int>(first.rows),
+                                                .width = static_cast<int>(h.h.columns),
+                                                .parts = static_cast<int>(h.squares.columns),
+                                                .unit = data<const float>(product.scale)};
   const int steps = product.layout.steps;
   if constexpr (Scaled) {
     if (steps == 8) launch_block<32, 4, 8, 8, __nv_fp8_e4m3>(stream, w, x, {}, epilogue);
@@ -179,19 +193,23 @@ void start(const Stream& stream, const Residual& h, const Tensor& first, const T
 
 void block_linear_add(const Stream& stream, const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
                       const Norm& next) {
-  if (x.dtype == DType::e4m3) start<false, true>(stream, h, {}, x, w, gate, next);
-  else start<false, false>(stream, h, {}, x, w, gate, next);
+  with_element(h.scaled.dtype, [&]<typename S>(Type<S>) {
+    if (x.dtype == DType::e4m3) start<false, true, S>(stream, h, {}, x, w, gate, next);
+    else start<false, false, S>(stream, h, {}, x, w, gate, next);
+  });
 }
 
 void block_embed(const Stream& stream, const Residual& h, const Tensor& first, const Tensor& x, const Linear& w,
                  const Norm& next) {
-  start<true, false>(stream, h, first, x, w, {}, next);
+  with_element(h.scaled.dtype, [&]<typename S>(Type<S>) { start<true, false, S>(stream, h, first, x, w, {}, next); });
 }
 
 void start_residual(const Stream& stream, const Residual& h, const Norm& next) {
-  launch(stream, {.blocks = dim3(static_cast<unsigned>(h.h.rows)), .threads = 256}, start_residual_kernel,
-         data<const float>(h.h), data<const float>(next.scale), data<__nv_bfloat16>(h.scaled), data<float>(h.squares),
-         static_cast<int>(h.h.columns), static_cast<int>(h.squares.columns));
+  with_element(h.scaled.dtype, [&]<typename S>(Type<S>) {
+    launch(stream, {.blocks = dim3(static_cast<unsigned>(h.h.rows)), .threads = 256}, start_residual_kernel<S>,
+           data<const float>(h.h), data<const float>(next.scale), data<S>(h.scaled), 1.0f / h.scaled.scale,
+           data<float>(h.squares), static_cast<int>(h.h.columns), static_cast<int>(h.squares.columns));
+  });
 }
 
 }  // namespace nervus::cuda

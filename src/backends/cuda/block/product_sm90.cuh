@@ -15,6 +15,7 @@
 #include "backends/cuda/block/layout.h"
 #include "backends/cuda/device/register_product_sm90.cuh"
 #include "backends/cuda/device/sm90.cuh"
+#include "backends/kernels.h"
 
 namespace nervus::cuda {
 
@@ -90,6 +91,13 @@ __device__ void load_operands(uint4 (&x)[Steps], const uint4* source, bool prese
   }
 }
 
+// What an epilogue makes of two neighbouring sums; those of a product in e4m3 are `Scaled`.
+template <bool Scaled>
+__device__ float2 biased(float2 sum, float2 unit, float2 bias) {
+  if constexpr (Scaled) sum.x *= unit.x, sum.y *= unit.y;
+  return make_float2(sum.x + bias.x, sum.y + bias.y);
+}
+
 // Inputs are of type T: bf16 or e4m3. Epilogue: `constants` before the dependency wait, `inputs` after it, `ready`
 // while the sums are under way, `finish` when they are there, each of rows row and row + 8 and outputs output + 8 b,
 // output + 8 b + 1 for b < Blocks.
@@ -136,7 +144,8 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
   const int first_step = (rank * 2 + group) * Steps, all_steps = a.inputs / step_inputs(sizeof(T));
   const auto* source = reinterpret_cast<const uint4*>(a.x) +
                        (static_cast<std::int64_t>(first_row / 16 + warp % 4) * all_steps + first_step) * 32 + lane;
-  RowNorms<Shared::owned_rows, Steps * C> row_norms(a, owned);
+  constexpr auto most_parts = 2 * C * Steps * step_inputs(sizeof(T)) / Residual::square_part;
+  RowNorms<Shared::owned_rows, static_cast<int>(most_parts)> row_norms(a, owned);
   const std::uint64_t weights = tile_descriptor(shared_address(shared + group * share), N * 16, 128);
   auto* exchange = reinterpret_cast<float4*>(shared + Shared::exchange) + warp % 4 * (N / 8) * 32 + lane;
   const int owner = warp % 4 / (4 / Shared::owners);

@@ -1,6 +1,7 @@
 // q, k, v = split_rope(norm(h) W^T + b): queries [T, H d] and, at cache rows slots[r], keys and values [slots, G d].
-// Work: product_sm90.cuh; the two values that a rotation mixes are neighbours, so one thread holds both.
-// Bound: see product_sm90.cuh; 2560 x 768 at 51 rows are 3.9 MB of weights, 0.9 us at memory rate.
+// Work: product_sm90.cuh; the two values that a rotation mixes are neighbours, so one thread holds both. In e4m3 an
+// output is its unit times its sum.
+// Bound: see product_sm90.cuh; 2560 x 768 at 51 rows are 3.9 MB of weights, 0.9 us at memory rate; half in e4m3.
 // Reference: ReferenceKernels::rms_norm, linear, split_rope.
 #include "backends/cuda/block/kernels.h"
 #include "backends/cuda/block/launch_sm90.cuh"
@@ -9,11 +10,14 @@
 namespace nervus::cuda {
 namespace {
 
+// `Scaled`: of a product in e4m3.
+template <bool Scaled>
 struct QkvEpilogue {
   static constexpr bool normed = true;
   static constexpr int blocks = 2;
   static constexpr int shared_bytes = 0;
   const float* bias;  // packed order
+  const float* unit;  // the same, where Scaled
   const float* cosine;
   const float* sine;
   const int* positions;
@@ -24,7 +28,7 @@ struct QkvEpilogue {
   int query_heads, key_heads, half;  // half: of the head size
 
   struct Constants {
-    float2 bias[2];
+    float2 bias[2], unit[2];
     float2 cosine[2], sine[2];  // of two channels, for two rows; of values 1 and 0
     __nv_bfloat16* target[2];   // of a key or value the two rows, or null; of a query the first alone
     bool query;
@@ -39,7 +43,10 @@ struct QkvEpilogue {
     c.query = head < query_heads;
     const bool value = head >= query_heads + key_heads;
     const int g = head - query_heads - (value ? key_heads : 0);
-    for (int i = 0; i < 2; ++i) c.bias[i] = *reinterpret_cast<const float2*>(bias + output + 8 * i);
+    for (int i = 0; i < 2; ++i) {
+      c.bias[i] = *reinterpret_cast<const float2*>(bias + output + 8 * i);
+      if constexpr (Scaled) c.unit[i] = *reinterpret_cast<const float2*>(unit + output + 8 * i);
+    }
     if (c.query) c.target[0] = q + tiled_offset(row, head * 2 * half + within, query_heads * 2 * half);
     for (int s = 0; s < 2; ++s) {
       c.cosine[s] = make_float2(1, 1);
@@ -65,8 +72,8 @@ struct QkvEpilogue {
     const float2 second[2] = {{sum[1].x, sum[1].y}, {sum[1].z, sum[1].w}};
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
-      const float a0 = first[s].x + c.bias[0].x, b0 = first[s].y + c.bias[0].y;
-      const float a1 = second[s].x + c.bias[1].x, b1 = second[s].y + c.bias[1].y;
+      const auto [a0, b0] = biased<Scaled>(first[s], c.unit[0], c.bias[0]);
+      const auto [a1, b1] = biased<Scaled>(second[s], c.unit[1], c.bias[1]);
       low[s] = __floats2bfloat162_rn(a0 * c.cosine[s].x - b0 * c.sine[s].x, a1 * c.cosine[s].y - b1 * c.sine[s].y);
       high[s] = __floats2bfloat162_rn(b0 * c.cosine[s].x + a0 * c.sine[s].x, b1 * c.cosine[s].y + a1 * c.sine[s].y);
     }
@@ -89,18 +96,25 @@ struct QkvEpilogue {
 
 void block_qkv(const Stream& stream, const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h,
                const Norm& norm, const Linear& w, const Rope& rope) {
-  const QkvEpilogue epilogue{.bias = norm.folded.as<float>(),
-                             .cosine = rope.cosine.as<float>(),
-                             .sine = rope.sine.as<float>(),
-                             .positions = rope.positions.as<std::int32_t>(),
-                             .slots = slots.as<std::int32_t>(),
-                             .q = data<__nv_bfloat16>(q),
-                             .keys = data<__nv_bfloat16>(cache.keys),
-                             .values = data<__nv_bfloat16>(cache.values),
-                             .query_heads = static_cast<int>(w.heads.query),
-                             .key_heads = static_cast<int>(w.heads.key_value),
-                             .half = static_cast<int>(w.heads.size / 2)};
-  launch_block<48, 2, 12>(stream, w, h.scaled, h.squares, epilogue);
+  const auto& product = *static_cast<const BlockProduct*>(w.weight.get());
+  const auto start = [&]<typename X>(Type<X>) {
+    constexpr bool scaled = sizeof(X) == 1;
+    const QkvEpilogue<scaled> epilogue{.bias = norm.folded.as<float>(),
+                                       .unit = data<const float>(product.scale),
+                                       .cosine = rope.cosine.as<float>(),
+                                       .sine = rope.sine.as<float>(),
+                                       .positions = rope.positions.as<std::int32_t>(),
+                                       .slots = slots.as<std::int32_t>(),
+                                       .q = data<__nv_bfloat16>(q),
+                                       .keys = data<__nv_bfloat16>(cache.keys),
+                                       .values = data<__nv_bfloat16>(cache.values),
+                                       .query_heads = static_cast<int>(w.heads.query),
+                                       .key_heads = static_cast<int>(w.heads.key_value),
+                                       .half = static_cast<int>(w.heads.size / 2)};
+    constexpr int steps = scaled ? 6 : 12;
+    launch_block<48, 2, steps, steps, X>(stream, w, h.scaled, h.squares, epilogue);
+  };
+  with_element(h.scaled.dtype, start);
 }
 
 }  // namespace nervus::cuda
