@@ -2,9 +2,10 @@
 // of its own, and what stands before and behind them, in one graph; then without one of the ops, and of that op alone.
 // What an op is worth is what the layer saves without it: kernels of a graph overlap, so the parts do not add up.
 //
-// With --e4m3 1 the same is timed of a step whose `out` and `down` are in e4m3, whole steps of both in turns.
+// With --e4m3 1 the same is timed of a step whose `out` and `down` are in e4m3, whole steps of both in turns; with
+// --e4m3 2 of one whose four linears are, too.
 //
-// bench_block [--batch B] [--prefix KEYS] [--layers L] [--runs N] [--fuse 0|1] [--e4m3 0|1] [--json FILE]
+// bench_block [--batch B] [--prefix KEYS] [--layers L] [--runs N] [--fuse 0|1] [--e4m3 0|1|2] [--json FILE]
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -31,8 +32,20 @@ constexpr Heads heads{16, 2, 128};
 constexpr std::int64_t width = 768, inner = 2752, actions = 50, action = 75;
 constexpr std::array<const char*, 6> parts = {"qkv", "attention", "out", "gate_up", "down", "edges"};
 
-// Of what enters `out` and `down` in e4m3: a few deviations fit.
-const Formats in_e4m3 = {{"layer.out", {DType::e4m3, 0.01f}}, {"layer.down", {DType::e4m3, 0.01f}}};
+// What is timed. Of what enters a linear in e4m3, or the stream that it reads, a few deviations fit.
+struct Variant {
+  const char* name;  // in the JSON
+  const char* text;
+  Formats formats;
+};
+const Format added{DType::e4m3, 0.01f}, reading{DType::e4m3, 0.01f, 0.04f};
+const Variant variants[] = {
+    {"bf16", "", {}},
+    {"e4m3", ", out and down in e4m3", {{"layer.out", added}, {"layer.down", added}}},
+    {"all_e4m3",
+     ", all four in e4m3",
+     {{"layer.qkv", reading}, {"layer.out", added}, {"layer.gate_up", reading}, {"layer.down", added}}},
+};
 
 struct Layer {
   Linear qkv, out, gate_up, down;
@@ -51,7 +64,9 @@ class Bench {
         ops_(device_->kernels(), workspace_, device_->activation()) {
     device_->use_formats(formats);
     fused_ = device_->fuses({.names = "layer.",
+                             .qkv = "qkv",
                              .out = "out",
+                             .gate_up = "gate_up",
                              .down = "down",
                              .width = width,
                              .inner = inner,
@@ -182,13 +197,15 @@ class Bench {
     Tensor q = ops_.allocate(Encoding{.dtype = DType::bf16, .tiled = fused_}, rows_, heads.query * heads.size);
     Tensor attended = ops_.allocate(layers_[0].out.input, rows_, heads.query * heads.size);
     Tensor products = ops_.allocate(layers_[0].down.input, rows_, inner);
-    for (const Layer& w : layers_) {
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const Layer& w = layers_[i];
+      const Norm& next = i + 1 < layers_.size() ? layers_[i + 1].first : last_;
       const auto layer_scope = ops_.scope();
       if (with[0]) q = ops_.qkv(h_, w.first, w.qkv, rope_, w.cache, slots_);
       if (with[1]) attended = ops_.attention(q, w.cache, visible_, heads, w.out.input);
       if (with[2]) ops_.linear_add(h_, attended, w.out, w.gate, w.second);
       if (with[3]) products = ops_.gate_up(h_, w.second, w.gate_up, w.down.input);
-      if (with[4]) ops_.linear_add(h_, products, w.down, w.gate, w.first);
+      if (with[4]) ops_.linear_add(h_, products, w.down, w.gate, next);
     }
     if (with[5]) ops_.euler_step(x_, h_, last_, velocity_, 1e-3f);
   }
@@ -227,6 +244,8 @@ Options parse(const std::vector<std::string>& arguments) {
   if (arguments.size() % 2 != 0) fail(ErrorKind::usage, "bench_block: ", arguments.back(), " wants a value");
   if (options.batch < 1 || options.layers < 1 || options.runs < 1)
     fail(ErrorKind::usage, "bench_block: --batch, --layers and --runs: expected at least 1");
+  if (options.e4m3 < 0 || options.e4m3 >= std::ssize(variants))
+    fail(ErrorKind::usage, "bench_block: --e4m3: expected 0, 1 or 2, found ", options.e4m3);
   return options;
 }
 
@@ -268,14 +287,14 @@ void write_found(std::ofstream& file, const Found& found) {
   file << "]";
 }
 
-void write_json(const Options& options, const std::string& device, const Found& bf16, const Found* e4m3) {
+void write_json(const Options& options, const std::string& device, const std::vector<Found>& found) {
   std::ofstream file(options.json);
   file << "{\"device\": \"" << device << "\", \"batch\": " << options.batch << ", \"prefix\": " << options.prefix
        << ", \"layers\": " << options.layers << ", ";
-  write_found(file, bf16);
-  if (e4m3 != nullptr) {
-    file << ", \"e4m3\": {";
-    write_found(file, *e4m3);
+  write_found(file, found[0]);
+  for (std::size_t i = 1; i < found.size(); ++i) {
+    file << ", \"" << variants[i].name << "\": {";
+    write_found(file, found[i]);
     file << "}";
   }
   file << "}\n";
@@ -299,18 +318,18 @@ std::vector<double> in_turns(const std::vector<std::unique_ptr<Bench>>& benches)
 
 void run(const Options& options) {
   std::vector<std::unique_ptr<Bench>> benches;
-  benches.push_back(std::make_unique<Bench>(options, Formats{}));
-  if (options.e4m3 != 0) benches.push_back(std::make_unique<Bench>(options, in_e4m3));
+  for (std::int64_t i = 0; i <= options.e4m3; ++i) {
+    benches.push_back(std::make_unique<Bench>(options, variants[i].formats));
+  }
   const std::vector<double> steps = in_turns(benches);
   std::vector<Found> found;
   for (std::size_t i = 0; i < benches.size(); ++i) {
     std::printf("%s%s\nbatch %ld, prefix %ld, %ld layers: %.1f us a step\n", benches[i]->description().c_str(),
-                i > 0 ? ", out and down in e4m3" : "", static_cast<long>(options.batch),
-                static_cast<long>(options.prefix), static_cast<long>(options.layers), steps[i]);
+                variants[i].text, static_cast<long>(options.batch), static_cast<long>(options.prefix),
+                static_cast<long>(options.layers), steps[i]);
     found.push_back(take_apart(*benches[i], options, steps[i]));
   }
-  if (!options.json.empty())
-    write_json(options, benches[0]->description(), found[0], found.size() > 1 ? &found[1] : nullptr);
+  if (!options.json.empty()) write_json(options, benches[0]->description(), found);
 }
 
 }  // namespace
