@@ -21,6 +21,7 @@ struct OpEvent {
   double bytes = 0;  // activations read and written, and the weight
   Tensor input;      // what was read; of a fused op the scaled residual stream, which is no norm yet
   Tensor result;     // what was written; valid in `after`
+  Tensor scale;      // of a norm
 };
 
 class KernelObserver {
@@ -45,7 +46,9 @@ class ObservedKernels : public Kernels {
     observe(product("linear_add", h, x, w), [&] { inner_.linear_add(h, x, w, gate); });
   }
   void rms_norm(const Tensor& y, const Tensor& h, const Norm& norm) override {
-    observe(elementwise("rms_norm", y, h), [&] { inner_.rms_norm(y, h, norm); });
+    OpEvent event = elementwise("rms_norm", y, h);
+    event.scale = norm.scale;
+    observe(event, [&] { inner_.rms_norm(y, h, norm); });
   }
   void split_rope(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& qkv, const Heads& heads,
                   const Rope& rope) override {

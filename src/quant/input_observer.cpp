@@ -20,6 +20,15 @@ std::uint32_t bucket_of(float magnitude) {
   return std::clamp(bucket, first_bucket, first_bucket + buckets - 1) - first_bucket;
 }
 
+InputStatistics& statistics_of(InputObserver::Statistics& all, const InputObserver::Limits& limits,
+                               std::string_view linear) {
+  auto place = all.find(linear);
+  if (place != all.end()) return place->second;
+  place = all.emplace(linear, InputStatistics{.histogram = std::vector<std::int64_t>(buckets)}).first;
+  if (const auto limit = limits.find(place->first); limit != limits.end()) place->second.limit = limit->second;
+  return place->second;
+}
+
 }  // namespace
 
 float InputStatistics::percentile(double percentile) const {
@@ -38,30 +47,41 @@ std::int64_t InputStatistics::above(float bound) const {
   return total;
 }
 
-void InputObserver::before(const OpEvent& event) {
-  if (event.name.empty()) return;
-  check(!std::string_view(event.op).starts_with("fused"), "calibration runs on linears that are not fused");
-  auto place = linears_.find(event.name);
-  if (place == linears_.end()) {
-    place = linears_.emplace(event.name, InputStatistics{.histogram = std::vector<std::int64_t>(buckets)}).first;
-    if (const auto limit = limits_.find(place->first); limit != limits_.end()) place->second.limit = limit->second;
-  }
-  InputStatistics& statistics = place->second;
-  bytes_.resize(static_cast<std::size_t>(event.input.bytes()));
-  values_.resize(static_cast<std::size_t>(event.input.count()));
-  device_.download(bytes_.data(), event.input);
-  convert_to_float(event.input.dtype, bytes_.data(), values_.data(), event.input.count());
-  for (const float value : values_) {
+std::vector<float> InputObserver::read(const Tensor& x) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(x.bytes()));
+  std::vector<float> values(static_cast<std::size_t>(x.count()));
+  device_.download(bytes.data(), x);
+  convert_to_float(x.dtype, bytes.data(), values.data(), x.count());
+  return values;
+}
+
+void InputObserver::count(const std::vector<float>& values, InputStatistics& statistics, const char* what,
+                          std::string_view linear) {
+  for (const float value : values) {
     const float magnitude = std::abs(value);
     if (!std::isfinite(magnitude)) {
-      fail(ErrorKind::numeric, "input of the linear ", in_quotes(event.name), ": expected finite values, found ",
-           value);
+      fail(ErrorKind::numeric, what, " the linear ", in_quotes(linear), ": expected finite values, found ", value);
     }
     ++statistics.histogram[bucket_of(magnitude)];
     statistics.largest = std::max(statistics.largest, magnitude);
     if (statistics.limit > 0 && magnitude > statistics.limit) ++statistics.beyond;
   }
-  statistics.count += event.input.count();
+  statistics.count += std::ssize(values);
+}
+
+void InputObserver::before(const OpEvent& event) {
+  const std::string_view op = event.op;
+  const bool reads_norm = op == "linear" && norm_.scale && event.input.data == norm_.result.data &&
+                          event.input.columns == norm_.result.columns;
+  if (op != "linear") norm_ = event.scale ? event : OpEvent{};
+  if (event.name.empty()) return;
+  check(!op.starts_with("fused"), "calibration runs on linears that are not fused");
+  count(read(event.input), statistics_of(linears_, limits_, event.name), "input of", event.name);
+  if (!reads_norm) return;
+  std::vector<float> stream = read(norm_.input);
+  const std::vector<float> scale = read(norm_.scale);
+  for (std::size_t i = 0; i < stream.size(); ++i) stream[i] *= scale[i % scale.size()];
+  count(stream, statistics_of(streams_, stream_limits_, event.name), "stream before the norm of", event.name);
 }
 
 }  // namespace nervus

@@ -1,4 +1,5 @@
-// InputObserver: how large the inputs of each linear are, over any number of calls.
+// InputObserver: how large the inputs of each linear are, over any number of calls, and of one that reads a norm what
+// stands before it: h times the norm's scale, which is what it reads where it is fused.
 #pragma once
 
 #include <map>
@@ -25,21 +26,30 @@ struct InputStatistics {
 
 class InputObserver final : public KernelObserver {
  public:
-  // Counts what is beyond `limits`, a range for each linear, or none.
-  InputObserver(Device& device, std::map<std::string, float> limits) : device_(device), limits_(std::move(limits)) {}
+  using Limits = std::map<std::string, float>;
+  using Statistics = std::map<std::string, InputStatistics, std::less<>>;
+
+  // Counts what is beyond `limits`, a range for each linear, or none; `stream_limits` of what stands before a norm.
+  InputObserver(Device& device, Limits limits, Limits stream_limits = {})
+      : device_(device), limits_(std::move(limits)), stream_limits_(std::move(stream_limits)) {}
 
   // Throws Error(numeric) if an input is not finite, Error(internal) for a fused op, which sees no normed input.
   void before(const OpEvent& event) override;
   void after(const OpEvent&) override {}
 
-  const std::map<std::string, InputStatistics, std::less<>>& linears() const { return linears_; }
+  const Statistics& linears() const { return linears_; }
+  const Statistics& streams() const { return streams_; }
 
  private:
+  std::vector<float> read(const Tensor& x);
+  // `what` they are, in an error.
+  static void count(const std::vector<float>& values, InputStatistics& statistics, const char* what,
+                    std::string_view linear);
+
   Device& device_;
-  std::map<std::string, float> limits_;
-  std::map<std::string, InputStatistics, std::less<>> linears_;
-  std::vector<std::byte> bytes_;
-  std::vector<float> values_;
+  Limits limits_, stream_limits_;
+  Statistics linears_, streams_;
+  OpEvent norm_;  // what linears alone have followed; its scale is empty where there is none
 };
 
 }  // namespace nervus

@@ -62,6 +62,44 @@ TEST_CASE("values beyond their limit are counted, and those that are not finite 
   CHECK(test::error_of([&] { observer.before({.op = "fused_qkv", .name = "w"}); }).first == ErrorKind::internal);
 }
 
+TEST_CASE("of a linear that reads a norm what stands before it is observed too: h times the norm's scale") {
+  const auto device = make_reference_device(Precision::f32);
+  InputObserver observer(*device, {}, {{"first", 3.0f}});
+  std::vector<float> h = {1, -2, 0.5f, 3}, scale = {2, -1}, normed(4), other(4);
+  const auto rows = [](std::vector<float>& values) { return Tensor{values.data(), DType::f32, 2, 2}; };
+  const OpEvent norm{
+      .op = "rms_norm", .input = rows(h), .result = rows(normed), .scale = {scale.data(), DType::f32, 1, 2}};
+  const auto linear = [&](const char* op, const char* name, const Tensor& x, std::vector<float>& y) {
+    observer.before({.op = op, .name = name, .input = x, .result = rows(y)});
+  };
+  observer.before(norm);
+  linear("linear", "first", rows(normed), other);
+  linear("linear", "second", rows(normed), other);
+  linear("linear", "of another's result", rows(other), other);
+  linear("linear", "of norms side by side", rows(normed).reshaped(1, 4), other);
+  linear("linear_add", "added", rows(other), h);
+  linear("linear", "of what h was", rows(normed), other);
+  observer.before(norm);
+  observer.before({.op = "swiglu", .input = rows(h), .result = rows(normed)});
+  linear("linear", "of what was written there since", rows(normed), other);
+  CHECK(observer.linears().size() == 7);
+  REQUIRE(observer.streams().size() == 2);
+  const InputStatistics& seen = observer.streams().at("first");
+  CHECK(seen.count == 4);
+  CHECK(seen.largest == 3);  // 2, 2, 1 and 3
+  CHECK(seen.beyond == 0);
+  h[3] = 4;
+  observer.before(norm);
+  linear("linear", "first", rows(normed), other);
+  CHECK(seen.largest == 4);
+  CHECK(seen.beyond == 1);
+  CHECK(observer.streams().at("second").largest == 3);
+  h[0] = std::numeric_limits<float>::infinity();
+  observer.before(norm);
+  CHECK(test::error_of([&] { linear("linear", "first", rows(normed), other); }).second ==
+        "stream before the norm of the linear 'first': expected finite values, found inf");
+}
+
 TEST_CASE("zeros alone, tiny and huge values have a percentile") {
   const auto device = make_reference_device(Precision::f32);
   InputObserver zeros(*device, {}), tiny(*device, {}), huge(*device, {});
