@@ -22,6 +22,17 @@ float range(const Fields& fields, const std::string& name) {
   return value;
 }
 
+std::map<std::string, float> read_ranges(const Fields& fields, const CalibrationSubject& subject) {
+  std::map<std::string, float> ranges;
+  for (const std::string& name : fields.names()) {
+    if (std::ranges::find(subject.linears, name) == subject.linears.end()) {
+      fail(ErrorKind::checkpoint, fields.where(name), ": the model has no such linear");
+    }
+    ranges[name] = range(fields, name);
+  }
+  return ranges;
+}
+
 void read_linears(const Fields& fields, const CalibrationSubject& subject, Calibration& calibration) {
   if (const std::string digest = fields.text("checkpoint"); digest != subject.digest) {
     fail(ErrorKind::checkpoint, fields.where("checkpoint"), ": expected ", subject.digest,
@@ -31,13 +42,8 @@ void read_linears(const Fields& fields, const CalibrationSubject& subject, Calib
   calibration.samples = fields.integer("samples", 1);
   calibration.percentile = fields.number("percentile");
   if (!(calibration.percentile > 0 && calibration.percentile <= 100)) fields.refuse("percentile", "0 to 100");
-  const Fields linears = fields.object("linears");
-  for (const std::string& name : linears.names()) {
-    if (std::ranges::find(subject.linears, name) == subject.linears.end()) {
-      fail(ErrorKind::checkpoint, linears.where(name), ": the model has no such linear");
-    }
-    calibration.ranges[name] = range(linears, name);
-  }
+  calibration.ranges = read_ranges(fields.object("linears"), subject);
+  if (fields.has("streams")) calibration.streams = read_ranges(fields.object("streams"), subject);
   for (const std::string& linear : subject.linears) calibration.range_of(linear);
 }
 
@@ -89,12 +95,13 @@ Calibration read_calibration(const std::filesystem::path& path, const Calibratio
 }
 
 void write_calibration(const std::filesystem::path& path, const Calibration& calibration, const std::string& digest) {
-  const nlohmann::ordered_json document = {{"version", 1},
-                                           {"format", own_format},
-                                           {"checkpoint", digest},
-                                           {"samples", calibration.samples},
-                                           {"percentile", calibration.percentile},
-                                           {"linears", calibration.ranges}};
+  nlohmann::ordered_json document = {{"version", 1},
+                                     {"format", own_format},
+                                     {"checkpoint", digest},
+                                     {"samples", calibration.samples},
+                                     {"percentile", calibration.percentile},
+                                     {"linears", calibration.ranges}};
+  if (!calibration.streams.empty()) document["streams"] = calibration.streams;
   const std::string text = document.dump(2) + "\n";
   OutputFile file(path);
   file.write(text.data(), text.size());

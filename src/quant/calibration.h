@@ -15,6 +15,12 @@ struct Calibration {
   std::int64_t samples = 0;             // observed; 0: not known
   double percentile = 100;              // of |x|; 100: the largest
   std::map<std::string, float> ranges;  // linear -> |x| that its inputs stay within; finite, positive
+  // Of linears that read a norm, where it is known: the largest |h * scale| before the rows are normalised.
+  std::map<std::string, float> streams;
+
+  // How far beyond that range a linear in e4m3 reads: no precision is lost (14 powers of two have the same), and what
+  // other samples have beyond it is not cut off.
+  static constexpr float headroom = 4;
 
   // Throws Error(checkpoint) that names the file and the linear if there is none.
   float range_of(const std::string& linear) const;
@@ -30,7 +36,8 @@ struct CalibrationSubject {
 
 // Reads one of two formats:
 //   {"version": 1, "format": "range_per_linear", "checkpoint": digest, "samples": 8, "percentile": 99.9,
-//    "linears": {linear: range}}, which must be of this checkpoint and name each of its linears;
+//    "linears": {linear: range}, "streams": {linear: range}}, which must be of this checkpoint and name each of its
+//    linears; the streams may be missing, as in files of earlier builds;
 //   {"version": 1, "format": "max_abs_per_site", "fp8_max": 448.0, "stats": {site: range}}, which must name each site
 //    that a linear reads (where several enter one linear the largest counts) and says nothing of its checkpoint.
 // Throws Error(checkpoint) that names file and field, linear or site.

@@ -58,6 +58,18 @@ Recipe parse_recipe(std::string_view text, const std::string& file) {
   return recipe;
 }
 
+namespace {
+
+Format e4m3_of(const std::string& linear, const Calibration* calibration) {
+  if (calibration == nullptr) return {DType::e4m3, 1, 1};
+  Format format{DType::e4m3, calibration->range_of(linear) / Float8::largest};
+  if (const auto stream = calibration->streams.find(linear); stream != calibration->streams.end())
+    format.stream = stream->second * Calibration::headroom / Float8::largest;
+  return format;
+}
+
+}  // namespace
+
 Formats formats_of(const Recipe& recipe, const std::vector<std::string>& linears, const Calibration* calibration) {
   std::map<std::string, DType> chosen;
   std::vector<bool> used(recipe.rules.size());
@@ -78,9 +90,8 @@ Formats formats_of(const Recipe& recipe, const std::vector<std::string>& linears
   }
   Formats formats;
   for (const auto& [linear, format] : chosen) {
-    float scale = format == DType::f16 ? float16_input_scale : 1.0f;
-    if (format == DType::e4m3 && calibration != nullptr) scale = calibration->range_of(linear) / Float8::largest;
-    formats[linear] = {format, scale};
+    if (format == DType::e4m3) formats[linear] = e4m3_of(linear, calibration);
+    else formats[linear] = {format, format == DType::f16 ? float16_input_scale : 1.0f};
   }
   return formats;
 }

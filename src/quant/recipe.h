@@ -28,8 +28,9 @@ struct Recipe {
 Recipe parse_recipe(std::string_view text, const std::string& file);
 
 // What the recipe makes of the linears of a model. A scale is in f16 float16_input_scale, in e4m3 the calibrated range
-// over the format's largest value, or 1 without a calibration. Throws Error(checkpoint) naming a rule that matches no
-// linear, or a linear in e4m3 whose range the calibration does not know.
+// over the format's largest value, for a stream with Calibration::headroom, or 1 without a calibration. Throws
+// Error(checkpoint) naming a rule that matches no linear, or a linear in e4m3 whose range the calibration does not
+// know.
 Formats formats_of(const Recipe& recipe, const std::vector<std::string>& linears, const Calibration* calibration);
 
 }  // namespace nervus

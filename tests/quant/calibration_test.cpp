@@ -34,6 +34,8 @@ void check_refused(const std::string& text, const std::string& message) {
 
 const std::string own = R"({"version": 1, "format": "range_per_linear", "checkpoint": "00ff", "samples": 8,
   "percentile": 99.9, "linears": {"qkv": 3.5, "out": 448, "up": 1e-3}})";
+// The same with what stands before norms.
+const std::string with_streams = own.substr(0, own.size() - 1) + R"(, "streams": {"qkv": 70, "up": 0.25}})";
 
 const std::string sites = R"({"version": 1, "format": "max_abs_per_site", "fp8_max": 448.0, "stats": {
   "vit.block.0.attn.q": 2.0, "vit.block.0.attn.k": 3.0, "vit.block.0.mlp.up_proj": 5.0, "vit.norm": 9.0}})";
@@ -51,6 +53,25 @@ TEST_CASE("a calibration is written and read back the same") {
   CHECK(again.ranges == calibration.ranges);
   CHECK(again.samples == 8);
   CHECK(again.percentile == 99.9);
+}
+
+TEST_CASE("what stands before norms is written and read back, and may be missing") {
+  CHECK(parse(own).streams.empty());
+  CHECK(parse(sites).streams.empty());
+  const test::TemporaryDirectory directory;
+  const Calibration calibration = parse(with_streams);
+  CHECK(calibration.ranges == parse(own).ranges);
+  CHECK(calibration.streams == std::map<std::string, float>{{"qkv", 70.0f}, {"up", 0.25f}});
+  write_calibration(directory / "c.json", calibration, "00ff");
+  CHECK(read_calibration(directory / "c.json", subject).streams == calibration.streams);
+  check_refused(with(with_streams, "\"up\": 0.25", "\"down\": 1"),
+                "c.json: field 'streams.down': the model has no such linear");
+  check_refused(with(with_streams, "0.25", "0"),
+                "c.json: field 'streams.up': expected a positive finite number, found 0");
+  check_refused(with(with_streams, "0.25", "1e300"),
+                "c.json: field 'streams.up': expected a positive finite number, found 1e+300");
+  check_refused(with(with_streams, "{\"qkv\": 70, \"up\": 0.25}", "[]"),
+                "c.json: field 'streams': expected an object, found an array of 0");
 }
 
 TEST_CASE("a calibration of another checkpoint, or with wrong numbers, is refused in words") {

@@ -41,11 +41,19 @@ TEST_CASE("a star stands for any characters, and the last rule that matches deci
 TEST_CASE("a scale is the range over 448; of f16 always the same") {
   const Calibration calibration{.file = "c.json", .ranges = {{"head", 224.0f}}};
   CHECK(formats(rule("head"), &calibration) == Formats{{"head", {DType::e4m3, 0.5f}}});
-  CHECK(formats(rule("head")) == Formats{{"head", {DType::e4m3, 1.0f}}});
+  CHECK(formats(rule("head")) == Formats{{"head", {DType::e4m3, 1.0f, 1.0f}}});
   CHECK(formats(rule("head", "f16"), &calibration) == Formats{{"head", {DType::f16, float16_input_scale}}});
   CHECK(formats(rule("head", "i8"), &calibration) == Formats{{"head", {DType::i8, 1.0f}}});
   CHECK(test::error_of([&] { formats(rule("*qkv"), &calibration); }).second ==
         "c.json: expected the range of the linear 'tower.0.qkv', found none");
+}
+
+TEST_CASE("in e4m3 the scale of a stream before its norm has room for four times the range, where that is known") {
+  const Calibration calibration{
+      .file = "c.json", .ranges = {{"head", 224.0f}, {"tower.0.out", 448.0f}}, .streams = {{"head", 56.0f}}};
+  CHECK(formats(rule("head") + "," + rule("*.0.out"), &calibration) ==
+        Formats{{"head", {DType::e4m3, 0.5f, 0.5f}}, {"tower.0.out", {DType::e4m3, 1.0f, 0.0f}}});
+  CHECK(formats(rule("head", "i8"), &calibration).at("head").stream == 0);
 }
 
 TEST_CASE("a wrong recipe is refused in words") {
