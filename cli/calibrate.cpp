@@ -28,26 +28,35 @@ double share_of(const LinearRange& linear) {
   return static_cast<double>(linear.beyond) / static_cast<double>(std::max<std::int64_t>(1, linear.values));
 }
 
-Json document_of(const Options& options, const CalibrationReport& report) {
-  Json document = {{"checkpoint", options.policy.checkpoint},
-                   {"digest", report.digest},
-                   {"samples", report.samples},
-                   {"percentile", report.percentile},
-                   {options.check.empty() ? "out" : "check", options.check.empty() ? options.out : options.check},
-                   {"linears", Json::array()}};
-  for (const LinearRange& linear : report.linears)
-    document["linears"].push_back({{"linear", linear.linear},
-                                   {"range", linear.range},
-                                   {"largest", linear.largest},
-                                   {"values", linear.values},
-                                   {"beyond", linear.beyond}});
+Json document_of(const std::vector<LinearRange>& linears) {
+  Json document = Json::array();
+  for (const LinearRange& linear : linears)
+    document.push_back({{"linear", linear.linear},
+                        {"range", linear.range},
+                        {"largest", linear.largest},
+                        {"values", linear.values},
+                        {"beyond", linear.beyond}});
   return document;
 }
 
-// The linears whose largest input is furthest beyond their range.
+Json document_of(const Options& options, const CalibrationReport& report) {
+  return {{"checkpoint", options.policy.checkpoint},
+          {"digest", report.digest},
+          {"samples", report.samples},
+          {"percentile", report.percentile},
+          {options.check.empty() ? "out" : "check", options.check.empty() ? options.out : options.check},
+          {"linears", document_of(report.linears)},
+          {"streams", document_of(report.streams)}};
+}
+
+// The linears whose largest input, or what stands before the norm that they read, is furthest beyond their range.
 void print(const CalibrationReport& report, const Output& output) {
   constexpr std::size_t shown = 10;
   std::vector<LinearRange> linears = report.linears;
+  for (LinearRange stream : report.streams) {
+    stream.linear += ", before its norm";
+    linears.push_back(stream);
+  }
   std::ranges::stable_sort(linears, std::greater(), [](const LinearRange& l) { return l.largest / l.range; });
   Table table({"linear", "range", "largest", "beyond the range"});
   for (std::size_t i = 0; i < std::min(shown, linears.size()); ++i)
@@ -55,7 +64,7 @@ void print(const CalibrationReport& report, const Output& output) {
                number(100 * share_of(linears[i]), 3) + " %"});
   output.table(table);
   if (linears.size() > shown)
-    output.text("  and " + std::to_string(linears.size() - shown) + " linears less beyond theirs: --json lists them");
+    output.text("  and " + std::to_string(linears.size() - shown) + " less beyond theirs: --json lists them");
 }
 
 int run(const Options& options, const Output& output) {
@@ -105,7 +114,8 @@ Command add_calibrate(CLI::App& verb, const Output& output) {
   add_plan(verb, options->policy.plan);
   add_threads(verb, options->policy.threads);
   verb.footer(
-      "fp8 stores the input x of a linear as x / (range / 448); what exceeds the range saturates.\n"
+      "fp8 stores the input x of a linear as x / (range / 448); what exceeds the range saturates. What fused linears\n"
+      "read is taken before the norm, and its range has room for four times the largest.\n"
       "\nExample:\n  nervus calibrate --checkpoint lingbot-vla-4b --inputs samples/* --out calibration.json\n");
   return [options, &output] { return run(*options, output); };
 }

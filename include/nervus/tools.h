@@ -86,7 +86,7 @@ struct CalibrateOptions {
   ProgressFunction progress;    // in samples
 };
 
-// What entered one linear.
+// What entered one linear, or stood before the norm that it reads.
 struct LinearRange {
   std::string linear;       // its (first) tensor in the checkpoint
   double range = 0;         // e4m3's scale is range / 448
@@ -100,6 +100,9 @@ struct CalibrationReport {
   std::int64_t samples = 0;
   double percentile = 0;
   std::vector<LinearRange> linears;  // in the order of their names
+  // Of linears that read a norm: |h * the norm's scale| before its rows are normalised, which is what a fused linear in
+  // e4m3 reads. The range has room for four times the largest, whatever the percentile.
+  std::vector<LinearRange> streams;
 };
 
 // Runs `count` samples, `sample(0)` and so on (each may be asked for twice; noise they lack is drawn from their index),

@@ -62,6 +62,7 @@ void bind_calibrate(nb::module_& module) {
       .def_ro("samples", &CalibrationReport::samples)
       .def_ro("percentile", &CalibrationReport::percentile)
       .def_ro("linears", &CalibrationReport::linears, "in the order of their names")
+      .def_ro("streams", &CalibrationReport::streams, "of those that read a norm: before its rows are normalised")
       .def("__repr__", &describe);
   nb::class_<CalibrateOptions>(module, "CalibrateOptions")
       .def(nb::init<>())

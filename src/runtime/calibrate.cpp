@@ -44,6 +44,13 @@ LinearRange range_of(const std::string& linear, const InputStatistics& seen, dou
   return result;
 }
 
+// The same before a norm: with headroom, of the largest.
+LinearRange stream_range_of(const std::string& linear, const InputStatistics& seen) {
+  LinearRange result = range_of(linear, seen, 100);
+  if (seen.limit == 0) result.range *= Calibration::headroom;
+  return result;
+}
+
 }  // namespace
 
 CalibrationReport calibrate(const std::filesystem::path& directory, std::size_t count,
@@ -55,18 +62,18 @@ CalibrationReport calibrate(const std::filesystem::path& directory, std::size_t 
   const ModelDescription description = family.describe(config, &checkpoint);
   check_tensors(checkpoint, description);
   const CalibrationSubject subject = calibration_subject(checkpoint, family, description);
-  CalibrationReport report{subject.digest, static_cast<std::int64_t>(count), options.percentile, {}};
-  std::map<std::string, float> ranges;
+  CalibrationReport report{subject.digest, static_cast<std::int64_t>(count), options.percentile, {}, {}};
+  Calibration known;
   if (!options.check.empty()) {
-    const Calibration calibration = read_calibration(options.check, subject);
-    report.percentile = calibration.percentile;
-    ranges = calibration.ranges;
+    known = read_calibration(options.check, subject);
+    report.percentile = known.percentile;
+    for (auto& [linear, range] : known.streams) range *= Calibration::headroom;
   }
   LoadOptions load = options.load;
   load.limits = limits_of(count, sample, description.shape);
   Engine engine(directory, load, open_device(load, false));
   const ObservationInputs observations(engine.checkpoint(), description.shape, load.limits, load);
-  InputObserver observer(engine.device(), ranges);
+  InputObserver observer(engine.device(), known.ranges, known.streams);
   for (std::size_t i = 0; i < count; ++i) {
     const Sample one = sample(i);
     const auto* inputs = std::get_if<Inputs>(&one);
@@ -81,12 +88,17 @@ CalibrationReport calibrate(const std::filesystem::path& directory, std::size_t 
   for (const auto& [linear, seen] : observer.linears()) {
     if (options.check.empty() || seen.limit > 0) report.linears.push_back(range_of(linear, seen, options.percentile));
   }
+  for (const auto& [linear, seen] : observer.streams()) {
+    if (options.check.empty() || seen.limit > 0) report.streams.push_back(stream_range_of(linear, seen));
+  }
   return report;
 }
 
 void write_calibration(const std::filesystem::path& path, const CalibrationReport& report) {
   Calibration calibration{.samples = report.samples, .percentile = report.percentile};
   for (const LinearRange& linear : report.linears) calibration.ranges[linear.linear] = static_cast<float>(linear.range);
+  for (const LinearRange& stream : report.streams)
+    calibration.streams[stream.linear] = static_cast<float>(stream.range) / Calibration::headroom;
   write_calibration(path, calibration, report.digest);
 }
 

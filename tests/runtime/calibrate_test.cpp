@@ -58,6 +58,25 @@ TEST_CASE("calibrating sees every linear, twice the same, and any number of samp
   }
 }
 
+TEST_CASE("calibrating sees what stands before the norms that linears read, the largest with room for four times it") {
+  const CalibrationReport report = report_of("base", {.percentile = 99.9});
+  std::set<std::string> read;
+  for (const LinearRange& stream : report.streams) {
+    read.insert(stream.linear);
+    CHECK(stream.range == 4 * stream.largest);
+    CHECK(stream.beyond == 0);
+    CHECK(stream.values > 0);
+  }
+  CHECK(read.size() == report.streams.size());
+  for (const LinearRange& linear : report.linears) {
+    const bool reads = linear.linear.find("layers.") != std::string::npos &&
+                       (linear.linear.ends_with(".q_proj") || linear.linear.ends_with(".gate_proj"));
+    if (reads) CHECK_MESSAGE(read.contains(linear.linear), linear.linear);
+    if (linear.linear.ends_with(".o_proj") || linear.linear.ends_with(".down_proj"))
+      CHECK_MESSAGE(!read.contains(linear.linear), linear.linear);
+  }
+}
+
 TEST_CASE("a check counts what is beyond the ranges of a file") {
   const test::TemporaryDirectory directory;
   CalibrationReport report = report_of("base", {.percentile = 99.9});
@@ -68,9 +87,22 @@ TEST_CASE("a check counts what is beyond the ranges of a file") {
     CHECK(same.linears[i].range == report.linears[i].range);
     CHECK(same.linears[i].beyond <= report.linears[i].beyond);
   }
+  REQUIRE(same.streams.size() == report.streams.size());
+  for (std::size_t i = 0; i < report.streams.size(); ++i) {
+    CHECK(same.streams[i].range == report.streams[i].range);
+    CHECK(same.streams[i].beyond == 0);
+  }
   report.linears[0].range = report.linears[0].largest / 8;
+  report.streams[0].range = report.streams[0].largest / 8;
   write_calibration(directory / "c.json", report);
-  CHECK(report_of("base", {.check = directory / "c.json"}).linears[0].beyond > report.linears[0].beyond);
+  const CalibrationReport checked = report_of("base", {.check = directory / "c.json"});
+  CHECK(checked.linears[0].beyond > report.linears[0].beyond);
+  CHECK(checked.streams[0].beyond > 0);
+  CHECK(checked.streams[1].beyond == 0);
+  report.streams.clear();  // as in a file of an earlier build
+  write_calibration(directory / "old.json", report);
+  CHECK(report_of("base", {.check = directory / "old.json"}).streams.empty());
+  CHECK(refusal({.precision = Precision::fp8, .calibration = directory / "old.json"}) == "no error");
   const auto other = test::error_of([&] { report_of("causal", {.check = directory / "c.json"}); });
   CHECK(other.second.find("the digest of this checkpoint") != std::string::npos);
 }
