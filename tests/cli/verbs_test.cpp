@@ -152,6 +152,10 @@ TEST_CASE("calibrate: ranges of every linear, and how often samples exceed them"
     CHECK(checked["linears"][i]["beyond"] <= made["linears"][i]["beyond"]);
     CHECK(file["linears"][made["linears"][i]["linear"]] == made["linears"][i]["range"]);
   }
+  CHECK(file["streams"].size() == made["streams"].size());
+  CHECK(made["streams"].size() > 0);
+  REQUIRE(checked["streams"].size() == made["streams"].size());
+  for (const json& stream : checked["streams"]) CHECK(stream["beyond"] == 0);
   CHECK(done(program("calibrate --checkpoint tiny --check c.json " + inputs)).out.find(" %") != std::string::npos);
   const auto refused = [&](const std::string& arguments, int code) {
     const Outcome outcome = program("calibrate --checkpoint tiny " + arguments);

@@ -34,6 +34,7 @@ def test_calibrate_writes_what_the_command_line_writes(policy, checkpoint, obser
     report = policy.calibrate([tensors, observation], out=tmp_path / "found.json")
     assert json.loads((tmp_path / "found.json").read_text()) == json.loads((tmp_path / "expected.json").read_text())
     assert report.samples == 2 and all(linear.beyond == 0 < linear.range for linear in report.linears)
+    assert report.streams and all(stream.range == 4 * stream.largest for stream in report.streams)
 
     checked = policy.calibrate([{**observation, "state": [9.0] * 14}], check=tmp_path / "found.json")
     assert sum(linear.beyond for linear in checked.linears) > 0
