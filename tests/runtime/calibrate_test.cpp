@@ -161,6 +161,27 @@ TEST_CASE("a calibration by sites covers every linear but the patch embedding") 
       "c.json: field 'stats.vlm.layer.0.v_proj': expected a positive finite number, but it is missing"));
 }
 
+TEST_CASE("fp8 and mixed hold the expert's layers in e4m3, with the scales of what stands before their norms") {
+  const test::TemporaryDirectory directory;
+  write_calibration(directory / "c.json", report_of("base"));
+  const Checkpoint checkpoint = Checkpoint::open(test::golden("base"));
+  const Fields config = checkpoint.config_fields();
+  const Family& family = family_of(config, &checkpoint);
+  for (const char* recipe : {"fp8", "mixed"}) {
+    const Formats formats =
+        formats_for(checkpoint, family, family.describe(config, &checkpoint),
+                    {.precision = Precision::fp8, .recipe = recipe, .calibration = directory / "c.json"},
+                    *make_reference_device(Precision::bf16), false);
+    const std::string layer = "model.qwenvl_with_expert.qwen_expert.model.layers.0.";
+    for (const char* name : {"self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj"}) {
+      const Format& format = formats.at(layer + name);
+      const bool reads_norm = name == std::string("self_attn.q_proj") || name == std::string("mlp.gate_proj");
+      CHECK(format.dtype == DType::e4m3);
+      CHECK((format.stream > 0) == reads_norm);
+    }
+  }
+}
+
 TEST_CASE("inspect counts the linears of a recipe and what they hold") {
   const CheckpointReport bf16 = inspect(test::golden("base"), {.precision = Precision::bf16});
   const CheckpointReport f16 = inspect(test::golden("base"), {.precision = Precision::f16});

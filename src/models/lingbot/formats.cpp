@@ -49,21 +49,21 @@ std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
   const std::string expert = expert_root + "layers.*", merger = vision_root + "merger.mlp.0";
   const std::vector<Rule> halves = {{vision_root + "*", DType::f16}, {language, DType::f16}};
   const std::vector<Rule> language_mlps = {{language + ".mlp.*", DType::e4m3}};
-  const std::vector<Rule> added = {{expert + ".o_proj", DType::e4m3}, {expert + ".down_proj", DType::e4m3}};
+  const std::vector<Rule> expert_layers = {{expert, DType::e4m3}};
   const std::vector<Rule> vision_gate_up = {{vision + ".mlp.gate_proj", DType::i8}};
   const auto all = [&](DType format) {
     return std::vector<Rule>{{vision, format}, {merger, format}, {language, format}, {expert, format}};
   };
   return {
       {"f16", halves},
-      {"fp8", one_after_other({halves, language_mlps, added})},
+      {"fp8", one_after_other({halves, language_mlps, expert_layers})},
       {"fp8-all", all(DType::e4m3)},
       {"int8", one_after_other({halves,
                                 {{vision + ".attn.qkv", DType::i8}},
                                 vision_gate_up,
                                 {{language + ".q_proj", DType::i8}, {language + ".mlp.*", DType::i8}}})},
       {"int8-all", all(DType::i8)},
-      {"mixed", one_after_other({halves, vision_gate_up, language_mlps, added})},
+      {"mixed", one_after_other({halves, vision_gate_up, language_mlps, expert_layers})},
   };
 }
 
