@@ -34,7 +34,8 @@ FILE_LINES, KERNEL_LINES, HEADER_LINES = 400, 300, 150
 # belongs to the first part that it fits; what only some machines, formats and programs need has no budget.
 PARTS = (
     ("cuda", ("src/backends/cuda/",), None),
-    ("quant", ("src/quant/", "src/runtime/calibrate", "src/runtime/formats", "src/models/lingbot/formats"), None),
+    ("quant", ("src/quant/", "src/runtime/calibrate", "src/runtime/formats", "src/models/lingbot/formats",
+               "src/models/nn/rotat"), None),
     ("capi", ("src/capi/", "include/nervus/nervus.h"), None),
     ("serve", ("src/wire/", "src/serve/", "include/nervus/server.h", "include/nervus/record.h",
                "cli/serve", "cli/replay"), None),
