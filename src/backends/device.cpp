@@ -1,5 +1,6 @@
 #include "backends/device.h"
 
+#include "core/dtype.h"
 #include "core/message.h"
 
 namespace nervus {
@@ -54,10 +55,14 @@ Formats Device::formats_of(std::string_view beginning) const {
   return found;
 }
 
+Encoding Device::encoding_for(const std::string& linear) const {
+  const auto format = formats_.find(linear);
+  return format == formats_.end() ? Encoding{activation()} : Encoding{format->second.dtype, format->second.scale};
+}
+
 Linear Device::begin_linear(const LinearSource& source) {
-  Linear w{.name = source.name, .inputs = source.inputs, .outputs = source.outputs, .input = {activation()}};
-  if (const auto format = formats_.find(source.name); format != formats_.end())
-    w.input = {format->second.dtype, format->second.scale};
+  Linear w{.name = source.name, .inputs = source.inputs, .outputs = source.outputs, .input = encoding_for(source.name)};
+  if (source.largest_input > 0 && w.input.dtype == DType::e4m3) w.input.scale = source.largest_input / Float8::largest;
   w.output = source.full_output ? DType::f32 : activation();
   w.heads = source.heads;
   w.fused = source.fused;

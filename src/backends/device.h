@@ -43,6 +43,8 @@ class Device {
 
   // The formats of the linears that are made from here on. It must multiply them.
   void use_formats(Formats formats);
+  // The format of a linear, by name, if it is made now.
+  Encoding encoding_for(const std::string& linear) const;
 
   // Reads, converts and packs a weight.
   virtual Linear make_linear(const LinearSource& source) = 0;

@@ -83,6 +83,7 @@ struct LinearSource {
   std::function<void(DType to, void* target)> read_weight = nullptr;  // fills [outputs, inputs] row-major as `to`
   std::function<void(float* target)> read_bias = nullptr;             // fills [outputs]; null without bias
   bool full_output = false;  // y is f32 whatever the precision: it starts a residual stream or is a result
+  float largest_input = 0;   // |x| stays within it, whatever range e4m3 was given; 0: unknown
   // What a backend may choose a layout by. `fused`: one of the four of a block that the device fuses (Device::fuses);
   // `heads`: its outputs are queries, keys and values; `gate_up`: they are gate and up, side by side. Those before and
   // behind the blocks can be `fused` too.

@@ -2,9 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstring>
 
+#include "backends/planning_device.h"
 #include "checkpoint/support.h"
+#include "models/nn/rotating_reader.h"
 
 using namespace nervus;
 
@@ -21,6 +24,7 @@ class KeepingDevice : public Device {
     source.read_weight(DType::f32, weight.data());
     bias.assign(source.read_bias ? source.outputs : 0, -1.0f);
     if (source.read_bias) source.read_bias(bias.data());
+    largest_input = source.largest_input;
     return {.name = source.name, .inputs = source.inputs, .outputs = source.outputs};
   }
   void* allocate(std::int64_t bytes) override {
@@ -32,6 +36,7 @@ class KeepingDevice : public Device {
   std::int64_t memory() const override { return 0; }
 
   std::vector<float> weight, bias;
+  float largest_input = -1;
   std::vector<std::vector<std::byte>> blocks;
 };
 
@@ -77,6 +82,72 @@ TEST_CASE_FIXTURE(Fixture, "a linear can take the first columns only") {
   WeightReader reader(checkpoint, device, {}, false);
   CHECK(reader.linear({"a"}, {.inputs = 2}).inputs == 2);
   CHECK(device.weight == std::vector<float>{1, 2, 4, 5});
+}
+
+TEST_CASE("weights and biases around a rotated stream are rotated before they are padded") {
+  constexpr std::int64_t width = 20;
+  const test::TemporaryDirectory directory;
+  std::vector<float> numbers(12 * width), bias(width);
+  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i % 13) - 5.5f;
+  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<float>(i * i % 7);
+  write_safetensors(directory / "model.safetensors", {{"writer.weight", Array::from<float>(numbers, {width, 12})},
+                                                      {"writer.bias", Array::from<float>(bias, {width})},
+                                                      {"reader.weight", Array::from<float>(numbers, {6, 2 * width})},
+                                                      {"reader.bias", Array::from<float>({1, 2, 3, 4, 5, 6}, {6})}});
+  directory.write("config.json", "{}");
+  const Checkpoint checkpoint = Checkpoint::open(directory.path());
+  KeepingDevice device;
+  WeightReader reader(checkpoint, device, {}, false);
+  const Rotation rotation(width);
+
+  reader.linear({"writer"}, {.pad_inputs = 16, .rotated = {.outputs = &rotation}});
+  std::vector<float> expected = numbers, padded(width * 16);
+  rotation.rotate_outputs(expected.data(), width, 12);
+  for (std::size_t r = 0; r < width; ++r) std::copy_n(expected.begin() + r * 12, 12, padded.begin() + r * 16);
+  CHECK(device.weight == padded);
+  rotation.rotate_outputs(bias.data(), width, 1);
+  CHECK(device.bias == bias);
+  CHECK(device.largest_input == 0);
+
+  std::vector<float> scale(width);
+  for (std::size_t i = 0; i < scale.size(); ++i) scale[i] = 0.5f + static_cast<float>(i);
+  reader.linear({"reader", "reader"}, {.pad_outputs = 4, .rotated = {.inputs = &rotation, .scale = scale}});
+  expected = numbers;
+  rotation.rotate_inputs(expected.data(), 6, 2 * width, scale);
+  expected.resize(8 * 2 * width);
+  expected.insert(expected.end(), expected.begin(), expected.begin() + 8 * 2 * width);
+  CHECK(device.weight == expected);
+  CHECK(device.bias == std::vector<float>{1, 2, 3, 4, 5, 6, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0});
+  CHECK(device.largest_input == std::sqrt(20.0f));
+}
+
+TEST_CASE("a stream is rotated where one of its readers is in int8, and e4m3 then has a range that none exceeds") {
+  const test::TemporaryDirectory directory;
+  const std::vector<float> square(16 * 16, 0.25f), scale(16, 2.0f);
+  write_safetensors(directory / "model.safetensors", {{"qkv.weight", Array::from<float>(square, {16, 16})},
+                                                      {"head.weight", Array::from<float>(square, {16, 16})},
+                                                      {"norm.weight", Array::from<float>(scale, {16})}});
+  directory.write("config.json", "{}");
+  const Checkpoint checkpoint = Checkpoint::open(directory.path());
+  for (const DType format : {DType::f16, DType::i8}) {
+    PlanningDevice device(Precision::bf16);
+    device.use_formats({{"qkv", {format}}, {"head", {DType::e4m3, 0.5f}}});
+    WeightReader weights(checkpoint, device, {}, true);
+    RotatingReader stream(weights, 16, {"qkv"});
+    CHECK(stream.rotates() == (format == DType::i8));
+    Norm norm;
+    CHECK(stream.reader(norm, "norm.weight", {"qkv"}, {}).input == Encoding{format});
+    CHECK(norm.scale.columns == 16);
+    const Linear head = stream.reader(norm, "norm.weight", {"head"}, {});
+    CHECK(head.input == Encoding{DType::e4m3, format == DType::i8 ? 4.0f / 448.0f : 0.5f});
+  }
+  KeepingDevice device;
+  WeightReader weights(checkpoint, device, {}, false);
+  RotatingReader plain(weights, 16, {"qkv"});
+  Norm norm;
+  plain.reader(norm, "norm.weight", {"qkv"}, {});
+  CHECK(device.weight == square);
+  CHECK(std::memcmp(norm.scale.data, scale.data(), 16 * sizeof(float)) == 0);
 }
 
 TEST_CASE_FIXTURE(Fixture, "affine multiplies on the host, from a column on") {

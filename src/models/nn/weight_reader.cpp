@@ -41,13 +41,15 @@ void WeightReader::fill_weight(const std::vector<std::string>& names, const Line
     const std::size_t row_bytes = padded(taken, layout.pad_inputs) * size;
     if (dry_) {
       // a device that is real has made room, which nobody will look at
-    } else if (taken == columns && row_bytes == columns * size) {
+    } else if (taken == columns && row_bytes == columns * size && !layout.rotated) {
       checkpoint_.read(info.name, to, out);
     } else {  // through a copy, row by row into zeros
       std::memset(out, 0, rows * row_bytes);
-      const Array whole = checkpoint_.read(info.name, to);
+      Array whole = checkpoint_.read(info.name, layout.rotated ? DType::f32 : to);
+      if (layout.rotated) layout.rotated.apply(whole.data<float>(), rows, columns, device_.host_threads());
+      const std::size_t stride = columns * size_of(whole.dtype);
       for (std::int64_t r = 0; r < rows; ++r) {
-        std::memcpy(out + r * row_bytes, whole.bytes.data() + r * columns * size, taken * size);
+        convert(whole.dtype, whole.bytes.data() + r * stride, to, out + r * row_bytes, taken);
       }
     }
     const std::int64_t padding = padded(rows, layout.pad_outputs) - rows;
@@ -61,6 +63,7 @@ Linear WeightReader::linear(const std::vector<std::string>& names, const LinearL
   const TensorInfo& first = tensor(names[0] + ".weight");
   LinearSource source{.name = names[0],
                       .full_output = layout.full_output,
+                      .largest_input = layout.rotated.largest_input(),
                       .fused = layout.fused,
                       .heads = layout.heads,
                       .gate_up = layout.gate_up};
@@ -74,7 +77,8 @@ Linear WeightReader::linear(const std::vector<std::string>& names, const LinearL
   if (has(names[0] + ".bias")) {
     source.read_bias = [&](float* target) {
       for (const std::string& name : names) {
-        const std::vector<float> bias = values(name + ".bias");
+        std::vector<float> bias = values(name + ".bias");
+        layout.rotated.apply_to_bias(bias);
         const std::int64_t rows = static_cast<std::int64_t>(bias.size()), all = padded(rows, layout.pad_outputs);
         std::memcpy(target, bias.data(), bias.size() * sizeof(float));
         std::memset(target + rows, 0, (all - rows) * sizeof(float));

@@ -6,6 +6,7 @@
 
 #include "backends/device.h"
 #include "checkpoint/checkpoint.h"
+#include "models/nn/rotation.h"
 
 namespace nervus {
 
@@ -18,6 +19,7 @@ struct LinearLayout {
   bool fused = false;
   Heads heads = {};
   bool gate_up = false;
+  Rotated rotated = {};
 };
 
 class WeightReader {
