@@ -59,7 +59,7 @@ struct PolicyInfo {
   std::int64_t device_bytes = 0;     // all that it holds on the device: weights, workspace, what kernels need beside
   std::int64_t graphs = 0;           // stages recorded at load: one for each extent and step count that a call can have
   double load_seconds = 0;
-  std::vector<std::string> linear_plan;     // how linears are computed, where the device has a choice
+  std::vector<std::string> linear_plan;     // what formats made of the model, and what the device chose for linears
   std::vector<std::string> attention_plan;  // which attention kernels are active, and why
 };
 

@@ -44,10 +44,10 @@ struct CheckpointReport {
   std::int64_t workspace_bytes = 0;
   std::string device;                       // options.device, or what it is
   std::vector<std::string> attention_plan;  // which attention kernels it computes with, and why
+  std::vector<std::string> linear_plan;     // what formats made of the model, and how a GPU computes linears and blocks
   // Of a GPU, which is asked by a load without weights:
-  std::vector<std::string> linear_plan;  // how it computes linears and blocks
-  std::int64_t device_bytes = 0;         // all that it would hold
-  std::int64_t graphs = 0;               // recorded at load
+  std::int64_t device_bytes = 0;  // all that it would hold
+  std::int64_t graphs = 0;        // recorded at load
   std::string digest;
 };
 

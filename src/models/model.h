@@ -52,6 +52,9 @@ class Model {
   virtual const ModelShape& shape() const = 0;
   virtual const Limits& limits() const = 0;
 
+  // What formats made of it beyond each linear's, in words; empty where nothing is to be said.
+  virtual std::vector<std::string> plan() const { return {}; }
+
   // The extents that graphs of the stages are captured for.
   virtual const CallShapes& call_shapes() const = 0;
 

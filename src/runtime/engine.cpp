@@ -152,6 +152,12 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   if (!dry) write_plan(*device_, options.plan);
 }
 
+std::vector<std::string> Engine::linear_plan() const {
+  std::vector<std::string> lines = model_->plan();
+  for (std::string& line : device_->plan()) lines.push_back(std::move(line));
+  return lines;
+}
+
 std::size_t Engine::schedule_of(int steps) const {
   if (steps == 0) return 0;
   const auto found = std::find(steps_.begin(), steps_.end(), steps);

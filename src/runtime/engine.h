@@ -47,6 +47,8 @@ class Engine {
   std::int64_t workspace_bytes() const { return workspace_->capacity(); }
   std::int64_t weight_bytes() const { return weight_bytes_; }
   std::size_t graphs() const { return graphs_->count(); }
+  // How linears are computed: what the model says, then the device.
+  std::vector<std::string> linear_plan() const;
   Device& device() { return *device_; }
   Model& model() { return *model_; }
 

@@ -54,6 +54,7 @@ void count_work(const std::filesystem::path& directory, const LoadOptions& optio
   Engine engine(directory, options, std::move(device), true);
   report.weight_bytes = engine.weight_bytes();
   report.workspace_bytes = engine.workspace_bytes();
+  report.linear_plan = engine.linear_plan();
   report.attention_plan = plan.attention_plan();
   for (const auto& [linear, dtype] : plan.linears()) ++report.linears[name_of(dtype)];
   WorkCounter counter(report.work);
@@ -66,7 +67,7 @@ void ask_device(const std::filesystem::path& directory, const LoadOptions& optio
   report.device = engine.device().description();
   report.device_bytes = engine.device().memory();
   report.graphs = static_cast<std::int64_t>(engine.graphs());
-  report.linear_plan = engine.device().plan();
+  report.linear_plan = engine.linear_plan();
   report.attention_plan = engine.device().attention_plan();
 }
 

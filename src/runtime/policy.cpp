@@ -48,7 +48,7 @@ struct Policy::Implementation {
             .device_bytes = engine.device().memory(),
             .graphs = static_cast<std::int64_t>(engine.graphs()),
             .load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-            .linear_plan = engine.device().plan(),
+            .linear_plan = engine.linear_plan(),
             .attention_plan = engine.device().attention_plan()};
   }
 

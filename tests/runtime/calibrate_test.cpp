@@ -195,4 +195,8 @@ TEST_CASE("inspect counts the linears of a recipe and what they hold") {
   CHECK(all.linears.at("f8_e4m3") > fp8.linears.at("f8_e4m3"));
   CHECK(all.weight_bytes < fp8.weight_bytes);
   CHECK(fp8.weight_bytes < bf16.weight_bytes);
+  const CheckpointReport int8 = inspect(test::golden("base"), {.precision = Precision::int8});
+  CHECK(all.linear_plan.empty());
+  REQUIRE(int8.linear_plan.size() == 1);
+  CHECK(int8.linear_plan[0].starts_with("vision's residual stream: rotated"));
 }

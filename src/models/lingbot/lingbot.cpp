@@ -48,6 +48,11 @@ void LingBot::load(WeightReader& reader, const ModelOptions& options) {
   }
 }
 
+std::vector<std::string> LingBot::plan() const {
+  if (!vision_->rotated()) return {};
+  return {"vision's residual stream: rotated when weights are loaded, so that int8 meets no outlier channels"};
+}
+
 void LingBot::attach(Ops& ops) {
   ops_ = &ops;
   buffers_ = std::make_unique<Buffers>(ops, config_, limits_, held_for(vision_->reader_of_images(), ops.activation()));

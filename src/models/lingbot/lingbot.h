@@ -23,6 +23,7 @@ class LingBot : public Model {
 
   const ModelShape& shape() const override { return config_; }
   const Limits& limits() const override { return limits_; }
+  std::vector<std::string> plan() const override;
   const CallShapes& call_shapes() const override { return shapes_; }
   void attach(Ops& ops) override;
   void reserve_staging(Device& device) override { buffers_->reserve_staging(device); }

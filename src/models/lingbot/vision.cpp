@@ -4,6 +4,7 @@
 
 #include "models/lingbot/names.h"
 #include "models/nn/rope_table.h"
+#include "models/nn/rotating_reader.h"
 
 namespace nervus::lingbot {
 namespace {
@@ -26,36 +27,44 @@ std::vector<float> rope_angles(const VisionConfig& config, const ViewGeometry& g
   return angles;
 }
 
+// Those of the tower's linears that read its stream and are most of its work.
+std::vector<std::string> stream_readers(const VisionConfig& config) {
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < config.depth; ++i) {
+    for (const char* linear : {"attn.qkv", "mlp.gate_proj"}) names.push_back(vision_block(i) + linear);
+  }
+  return names;
+}
+
 }  // namespace
 
 Vision::Vision(WeightReader& reader, const VisionConfig& config, const ViewGeometry& geometry, std::int64_t views)
-    : config_(config),
-      rope_(make_rope(reader.device(), rope_angles(config, geometry), config.head_size() / 2)),
-      patch_embed_(reader.linear({vision_root + "patch_embed.proj"}, {.full_output = true})) {
+    : config_(config), rope_(make_rope(reader.device(), rope_angles(config, geometry), config.head_size() / 2)) {
   const VisionRows rows = vision_rows(geometry, views);
   const std::int64_t count = rows.view.count();
   rope_.positions = reader.device().constant(1, count, rows.view.positions);
   slots_ = reader.device().constant(1, count, rows.view.slots);
   view_ranges_ = reader.device().constant(count, 4, rows.view.ranges);
   window_ranges_ = reader.device().constant(count, 4, rows.window.ranges);
+  RotatingReader stream(reader, config.width, stream_readers(config));
+  rotated_ = stream.rotates();
+  patch_embed_ = stream.writer(vision_root + "patch_embed.proj");
   const auto& full = config.full_blocks;
   for (std::int64_t i = 0; i < config.depth; ++i) {
     const std::string b = vision_block(i);
     const Heads heads{config.heads, config.heads, config.head_size()};
-    blocks_.push_back({
-        .attn_norm = {reader.vector(b + "norm1.weight"), {}},
-        .qkv = reader.linear({b + "attn.qkv"}, {.heads = heads}),
-        .proj = reader.linear({b + "attn.proj"}, {.full_output = true}),
-        .mlp_norm = {reader.vector(b + "norm2.weight"), {}},
-        .gate_up =
-            reader.linear({b + "mlp.gate_proj", b + "mlp.up_proj"}, {.pad_outputs = mlp_padding, .gate_up = true}),
-        .down = reader.linear({b + "mlp.down_proj"}, {.pad_inputs = mlp_padding, .full_output = true}),
-        .full = std::find(full.begin(), full.end(), i) != full.end(),
-    });
+    Block block;
+    block.qkv = stream.reader(block.attn_norm, b + "norm1.weight", {b + "attn.qkv"}, {.heads = heads});
+    block.proj = stream.writer(b + "attn.proj");
+    block.gate_up = stream.reader(block.mlp_norm, b + "norm2.weight", {b + "mlp.gate_proj", b + "mlp.up_proj"},
+                                  {.pad_outputs = mlp_padding, .gate_up = true});
+    block.down = stream.writer(b + "mlp.down_proj", {.pad_inputs = mlp_padding});
+    block.full = std::find(full.begin(), full.end(), i) != full.end();
+    blocks_.push_back(std::move(block));
   }
-  merger_norm_ = {reader.vector(vision_root + "merger.ln_q.weight"), {}};
-  merger_in_ = reader.linear({vision_root + "merger.mlp.0"}, {.full_output = true});
-  merger_out_ = reader.linear({vision_root + "merger.mlp.2"}, {.full_output = true});
+  const std::string merger = vision_root + "merger.";
+  merger_in_ = stream.reader(merger_norm_, merger + "ln_q.weight", {merger + "mlp.0"}, {.full_output = true});
+  merger_out_ = reader.linear({merger + "mlp.2"}, {.full_output = true});
 }
 
 void Vision::run(Ops& ops, const Buffers& buffers) const {

@@ -14,6 +14,8 @@ class Vision {
   Vision(WeightReader& reader, const VisionConfig& config, const ViewGeometry& geometry, std::int64_t views);
 
   const Linear& reader_of_images() const { return patch_embed_; }
+  // Whether its residual stream is held rotated (nn/rotation.h), as it is where int8 reads it.
+  bool rotated() const { return rotated_; }
   // Patches of the views that are there -> buffers.tokens, in window order.
   void run(Ops& ops, const Buffers& buffers) const;
 
@@ -33,6 +35,7 @@ class Vision {
   Tensor slots_;
   Tensor view_ranges_, window_ranges_;
   Linear patch_embed_;
+  bool rotated_ = false;
   std::vector<Block> blocks_;
   Norm merger_norm_;
   Linear merger_in_;
