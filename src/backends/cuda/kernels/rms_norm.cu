@@ -11,12 +11,12 @@ namespace {
 constexpr unsigned most_threads = 512;
 
 // What the block's warps found, joined from 0 on, the same in each thread.
-template <typename Join>
-__device__ float across_warps(float found, const Join& join) {
-  __shared__ float parts[most_threads / 32];
+template <typename T, typename Join>
+__device__ T across_warps(T found, const Join& join) {
+  __shared__ T parts[most_threads / 32];
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = found;
   __syncthreads();
-  float all = 0.0f;
+  T all{};
   for (unsigned i = 0; i < blockDim.x / 32; ++i) all = join(all, parts[i]);
   return all;
 }
@@ -27,6 +27,12 @@ __device__ float block_sum(float x) {
 }
 __device__ float block_maximum(float x) {
   return across_warps(warp_maximum(x), [](float a, float b) { return fmaxf(a, b); });
+}
+// The sum of each x, and the largest y.
+__device__ float2 block_sum_and_maximum(float2 found) {
+  return across_warps(float2{warp_sum(found.x), warp_maximum(found.y)}, [](float2 a, float2 b) {
+    return float2{a.x + b.x, fmaxf(a.y, b.y)};
+  });
 }
 
 // Of one pack.
@@ -109,14 +115,46 @@ __global__ void rms_norm_int8_kernel(std::int8_t* y, float* row_scales, const fl
   }
 }
 
+// The same of rows that stay in registers, without shift. Which value is the largest behind the norm is known before
+// it, so that the warps meet once, not twice. Where the norm's scale is 1, as a rotated stream's, the bits are those of
+// the other kernel: 1 / rms rounds the largest as it rounds the rest. Otherwise a row's scale may differ in its last
+// bits.
+template <int N>
+__global__ void rms_norm_int8_at_once_kernel(std::int8_t* y, float* row_scales, const float* h, const float* scale,
+                                             std::int64_t columns) {
+  const std::int64_t first = threadIdx.x * N, start = blockIdx.x * columns + first;
+  const bool there = first < columns;
+  float factors[N] = {}, values[N] = {};
+  if (there) load<N>(factors, scale + first);
+  begin();
+  if (there) load<N>(values, h + start);
+  float2 found{};
+#pragma unroll
+  for (int k = 0; k < N; ++k) {
+    found.x += values[k] * values[k];
+    found.y = fmaxf(found.y, fabsf(values[k] * factors[k]));
+  }
+  found = block_sum_and_maximum(found);
+  const float inverse = 1.0f / sqrtf(found.x / static_cast<float>(columns) + 1e-6f);
+  const float own = int8_scale_of(found.y * inverse);
+  if (threadIdx.x == 0) row_scales[blockIdx.x] = own;
+  if (!there) return;
+#pragma unroll
+  for (int k = 0; k < N; ++k) values[k] = values[k] * inverse * factors[k];
+  store_int8(y + start, values, own);
+}
+
 }  // namespace
 
 void rms_norm(const Stream& stream, const Tensor& y, const Tensor& h, const Norm& norm) {
   if (y.dtype == DType::i8) {
     return with_pack(y.columns, [&](auto n) {
       constexpr int N = decltype(n)::value;
-      launch(stream, {dim3(static_cast<unsigned>(y.rows)), threads_for(y.columns / N, most_threads)},
-             rms_norm_int8_kernel<N>, data<std::int8_t>(y), y.row_scales, data<const float>(h),
+      const Shape shape{dim3(static_cast<unsigned>(y.rows)), threads_for(y.columns / N, most_threads)};
+      if (!norm.shift && y.columns <= N * most_threads)
+        return launch(stream, shape, rms_norm_int8_at_once_kernel<N>, data<std::int8_t>(y), y.row_scales,
+                      data<const float>(h), data<const float>(norm.scale), y.columns);
+      launch(stream, shape, rms_norm_int8_kernel<N>, data<std::int8_t>(y), y.row_scales, data<const float>(h),
              data<const float>(norm.scale), norm.shift ? data<const float>(norm.shift) : nullptr, y.columns);
     });
   }
