@@ -50,7 +50,7 @@ std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
   const std::vector<Rule> halves = {{vision_root + "*", DType::f16}, {language, DType::f16}};
   const std::vector<Rule> language_mlps = {{language + ".mlp.*", DType::e4m3}};
   const std::vector<Rule> expert_layers = {{expert, DType::e4m3}};
-  const std::vector<Rule> vision_gate_up = {{vision + ".mlp.gate_proj", DType::i8}};
+  const std::vector<Rule> vision_normed = {{vision + ".attn.qkv", DType::i8}, {vision + ".mlp.gate_proj", DType::i8}};
   const auto all = [&](DType format) {
     return std::vector<Rule>{{vision, format}, {merger, format}, {language, format}, {expert, format}};
   };
@@ -58,12 +58,10 @@ std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
       {"f16", halves},
       {"fp8", one_after_other({halves, language_mlps, expert_layers})},
       {"fp8-all", all(DType::e4m3)},
-      {"int8", one_after_other({halves,
-                                {{vision + ".attn.qkv", DType::i8}},
-                                vision_gate_up,
-                                {{language + ".q_proj", DType::i8}, {language + ".mlp.*", DType::i8}}})},
+      {"int8",
+       one_after_other({halves, vision_normed, {{language + ".q_proj", DType::i8}, {language + ".mlp.*", DType::i8}}})},
       {"int8-all", all(DType::i8)},
-      {"mixed", one_after_other({halves, vision_gate_up, language_mlps, expert_layers})},
+      {"mixed", one_after_other({halves, vision_normed, language_mlps, expert_layers})},
   };
 }
 
