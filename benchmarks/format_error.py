@@ -8,7 +8,9 @@ multiply in float32. Needs PyTorch, safetensors and a GPU that holds the weights
 
 Formats: bf16; f16; e4m3 with one scale an output of the weight, and one for the inputs that is static (the largest |x|
 of calibration samples of other seeds) or one a row (dynamic); int8 with one scale an output and one a row, plain, or
-smoothed (channels of the input divided by the square root of what they exceed the weight's by, folded into the weight).
+smoothed (channels of the input divided by the square root of what they exceed the weight's by, folded into the weight),
+or rotated: vision's linears read and write a residual stream that an orthogonal matrix has spread over all channels, as
+src/models/nn/rotation.cpp does; what does not read or write it is plain.
 
 Prints, for each, the least cosine over the seeds of the prefix's keys and values and of the actions against float32.
 """
@@ -45,11 +47,49 @@ def largest(x, axis=None):
     return found.clamp_min(1e-20)
 
 
+def hadamard(order):
+    """Sylvester's [order, order] of a power of two, Paley's where order - 1 is a prime of 4 n - 1; None otherwise."""
+    if order & (order - 1) == 0:
+        matrix = torch.ones(1, 1)
+        while matrix.shape[0] < order:
+            matrix = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), matrix)
+        return matrix
+    p = order - 1
+    if order % 4 or any(p % d == 0 for d in range(2, int(p ** 0.5) + 1)):
+        return None
+    squares = {i * i % p for i in range(1, p)}
+    matrix = torch.ones(order, order)
+    for i in range(1, order):
+        for j in range(order):
+            matrix[i, j] = 1.0 if i == j or (j > 0 and (i - j) % p in squares) else -1.0
+    return matrix
+
+
+def sign(index):
+    """-1 or 1: a bit of splitmix64."""
+    z = (index + 1) * 0x9e3779b97f4a7c15 % 2**64
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb % 2**64
+    return -1.0 if z >> 63 else 1.0
+
+
+def rotation(width):
+    """The orthogonal Q [width, width] of the engine."""
+    power = width & -width
+    order = 4 * (width // power)
+    other = hadamard(order) if order > 4 and power >= 4 else None
+    h = torch.kron(torch.eye(width // power), hadamard(power)) if other is None else \
+        torch.kron(other, hadamard(power // 4))
+    return h * torch.tensor([sign(i) for i in range(width)]) / h[0].abs().sum().sqrt()
+
+
 class Linears:
     """Stands in for the reference's linear: `rules` maps (part, kind) to a format; others stay float32."""
 
     def __init__(self, weights):
         self.weights, self.rules, self.ranges, self.observing = weights, {}, {}, False
+        width = weights[PARTS["vision"] + "merger.ln_q.weight"]
+        self.rotation = rotation(len(width)).to(width.device)
 
     @staticmethod
     def place(name):
@@ -93,6 +133,25 @@ class Linears:
         channels = channels / channels.median()
         return self.int8(name, x / channels, weight * channels)
 
+    def int8_rotated(self, name, x, weight):
+        q, norm = self.rotation, self.norm_before(name)
+        if norm is not None:  # norm(h) is Q norm(h) without scale; the merger reads some rows side by side
+            parts = lambda y: y.unflatten(-1, (-1, len(q)))
+            x = (parts(x) / norm.where(norm != 0, 1) @ q.T).flatten(-2)
+            weight = (parts(weight) * norm @ q.T).flatten(-2)
+        if not name.endswith(("attn.proj", "down_proj")):
+            return self.int8(name, x, weight)
+        x, weight = self.int8(name, x, q @ weight)
+        return x, q.T @ weight  # the page's stream is not rotated
+
+    def norm_before(self, name):
+        """The scale of the norm that a linear reads vision's stream through; None where it reads something else."""
+        for end, norm in {"attn.qkv": "norm1", "mlp.gate_proj": "norm2", "mlp.up_proj": "norm2",
+                          "mlp.0": "ln_q"}.items():
+            if name.endswith(end):
+                return self.weights[name.removesuffix(end) + norm + ".weight"]
+        return None
+
 
 def mixes():
     """Candidates for recipes: what 8 bits save time on, with the format that costs least."""
@@ -101,6 +160,8 @@ def mixes():
     rest, expert = "vision.out vision.down language.out", " expert.qkv expert.out expert.gate_up expert.down"
     mlps = places("language.gate_up language.down", "e4m3_static")
     normed = places("vision.qkv vision.gate_up language.qkv language.gate_up language.down", "int8")
+    turned = places("vision.qkv vision.gate_up", "int8_rotated")
+    added = places("expert.out expert.down", "e4m3_static")
     return {
         "fp8 on language mlps": mlps,
         "fp8 on language mlps, vision down": mlps | places("vision.down", "e4m3_static"),
@@ -113,6 +174,11 @@ def mixes():
         "the same in int8, vision down in int8": normed | places("vision.down", "int8"),
         "int8 on all of vision and language but the merger": normed | places(rest, "int8"),
         "the same, expert": normed | places(rest + expert, "int8"),
+        "fp8 on language mlps, expert out, down": mlps | added,
+        "the same, int8 on vision qkv, gate_up": mlps | added | places("vision.qkv vision.gate_up", "int8"),
+        "all three, the stream rotated": mlps | added | turned,
+        "int8 on vision qkv, gate_up": places("vision.qkv vision.gate_up", "int8"),
+        "int8 on vision qkv, gate_up, the stream rotated": turned,
     }
 
 
@@ -126,6 +192,7 @@ def recipes():
         for part in PARTS:
             made[f"{part} {rule}"] = {p: rule for p in every if p[0] == part}
         made[f"all {rule}"] = {p: rule for p in every}
+    made["vision int8_rotated"] = {p: "int8_rotated" for p in every if p[0] == "vision"}
     for kept in KINDS:
         made[f"vision+language but {kept} e4m3_static"] = {p: "e4m3_static" for p in prefix if p[1] != kept}
     for part in PARTS:
