@@ -174,5 +174,7 @@ TEST_CASE("8 bits survive channels 20 to 50 times larger than the rest") {
     CHECK(all.vision > 0.997);
     CHECK(all.prefix > 0.97);
     CHECK(all.actions > 0.995);
+    if (recipe == std::string("int8") || recipe == std::string("mixed"))
+      CHECK(all.vision > 0.9999);  // 0.99979 where the stream is not rotated
   }
 }
