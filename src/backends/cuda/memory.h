@@ -17,7 +17,7 @@ class Arena {
   std::int64_t allocated() const { return allocated_; }
 
  private:
-  static constexpr std::int64_t block = std::int64_t{16} << 20;
+  static constexpr std::int64_t block = std::int64_t{64} << 20;
 
   const Stream& stream_;
   std::vector<DeviceBuffer> blocks_;
