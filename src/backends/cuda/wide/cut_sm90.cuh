@@ -64,13 +64,6 @@ struct WidePlace {
   __device__ std::uint16_t blocks() const { return static_cast<std::uint16_t>(((1 << sharers) - 1) << part * sharers); }
 };
 
-// All threads of a block, and of those that share with it, have come this far.
-template <typename Tile>
-__device__ void wide_all_meet() {
-  __syncthreads();
-  if constexpr (Tile::cluster > 1) cluster_meet();
-}
-
 // The warps that multiply have come this far.
 __device__ inline void wide_meet() { asm volatile("bar.sync 1, %0;" ::"n"(wide_warps * 32) : "memory"); }
 

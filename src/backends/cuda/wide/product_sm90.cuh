@@ -89,30 +89,31 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   std::uint64_t *empty = full + stages, *arrived = empty + stages;
   const WidePlace<Tile> place(a);
   const WideFetch<T, Tile> fetch{x, w, place, place.first_step(a), place.steps(a), shared, full, empty};
-  if (threadIdx.x >= wide_warps * 32) {
-    if (threadIdx.x == wide_warps * 32) {
-      for (int i = 0; i < stages; ++i) {
-        barrier_init(full + i, 1);
-        barrier_init(empty + i, WidePlace<Tile>::sharers * wide_warps);
-      }
-      barrier_init(arrived, 1);
-      barrier_init_fence();
-      if constexpr (Tile::split > 1)
-        barrier_expect(arrived, Shared::received_bytes / Tile::split * (Tile::split - 1));  // but for its own
-      fetch.begin();
-      map_prefetch(x);
+  if (threadIdx.x == wide_warps * 32) {
+    for (int i = 0; i < stages; ++i) {
+      barrier_init(full + i, 1);
+      barrier_init(empty + i, WidePlace<Tile>::sharers * wide_warps);
     }
-    wide_all_meet<Tile>();
-    if constexpr (Tile::crowded) asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
-    if (threadIdx.x == wide_warps * 32) fetch.run(Epilogue::weights_ahead);
-    return;
+    barrier_init(arrived, 1);
+    barrier_init_fence();
+    if constexpr (Tile::split > 1)
+      barrier_expect(arrived, Shared::received_bytes / Tile::split * (Tile::split - 1));  // but for its own
+    fetch.begin();
+    map_prefetch(x);
   }
   using Finish = std::conditional_t<
       (Tile::split > 1), WideFinishSplit<Tile, Epilogue>,
       std::conditional_t<(Epilogue::staged_bytes > 0), WideFinishStaged<Tile, Epilogue>, WideFinish<Tile, Epilogue>>>;
+  // Asked for by all, also by the warps that fetch: all threads of a block have to meet at the same place.
   const WideConstant constant(a, place.column_tile * Tile::columns);
   Finish finish(a, place, epilogue);
-  wide_all_meet<Tile>();
+  __syncthreads();
+  if constexpr (Tile::cluster > 1) cluster_meet();
+  if (threadIdx.x >= wide_warps * 32) {
+    if constexpr (Tile::crowded) asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    if (threadIdx.x == wide_warps * 32) fetch.run(Epilogue::weights_ahead);
+    return;
+  }
   if constexpr (Tile::crowded) asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
   auto* constants = reinterpret_cast<float2*>(shared + Shared::constants);
   if (threadIdx.x < Tile::columns) constants[threadIdx.x] = constant.value;
