@@ -13,8 +13,8 @@
 #pragma once
 
 #include "backends/cuda/block/layout.h"
-#include "backends/cuda/device/register_product_sm90.cuh"
 #include "backends/cuda/device/sm90.cuh"
+#include "backends/cuda/device/wgmma_sm90.cuh"
 #include "backends/kernels.h"
 
 namespace nervus::cuda {
@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
 #pragma unroll
   for (int s = 0; s < Steps; ++s) {
     const std::uint32_t operand[4] = {x[s].x, x[s].y, x[s].z, x[s].w};
-    warpgroup_product<T, N>(acc, operand, weights + s * (32 * N / 16), s > 0);
+    RegisterProduct<T, N>::add(acc, operand, weights + s * (32 * N / 16), s > 0);
   }
   products_commit();
   if constexpr (Epilogue::normed) row_norms.store(norms, a.inverse_width);

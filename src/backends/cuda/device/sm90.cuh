@@ -84,7 +84,7 @@ __device__ inline void store_remote(std::uint32_t remote, std::uint32_t remote_b
 // The first `threads` of a block, whole warps, have come this far.
 __device__ inline void warps_meet(int threads) { asm volatile("bar.sync 1, %0;" ::"r"(threads) : "memory"); }
 
-// ---- what warpgroup products need besides themselves (register_product_sm90.cuh, wgmma_sm90.cmake)
+// ---- what warpgroup products need besides themselves (wgmma_sm90.cmake)
 // Of B in tiles of 8 rows x 16 bytes, 128 contiguous bytes each: `along_k` and `along_n` are the bytes between
 // neighbouring tiles.
 __device__ inline std::uint64_t tile_descriptor(std::uint32_t address, std::uint32_t along_k, std::uint32_t along_n) {
