@@ -103,6 +103,10 @@ step_build() {
 export NERVUS_TEST_NEEDS_CUDA=1
 
 step_tests() {
+  # Errors cross from the library into the program, which may have a C++ runtime each.
+  local code=0
+  "$nervus" inspect "$parts/nowhere" >/dev/null 2>&1 || code=$?
+  [ "$code" -eq 6 ] || { echo "gpu: a checkpoint that is not there: expected exit code 6, found $code" >&2; return 1; }
   "$(test_program backends)"
   NERVUS_TEST_CALLS=${NERVUS_TEST_CALLS:-10000} "$(test_program runtime)" --test-case='*cuda*'
 }
