@@ -83,6 +83,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
                  const Epilogue epilogue) {
   using Shared = WideShared<Tile>;
   constexpr int stages = Shared::stages, Tiles = Tile::rows / 128;
+  static_assert(Tile::columns <= wide_warps * 32, "a thread has one constant");
   static_assert(stages >= 2 && (2 * stages + 1) * 8 <= Shared::barrier_bytes);
   extern __shared__ __align__(1024) std::byte shared[];
   auto* full = reinterpret_cast<std::uint64_t*>(shared + Shared::barriers);
