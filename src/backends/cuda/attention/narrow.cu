@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   auto* maxima = reinterpret_cast<float*>(q + q_bytes);
   float* sums = maxima + warps * tile_rows;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, quad = lane / 4, pair = lane % 4;
-  const int head_index = blockIdx.x, group = head_index / (a.heads / a.key_heads), first_row = blockIdx.y * tile_rows;
+  const int group = blockIdx.y, head_index = group * gridDim.x + blockIdx.x, first_row = blockIdx.z * tile_rows;
 
   int4 range[1] = {make_int4(0, 0, 0, 0)};
   if (lane < tile_rows && first_row + lane < a.rows) range[0] = a.ranges[first_row + lane];
@@ -179,7 +179,7 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   const SlotCopy second = second_part(0);
   const int last_row = second.end;
   *kept = make_uint4(second.from, second.to, static_cast<unsigned>(second.row), seen_bits(sights, warp * warp_keys));
-  const std::int64_t at = (static_cast<std::int64_t>(blockIdx.y) * a.heads + head_index) * (units / 2) * 32;
+  const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * a.heads + head_index) * (units / 2) * 32;
 #if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
   cudaTriggerProgrammaticLaunchCompletion();
@@ -289,7 +289,8 @@ void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, co
                             .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(head)),
                             .inverse = 1.0f / y.scale};
   launch(stream,
-         {.blocks = dim3(static_cast<unsigned>(heads.query), blocks_for(q.rows, tile_rows)),
+         {.blocks = dim3(static_cast<unsigned>(heads.query / heads.key_value), static_cast<unsigned>(heads.key_value),
+                         blocks_for(q.rows, tile_rows)),
           .threads = warps * 32,
           .shared = shared_bytes},
          y.dtype == DType::e4m3 ? attention_narrow_kernel<__nv_fp8_e4m3> : attention_narrow_kernel<__nv_bfloat16>,

@@ -25,9 +25,7 @@ __device__ Span span_of(const int4 (&ranges)[each]) {
     if (range.z < range.w) bounds[2] = min(bounds[2], range.z), bounds[3] = min(bounds[3], -range.w);
   }
 #pragma unroll
-  for (int& bound : bounds) {
-    for (int step = 16; step > 0; step /= 2) bound = min(bound, __shfl_xor_sync(~0u, bound, step));
-  }
+  for (int& bound : bounds) bound = __reduce_min_sync(~0u, bound);
   Span span{};
   if (bounds[0] != INT_MAX) span.first = bounds[0], span.first_count = -bounds[1] - bounds[0];
   if (bounds[2] != INT_MAX) span.second = bounds[2], span.total = -bounds[3] - bounds[2];

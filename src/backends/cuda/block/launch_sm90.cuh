@@ -18,7 +18,7 @@ void with_element(DType dtype, const Function& function) {
 // which of its loads it need not ask about.
 template <int N, int C, int Steps, int Last = Steps, typename T = __nv_bfloat16, typename Epilogue>
 void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const Tensor& squares,
-                  const Epilogue& epilogue) {
+                  const Epilogue& epilogue, Next next = Next::behind_the_wait) {
   const auto& product = *static_cast<const BlockProduct*>(w.weight.get());
   const BlockLayout& layout = product.layout;
   check(layout.columns == N && layout.cluster == C && layout.steps == Steps && layout.element == sizeof(T),
@@ -29,11 +29,12 @@ void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const 
                                    .rows = static_cast<int>(x.rows),
                                    .inputs = static_cast<int>(x.columns),
                                    .parts = static_cast<int>(squares.columns),
-                                   .inverse_width = 1.0f / static_cast<float>(x.columns)};
+                                   .inverse_width = 1.0f / static_cast<float>(x.columns),
+                                   .next = next};
   const auto start = [&](auto* kernel) {
     launch(stream,
            {.blocks = dim3(static_cast<unsigned>(layout.tiles() * C), blocks_for(x.rows, 64)),
-            .threads = block_threads,
+            .threads = launched_threads<T>,
             .shared = ProductShared<N, C, Steps, Epilogue>::bytes,
             .cluster = C},
            kernel, arguments, epilogue);

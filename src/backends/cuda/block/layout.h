@@ -76,12 +76,15 @@ struct BlockLayout {
 
 // Where element (row, column) of a tiled activation lies: tiles of 16 rows and one step, row by row of tiles; within
 // one, lane (row % 8, column % 8 / 2) of a warp has 16 bytes together: of each half of the step both rows, 8 apart.
-NERVUS_HOST_DEVICE constexpr std::int64_t tiled_offset(std::int64_t row, std::int64_t column, std::int64_t columns,
-                                                       int element = 2) {
-  const std::int64_t step = step_inputs(element), half = step / 2;
-  const std::int64_t tile = row / 16 * (columns / step) + column / step, lane = row % 8 * 4 + column % 8 / 2;
-  return (tile * 32 + lane) * half + column % step / half * (half / 2) + row % 16 / 8 * (half / 4) +
-         column % half / 8 * 2 + column % 2;
+NERVUS_HOST_DEVICE constexpr int tiled_offset(int row_index, int column_index, int columns, int element = 2) {
+  // unsigned, so that what is divided is a power of two's multiple by shifts alone: kernels compute this while they
+  // prepare
+  const auto row = static_cast<unsigned>(row_index), column = static_cast<unsigned>(column_index);
+  const auto step = static_cast<unsigned>(step_inputs(element)), half = step / 2;
+  const unsigned tile = row / 16 * (static_cast<unsigned>(columns) / step) + column / step;
+  const unsigned lane = row % 8 * 4 + column % 8 / 2;
+  return static_cast<int>((tile * 32 + lane) * half + column % step / half * (half / 2) + row % 16 / 8 * (half / 4) +
+                          column % half / 8 * 2 + column % 2);
 }
 #undef NERVUS_HOST_DEVICE
 

@@ -179,13 +179,15 @@ void start(const Stream& stream, const Residual& h, const Tensor& first, const T
                                                 .parts = static_cast<int>(h.squares.columns),
                                                 .unit = data<const float>(product.scale)};
   const int steps = product.layout.steps;
+  // Behind the norm of `out` comes gate_up, whose weights take longer than this kernel.
+  const Next when = !Embeds && next.folded.columns > 2 * w.inputs ? Next::at_once : Next::behind_the_wait;
   if constexpr (Scaled) {
-    if (steps == 8) launch_block<32, 4, 8, 8, __nv_fp8_e4m3>(stream, w, x, {}, epilogue);
-    else launch_block<32, 4, 11, 9, __nv_fp8_e4m3>(stream, w, x, {}, epilogue);
+    if (steps == 8) launch_block<32, 4, 8, 8, __nv_fp8_e4m3>(stream, w, x, {}, epilogue, when);
+    else launch_block<32, 4, 11, 9, __nv_fp8_e4m3>(stream, w, x, {}, epilogue, when);
   } else {
-    if (steps == 6) launch_block<32, 4, 6>(stream, w, x, {}, epilogue);
-    else if (steps == 16) launch_block<32, 4, 16>(stream, w, x, {}, epilogue);
-    else launch_block<32, 5, 18, 10>(stream, w, x, {}, epilogue);
+    if (steps == 6) launch_block<32, 4, 6>(stream, w, x, {}, epilogue, when);
+    else if (steps == 16) launch_block<32, 4, 16>(stream, w, x, {}, epilogue, when);
+    else launch_block<32, 5, 18, 10>(stream, w, x, {}, epilogue, when);
   }
 }
 

@@ -21,6 +21,18 @@ namespace nervus::cuda {
 
 constexpr float norm_epsilon = 1e-6f;
 constexpr int block_threads = 256;
+// With how many threads a block is launched. Where two blocks of a kernel share a multiprocessor they end long after
+// the others, and some are put so while whole multiprocessors are idle. In e4m3 a block therefore has four warps more,
+// which leave at once, and their registers with them: while the kernel is being placed no two fit (of the 512 registers
+// that a quarter of a multiprocessor has for each lane, a warp of qkv, gate_up and down takes 88 to 112), but one does
+// beside a block of the kernel before. In bf16 they take more, and it would not.
+template <typename T>
+constexpr int launched_threads = sizeof(T) == 1 ? block_threads + 128 : block_threads;
+
+// When the next kernel may begin: once what this one reads is there; once all its blocks have done what can be done
+// before that; once they have begun. Sooner where what comes next has more to prepare (weights to fetch) than this one
+// takes, but its blocks must find places beside those of this kernel and the one before.
+enum class Next { behind_the_wait, before_the_wait, at_once };
 
 struct ProductArguments {
   const void* x;         // tiled [rows, inputs]
@@ -28,6 +40,7 @@ struct ProductArguments {
   const float* squares;  // [rows, parts], or null
   int rows, inputs, parts;
   float inverse_width;  // 1 / inputs
+  Next next;
 };
 
 // Shared memory of a block. A unit is what a warp finishes at once: 16 rows x 8 Blocks outputs.
@@ -102,7 +115,10 @@ __device__ float2 biased(float2 sum, float2 unit, float2 bias) {
 // while the sums are under way, `finish` when they are there, each of rows row and row + 8 and outputs output + 8 b,
 // output + 8 b + 1 for b < Blocks.
 template <typename T, int N, int C, int Steps, int Sure, typename Epilogue>
-__global__ void __launch_bounds__(block_threads, 2) block_product(const ProductArguments a, const Epilogue epilogue) {
+__global__ void __launch_bounds__(launched_threads<T>, 512 / launched_threads<T>)
+    block_product(const ProductArguments a, const Epilogue epilogue) {
+  if (threadIdx.x >= block_threads) return;
+  if (a.next == Next::at_once) cudaTriggerProgrammaticLaunchCompletion();
   constexpr int Blocks = Epilogue::blocks;
   using Shared = ProductShared<N, C, Steps, Epilogue>;
   extern __shared__ __align__(128) std::byte shared[];
@@ -128,6 +144,8 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
     }
     if (rank < Shared::owners) barrier_expect(barriers + 2, (C - 1) * (N / 8) * 16 * lanes);
   }
+  __syncwarp();
+  cluster_arrive();
 
   const int owned = rank < Shared::owners ? first_row + rank * Shared::owned_rows : a.rows;  // first row to finish
   // Of unit i of this warp: the row (and the one 8 further) and the first output that this thread finishes.
@@ -152,10 +170,10 @@ __global__ void __launch_bounds__(block_threads, 2) block_product(const ProductA
   auto* received = reinterpret_cast<float4*>(shared + Shared::received) +
                    (rank * Shared::units * Blocks + warp % (4 / Shared::owners) * (N / 8)) * 32 + lane;
   const std::uint32_t remote = remote_address(received, owner), arrived = remote_address(barriers + 2, owner);
-  __syncthreads();
-  cluster_meet();
+  cluster_wait();
+  if (a.next == Next::before_the_wait) cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
-  cudaTriggerProgrammaticLaunchCompletion();  // not before: blocks two kernels ahead would take the next one's places
+  if (a.next == Next::behind_the_wait) cudaTriggerProgrammaticLaunchCompletion();
 
   uint4 x[Steps];
   load_operands<Steps, Sure>(x, source, present, all_steps - first_step);

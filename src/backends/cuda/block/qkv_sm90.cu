@@ -25,7 +25,8 @@ struct QkvEpilogue {
   __nv_bfloat16* q;  // tiled
   __nv_bfloat16* keys;
   __nv_bfloat16* values;
-  int query_heads, key_heads, half;  // half: of the head size
+  int query_heads, key_heads;
+  static constexpr unsigned half = 64;  // of the head size: known, so that nothing is divided by what is not
 
   struct Constants {
     float2 bias[2], unit[2];
@@ -37,9 +38,14 @@ struct QkvEpilogue {
 
   __device__ Constants constants(int row, int output, int rows, std::byte*) const {
     Constants c{};
-    const int channel = output / 16 * 8 + output % 8;  // of this thread's two
-    const int head = channel / half, within = channel % half;
+    const auto first = static_cast<unsigned>(output);
+    const unsigned channel = first / 16 * 8 + first % 8, within = channel % half;  // of this thread's two
+    const int head = static_cast<int>(channel / half);
     if (head >= query_heads + 2 * key_heads || row >= rows) return c;
+    // Of both rows at once, or one wait for L2 would follow the other. A second row that is padding is as the last.
+    const int second_row = min(row + 8, rows - 1);
+    const int position[2] = {load_constant_here(positions + row), load_constant_here(positions + second_row)};
+    const int slot[2] = {load_constant_here(slots + row), load_constant_here(slots + second_row)};
     c.query = head < query_heads;
     const bool value = head >= query_heads + key_heads;
     const int g = head - query_heads - (value ? key_heads : 0);
@@ -48,17 +54,17 @@ struct QkvEpilogue {
       if constexpr (Scaled) c.unit[i] = *reinterpret_cast<const float2*>(unit + output + 8 * i);
     }
     if (c.query) c.target[0] = q + tiled_offset(row, head * 2 * half + within, query_heads * 2 * half);
+#pragma unroll
     for (int s = 0; s < 2; ++s) {
       c.cosine[s] = make_float2(1, 1);
-      if (row + 8 * s >= rows) continue;
       if (!value) {
-        const int at = positions[row + 8 * s] * half + within;
+        const unsigned at = position[s] * half + within;
         c.cosine[s] = *reinterpret_cast<const float2*>(cosine + at);
         c.sine[s] = *reinterpret_cast<const float2*>(sine + at);
       }
-      if (!c.query) {
-        c.target[s] = (value ? values : keys) +
-                      (static_cast<std::int64_t>(slots[row + 8 * s]) * key_heads + g) * 2 * half + within;
+      if (!c.query && row + 8 * s < rows) {
+        c.target[s] =
+            (value ? values : keys) + (static_cast<std::int64_t>(slot[s]) * key_heads + g) * 2 * half + within;
       }
     }
     return c;
@@ -109,10 +115,12 @@ void block_qkv(const Stream& stream, const Tensor& q, const KeyValues& cache, co
                                        .keys = data<__nv_bfloat16>(cache.keys),
                                        .values = data<__nv_bfloat16>(cache.values),
                                        .query_heads = static_cast<int>(w.heads.query),
-                                       .key_heads = static_cast<int>(w.heads.key_value),
-                                       .half = static_cast<int>(w.heads.size / 2)};
+                                       .key_heads = static_cast<int>(w.heads.key_value)};
+    check(w.heads.size == 2 * epilogue.half, "block_qkv: heads of 128");
     constexpr int steps = scaled ? 6 : 12;
-    launch_block<48, 2, steps, steps, X>(stream, w, h.scaled, h.squares, epilogue);
+    // attention has keys and values to fetch, and finds places in e4m3 alone
+    const Next next = scaled ? Next::before_the_wait : Next::behind_the_wait;
+    launch_block<48, 2, steps, steps, X>(stream, w, h.scaled, h.squares, epilogue, next);
   };
   with_element(h.scaled.dtype, start);
 }

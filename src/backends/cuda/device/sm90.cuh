@@ -60,10 +60,13 @@ __device__ inline std::uint32_t cluster_rank() {
   return rank;
 }
 
-// All blocks of the cluster have come this far, and see each other's initialised barriers (barrier_init_fence).
+// All threads of the cluster have arrived when they come out of cluster_wait(), and see each other's initialised
+// barriers (barrier_init_fence).
+__device__ inline void cluster_arrive() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
+__device__ inline void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 __device__ inline void cluster_meet() {
-  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+  cluster_arrive();
+  cluster_wait();
 }
 
 // Where block `rank` of the cluster has what `local` points to in this block's shared memory.

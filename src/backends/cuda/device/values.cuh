@@ -72,6 +72,11 @@ __device__ inline float4 load_constant_here(const float4* in) {
   asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(in));
   return v;
 }
+__device__ inline int load_constant_here(const int* in) {
+  int v;
+  asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(v) : "l"(in));
+  return v;
+}
 __device__ inline float2 load_here(const float2* in) {
   float2 v;
   asm volatile("ld.global.cg.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(in) : "memory");
