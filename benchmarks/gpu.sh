@@ -18,6 +18,7 @@
 #   block      a denoise step, op by op (bench_block)
 #   load       from a warm page cache, twice
 #   peer       PyTorch: torch.compile and one CUDA graph (benchmarks/gpu_peer.py)
+#   trace      by name: when and where the blocks of the expert's kernels run, in a build of its own (block_trace.py)
 #   agree      by name, of what also computes on the CPU (a --folder): one observation by every device and precision
 #
 #   --folder DIR         what scripts/package.sh made; otherwise a build in --build-dir
@@ -32,7 +33,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,34s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,35s/^# \{0,1\}//p' "$0"; }
 
 build="build-gpu"
 folder=
@@ -224,6 +225,14 @@ step_block() {
   "$program" --json "$parts/block.json"
 }
 
+step_trace() {
+  [ -z "$folder" ] || { echo "trace needs a build: call gpu.sh without --folder" >&2; return 1; }
+  scripts/build.sh "$build-trace" bench_block "${engine[@]}" -DNERVUS_TRACE=trace.jsonl
+  "$build-trace/benchmarks/ops/bench_block" --e4m3 2 --only 1 --parts 0
+  mv trace.jsonl "$build-trace/"
+  python3 benchmarks/block_trace.py "$build-trace/trace.jsonl" --json "$parts/trace.json"
+}
+
 step_load() {
   cat "$checkpoint"/*.safetensors >/dev/null
   measured load bench --checkpoint "$checkpoint" --precision bf16 --attention auto plain --steps 10 --warmup 1 --runs 1
@@ -265,7 +274,7 @@ all=(build tests sanitize goldens synth calibrate inspect bench mixed kept atten
 [ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")
 for step in "${steps[@]}"; do
   declare -F "step_$step" >/dev/null && continue
-  echo "gpu: no step '$step'; the steps are: ${all[*]}, and agree" >&2
+  echo "gpu: no step '$step'; the steps are: ${all[*]}, and trace and agree" >&2
   exit 2
 done
 failed=()

@@ -3,9 +3,11 @@
 // What an op is worth is what the layer saves without it: kernels of a graph overlap, so the parts do not add up.
 //
 // With --e4m3 1 the same is timed of a step whose `out` and `down` are in e4m3, whole steps of both in turns; with
-// --e4m3 2 of one whose four linears are, too.
+// --e4m3 2 of one whose four linears are, too. --only 1 times the last of these alone: what lies in memory beside it
+// makes a difference. --parts 0 times whole steps and nothing else.
 //
-// bench_block [--batch B] [--prefix KEYS] [--layers L] [--runs N] [--fuse 0|1] [--e4m3 0|1|2] [--json FILE]
+// bench_block [--batch B] [--prefix KEYS] [--layers L] [--runs N] [--fuse 0|1] [--e4m3 0|1|2] [--only 0|1]
+//             [--parts 0|1] [--json FILE]
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -24,7 +26,7 @@ namespace nervus {
 namespace {
 
 struct Options {
-  std::int64_t batch = 1, prefix = 242, layers = 36, runs = 30, fuse = 1, e4m3 = 0;
+  std::int64_t batch = 1, prefix = 242, layers = 36, runs = 30, fuse = 1, e4m3 = 0, only = 0, parts = 1;
   std::string json;
 };
 
@@ -238,6 +240,8 @@ Options parse(const std::vector<std::string>& arguments) {
     else if (name == "--runs") options.runs = std::stol(value);
     else if (name == "--fuse") options.fuse = std::stol(value);
     else if (name == "--e4m3") options.e4m3 = std::stol(value);
+    else if (name == "--only") options.only = std::stol(value);
+    else if (name == "--parts") options.parts = std::stol(value);
     else if (name == "--json") options.json = value;
     else fail(ErrorKind::usage, "bench_block: unknown option ", name);
   }
@@ -264,7 +268,7 @@ constexpr std::array<bool, parts.size()> everything = {true, true, true, true, t
 
 Found take_apart(Bench& bench, const Options& options, double whole) {
   Found found{.step = whole, .parts = {}};
-  for (std::size_t i = 0; i < parts.size(); ++i) {
+  for (std::size_t i = 0; options.parts != 0 && i < parts.size(); ++i) {
     std::array<bool, parts.size()> others = everything, alone{};
     others[i] = false;
     alone[i] = true;
@@ -287,10 +291,13 @@ void write_found(std::ofstream& file, const Found& found) {
   file << "]";
 }
 
+// The first of those that are timed; all up to options.e4m3 follow.
+std::int64_t first_variant(const Options& options) { return options.only != 0 ? options.e4m3 : 0; }
+
 void write_json(const Options& options, const std::string& device, const std::vector<Found>& found) {
   std::ofstream file(options.json);
   file << "{\"device\": \"" << device << "\", \"batch\": " << options.batch << ", \"prefix\": " << options.prefix
-       << ", \"layers\": " << options.layers << ", ";
+       << ", \"layers\": " << options.layers << ", \"variant\": \"" << variants[first_variant(options)].name << "\", ";
   write_found(file, found[0]);
   for (std::size_t i = 1; i < found.size(); ++i) {
     file << ", \"" << variants[i].name << "\": {";
@@ -318,15 +325,15 @@ std::vector<double> in_turns(const std::vector<std::unique_ptr<Bench>>& benches)
 
 void run(const Options& options) {
   std::vector<std::unique_ptr<Bench>> benches;
-  for (std::int64_t i = 0; i <= options.e4m3; ++i) {
+  for (std::int64_t i = first_variant(options); i <= options.e4m3; ++i) {
     benches.push_back(std::make_unique<Bench>(options, variants[i].formats));
   }
   const std::vector<double> steps = in_turns(benches);
   std::vector<Found> found;
   for (std::size_t i = 0; i < benches.size(); ++i) {
     std::printf("%s%s\nbatch %ld, prefix %ld, %ld layers: %.1f us a step\n", benches[i]->description().c_str(),
-                variants[i].text, static_cast<long>(options.batch), static_cast<long>(options.prefix),
-                static_cast<long>(options.layers), steps[i]);
+                variants[first_variant(options) + std::ssize(found)].text, static_cast<long>(options.batch),
+                static_cast<long>(options.prefix), static_cast<long>(options.layers), steps[i]);
     found.push_back(take_apart(*benches[i], options, steps[i]));
   }
   if (!options.json.empty()) write_json(options, benches[0]->description(), found);

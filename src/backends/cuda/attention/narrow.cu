@@ -11,6 +11,7 @@
 #include "backends/cuda/attention/span.cuh"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
+#include "backends/cuda/trace.cuh"
 
 namespace nervus::cuda {
 namespace {
@@ -33,6 +34,7 @@ struct Arguments {
   void* y;
   int rows, heads, key_heads;
   bool settled;
+  Trace trace;
   float scale;    // log2(e) / sqrt(d)
   float inverse;  // of y's scale
 };
@@ -145,6 +147,7 @@ __device__ void weigh_values(float (&o)[2][4], const std::byte* probabilities, c
 // Y: bf16 or e4m3.
 template <typename Y>
 __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const Arguments a) {
+  a.trace.begun();
   extern __shared__ __align__(128) std::byte shared[];
   std::byte* keys = shared;
   std::byte* values = shared + keys_bytes;
@@ -182,6 +185,7 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * a.heads + head_index) * (units / 2) * 32;
 #if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
+  a.trace.free();
   cudaTriggerProgrammaticLaunchCompletion();
 #endif
 
@@ -270,6 +274,7 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
     }
     static_cast<uint4*>(a.y)[at + warp * 32 + lane] = *reinterpret_cast<const uint4*>(out);
   }
+  a.trace.ended();
 }
 
 }  // namespace
@@ -286,6 +291,7 @@ void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, co
                             .heads = static_cast<int>(heads.query),
                             .key_heads = static_cast<int>(heads.key_value),
                             .settled = visible.settled,
+                            .trace = trace_launch("attention"),
                             .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(head)),
                             .inverse = 1.0f / y.scale};
   launch(stream,

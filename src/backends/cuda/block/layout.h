@@ -22,6 +22,10 @@ enum class BlockRole {
   add,      // outputs as they are
 };
 
+inline const char* name_of(BlockRole role) {
+  return role == BlockRole::qkv ? "qkv" : role == BlockRole::gate_up ? "gate_up" : "add";
+}
+
 #ifdef __CUDACC__
 #define NERVUS_HOST_DEVICE __host__ __device__
 #else

@@ -15,6 +15,7 @@
 #include "backends/cuda/block/layout.h"
 #include "backends/cuda/device/sm90.cuh"
 #include "backends/cuda/device/wgmma_sm90.cuh"
+#include "backends/cuda/trace.cuh"
 #include "backends/kernels.h"
 
 namespace nervus::cuda {
@@ -41,6 +42,7 @@ struct ProductArguments {
   int rows, inputs, parts;
   float inverse_width;  // 1 / inputs
   Next next;
+  Trace trace;
 };
 
 // Shared memory of a block. A unit is what a warp finishes at once: 16 rows x 8 Blocks outputs.
@@ -116,8 +118,12 @@ __device__ float2 biased(float2 sum, float2 unit, float2 bias) {
 // output + 8 b + 1 for b < Blocks.
 template <typename T, int N, int C, int Steps, int Sure, typename Epilogue>
 __global__ void __launch_bounds__(launched_threads<T>, 512 / launched_threads<T>)
-    block_product(const ProductArguments a, const Epilogue epilogue) {
+#ifdef NERVUS_TRACE  // noting takes registers, and with more of them blocks would come to lie elsewhere
+    __maxnreg__(sizeof(T) > 1 ? 128 : (N == 96 ? 112 : (N == 48 ? 96 : 88)))
+#endif
+        block_product(const ProductArguments a, const Epilogue epilogue) {
   if (threadIdx.x >= block_threads) return;
+  a.trace.begun();
   if (a.next == Next::at_once) cudaTriggerProgrammaticLaunchCompletion();
   constexpr int Blocks = Epilogue::blocks;
   using Shared = ProductShared<N, C, Steps, Epilogue>;
@@ -173,6 +179,7 @@ __global__ void __launch_bounds__(launched_threads<T>, 512 / launched_threads<T>
   cluster_wait();
   if (a.next == Next::before_the_wait) cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
+  a.trace.free();
   if (a.next == Next::behind_the_wait) cudaTriggerProgrammaticLaunchCompletion();
 
   uint4 x[Steps];
@@ -228,6 +235,7 @@ __global__ void __launch_bounds__(launched_threads<T>, 512 / launched_threads<T>
   __syncthreads();
   if (group == 0) send([](int n) { return n; });
   else send([](int n) { return n + half; });
+  if (rank >= Shared::owners) a.trace.ended();
   if (rank >= Shared::owners || warp >= Shared::units) return;
   const auto ready = epilogue.ready(shared + Shared::own);
   float scales[rounds][2];
@@ -263,6 +271,7 @@ __global__ void __launch_bounds__(launched_threads<T>, 512 / launched_threads<T>
     warps_meet(Shared::units * 32);
     epilogue.finish_rows(owned, tile, a.rows, shared + Shared::own);
   }
+  a.trace.ended();
 }
 
 }  // namespace nervus::cuda
