@@ -61,7 +61,7 @@ def main():
     options = parser.parse_args()
     kernels = summary(launches_of(options.trace))
     if not kernels:
-        parser.error(f"{options.trace}: expected two launches or more, found fewer: is it of a build with NERVUS_TRACE?")
+        parser.error(f"{options.trace}: expected two launches or more: is it of a build with NERVUS_TRACE?")
     print(f"{'kernel':16}{'launches':>9}{'blocks':>8}{'on':>6}{'begins':>9}{'free':>7}{'ends':>7}{'last':>7}")
     for kernel, k in kernels.items():
         print(
