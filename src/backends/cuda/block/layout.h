@@ -81,8 +81,7 @@ struct BlockLayout {
 // Where element (row, column) of a tiled activation lies: tiles of 16 rows and one step, row by row of tiles; within
 // one, lane (row % 8, column % 8 / 2) of a warp has 16 bytes together: of each half of the step both rows, 8 apart.
 NERVUS_HOST_DEVICE constexpr int tiled_offset(int row_index, int column_index, int columns, int element = 2) {
-  // unsigned, so that what is divided is a power of two's multiple by shifts alone: kernels compute this while they
-  // prepare
+  // Unsigned, of which every division below is a shift: kernels compute this while they prepare.
   const auto row = static_cast<unsigned>(row_index), column = static_cast<unsigned>(column_index);
   const auto step = static_cast<unsigned>(step_inputs(element)), half = step / 2;
   const unsigned tile = row / 16 * (static_cast<unsigned>(columns) / step) + column / step;
