@@ -14,6 +14,7 @@
 #include <fstream>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -268,7 +269,7 @@ constexpr std::array<bool, parts.size()> everything = {true, true, true, true, t
 
 Found take_apart(Bench& bench, const Options& options, double whole) {
   Found found{.step = whole, .parts = {}};
-  for (std::size_t i = 0; options.parts != 0 && i < parts.size(); ++i) {
+  for (std::size_t i = 0; i < parts.size(); ++i) {
     std::array<bool, parts.size()> others = everything, alone{};
     others[i] = false;
     alone[i] = true;
@@ -291,16 +292,20 @@ void write_found(std::ofstream& file, const Found& found) {
   file << "]";
 }
 
-// The first of those that are timed; all up to options.e4m3 follow.
-std::int64_t first_variant(const Options& options) { return options.only != 0 ? options.e4m3 : 0; }
+// Those that are timed: all up to --e4m3, or that alone.
+std::span<const Variant> timed_variants(const Options& options) {
+  const auto last = static_cast<std::size_t>(options.e4m3), first = options.only != 0 ? last : 0;
+  return std::span(variants).subspan(first, last + 1 - first);
+}
 
 void write_json(const Options& options, const std::string& device, const std::vector<Found>& found) {
+  const std::span<const Variant> timed = timed_variants(options);
   std::ofstream file(options.json);
   file << "{\"device\": \"" << device << "\", \"batch\": " << options.batch << ", \"prefix\": " << options.prefix
-       << ", \"layers\": " << options.layers << ", \"variant\": \"" << variants[first_variant(options)].name << "\", ";
+       << ", \"layers\": " << options.layers << ", \"variant\": \"" << timed[0].name << "\", ";
   write_found(file, found[0]);
   for (std::size_t i = 1; i < found.size(); ++i) {
-    file << ", \"" << variants[i].name << "\": {";
+    file << ", \"" << timed[i].name << "\": {";
     write_found(file, found[i]);
     file << "}";
   }
@@ -325,16 +330,16 @@ std::vector<double> in_turns(const std::vector<std::unique_ptr<Bench>>& benches)
 
 void run(const Options& options) {
   std::vector<std::unique_ptr<Bench>> benches;
-  for (std::int64_t i = first_variant(options); i <= options.e4m3; ++i) {
-    benches.push_back(std::make_unique<Bench>(options, variants[i].formats));
-  }
+  const std::span<const Variant> timed = timed_variants(options);
+  for (const Variant& variant : timed) benches.push_back(std::make_unique<Bench>(options, variant.formats));
   const std::vector<double> steps = in_turns(benches);
   std::vector<Found> found;
   for (std::size_t i = 0; i < benches.size(); ++i) {
     std::printf("%s%s\nbatch %ld, prefix %ld, %ld layers: %.1f us a step\n", benches[i]->description().c_str(),
-                variants[first_variant(options) + std::ssize(found)].text, static_cast<long>(options.batch),
-                static_cast<long>(options.prefix), static_cast<long>(options.layers), steps[i]);
-    found.push_back(take_apart(*benches[i], options, steps[i]));
+                timed[i].text, static_cast<long>(options.batch), static_cast<long>(options.prefix),
+                static_cast<long>(options.layers), steps[i]);
+    if (options.parts != 0) found.push_back(take_apart(*benches[i], options, steps[i]));
+    else found.push_back({.step = steps[i], .parts = {}});
   }
   if (!options.json.empty()) write_json(options, benches[0]->description(), found);
 }
