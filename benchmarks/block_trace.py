@@ -7,7 +7,8 @@
 
 Of each kernel of the last graph the medians over its launches, in microseconds from the last end of the kernel before:
 when its median block begins, is free of the dependency wait and ends, and when its last block ends. Blocks that share
-a multiprocessor with one of their own kernel end late. Noting takes some 0.02 us a time.
+a multiprocessor with one of their own kernel end late. The step itself prints what noting costs: on an H200 451 us
+instead of 445.
 """
 
 import argparse

@@ -3,10 +3,12 @@
 
 #include <fstream>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "backends/cuda/check.h"
 #include "backends/cuda/trace.cuh"
+#include "core/message.h"
 
 namespace nervus::cuda {
 namespace {
@@ -30,7 +32,7 @@ class Traces {
   static constexpr std::size_t most_launches = 16384;
   static constexpr std::size_t bytes = most_launches * Trace::most_blocks * sizeof(TraceRecord);
 
-  // One line of JSON a launch: {"kernel": "qkv", "blocks": [[multiprocessor, begun, free, ended], ...]}
+  // One line of JSON a launch: {"kernel": "qkv of 768", "blocks": [[multiprocessor, begun, free, ended], ...]}
   void write() const {
     std::vector<TraceRecord> records(kernels_.size() * Trace::most_blocks);
     if (cudaDeviceSynchronize() != cudaSuccess ||
@@ -58,9 +60,9 @@ class Traces {
 
 }  // namespace
 
-Trace trace_launch(const std::string& kernel) {
+Trace trace_launch(const char* kernel, std::int64_t inputs) {
   static Traces traces;
-  return traces.next(kernel);
+  return traces.next(concat(kernel, " of ", inputs));
 }
 
 }  // namespace nervus::cuda

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 namespace nervus::cuda {
 
@@ -43,15 +42,15 @@ struct Trace {
   }
 };
 
-// Of the next launch of the kernel of that name.
-Trace trace_launch(const std::string& kernel);
+// Of the next launch of the kernel, whose rows have that many inputs.
+Trace trace_launch(const char* kernel, std::int64_t inputs);
 #else
 struct Trace {
   __device__ void begun() const {}
   __device__ void free() const {}
   __device__ void ended() const {}
 };
-inline Trace trace_launch(const std::string&) { return {}; }
+inline Trace trace_launch(const char*, std::int64_t) { return {}; }
 #endif
 
 }  // namespace nervus::cuda

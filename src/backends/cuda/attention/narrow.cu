@@ -291,7 +291,7 @@ void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, co
                             .heads = static_cast<int>(heads.query),
                             .key_heads = static_cast<int>(heads.key_value),
                             .settled = visible.settled,
-                            .trace = trace_launch("attention"),
+                            .trace = trace_launch("attention", q.columns),
                             .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(head)),
                             .inverse = 1.0f / y.scale};
   launch(stream,

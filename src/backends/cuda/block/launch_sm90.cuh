@@ -31,7 +31,7 @@ void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const 
                                    .parts = static_cast<int>(squares.columns),
                                    .inverse_width = 1.0f / static_cast<float>(x.columns),
                                    .next = next,
-                                   .trace = trace_launch(concat(name_of(layout.role), " of ", x.columns))};
+                                   .trace = trace_launch(name_of(layout.role), x.columns)};
   const auto start = [&](auto* kernel) {
     launch(stream,
            {.blocks = dim3(static_cast<unsigned>(layout.tiles() * C), blocks_for(x.rows, 64)),
