@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Where the blocks of the expert's fused kernels run, and when, from what a build with NERVUS_TRACE has noted:
+"""Where the blocks of the expert's and the wide kernels run, and when, from what a build with NERVUS_TRACE has noted:
 
     scripts/build.sh build-trace bench_block -DNERVUS_CUDA=ON -DNERVUS_ENGINE_ONLY=ON -DNERVUS_TRACE=trace.jsonl
-    build-trace/benchmarks/ops/bench_block --e4m3 2 --only 1 --parts 0      which leaves trace.jsonl
+    build-trace/benchmarks/ops/bench_block --e4m3 2 --only 1 --parts 0      which leaves trace.jsonl; or
+    build-trace/benchmarks/cuda/bench_layers 1 prefix f8_e4m3
     benchmarks/block_trace.py trace.jsonl [--json FILE]
 
 Of each kernel of the last graph the medians over its launches, in microseconds from the last end of the kernel before:
-when its median block begins, is free of the dependency wait and ends, and when its last block ends. Blocks that share
-a multiprocessor with one of their own kernel end late. The step itself prints what noting costs: on an H200 451 us
-instead of 445.
+when its median block begins, is free of the dependency wait and ends, and when its last block ends. Small ops beside
+norms and attention and the library's products leave nothing, so that what follows one counts from before it. Blocks
+that share a multiprocessor with one of their own kernel end late. The program itself prints what noting costs: a step
+on an H200 451 us instead of 445.
 """
 
 import argparse

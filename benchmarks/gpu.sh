@@ -18,7 +18,8 @@
 #   block      a denoise step, op by op (bench_block)
 #   load       from a warm page cache, twice
 #   peer       PyTorch: torch.compile and one CUDA graph (benchmarks/gpu_peer.py)
-#   trace      by name: when and where the blocks of the expert's kernels run, in a build of its own (block_trace.py)
+#   trace      by name: when and where blocks run, of the expert's kernels and the wide ones, in a build of its own
+#              (block_trace.py)
 #   agree      by name, of what also computes on the CPU (a --folder): one observation by every device and precision
 #
 #   --folder DIR         what scripts/package.sh made; otherwise a build in --build-dir
@@ -228,9 +229,16 @@ step_block() {
 step_trace() {
   [ -z "$folder" ] || { echo "trace needs a build: call gpu.sh without --folder" >&2; return 1; }
   scripts/build.sh "$build-trace" bench_block "${engine[@]}" -DNERVUS_TRACE=trace.jsonl
-  "$build-trace/benchmarks/ops/bench_block" --e4m3 2 --only 1 --parts 0
-  mv trace.jsonl "$build-trace/"
-  python3 benchmarks/block_trace.py "$build-trace/trace.jsonl" --json "$parts/trace.json"
+  cmake --build "$build-trace" --target bench_layers --parallel
+  traced() {  # name, program and arguments
+    "${@:2}"
+    mv trace.jsonl "$build-trace/$1.jsonl"
+    python3 benchmarks/block_trace.py "$build-trace/$1.jsonl" --json "$parts/$1.json"
+  }
+  local layers=$build-trace/benchmarks/cuda/bench_layers
+  traced trace "$build-trace/benchmarks/ops/bench_block" --e4m3 2 --only 1 --parts 0
+  traced trace_vision "$layers" 1 "vision, windows" bf16
+  traced trace_prefix "$layers" 1 prefix f8_e4m3
 }
 
 step_load() {

@@ -2,7 +2,9 @@
 // products, then with the wide linears' kernels, in bf16, e4m3 and int8. Each is one graph of more layers than the
 // cache holds. One line of JSON a stack.
 //
-//   bench_layers [rows factor]      e.g. bench_layers 8 for a batch of eight
+//   bench_layers [rows factor [layer format]]      bench_layers 8 for a batch of eight; bench_layers 1 prefix bf16 for
+//                                                  the wide kernels of one stack alone, whose graph of layers is the
+//                                                  last
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -148,11 +150,12 @@ void measure(const Noise& noise, StackShape shape, std::int64_t factor, DType fo
     std::sort(found.begin(), found.end());
     return found[found.size() / 2];
   };
+  const double norms = time([&] { stack.run_norms(); }), attention = time([&] { stack.run_attention(); });
   std::printf(
       "{\"layer\": \"%s\", \"rows\": %lld, \"format\": \"%s\", \"wide\": %s, \"us\": %.2f, "
       "\"attention_us\": %.2f, \"norm_us\": %.2f}\n",
       shape.name, static_cast<long long>(shape.rows), name_of(format), wide ? "true" : "false",
-      time([&] { stack.run(); }), time([&] { stack.run_attention(); }), time([&] { stack.run_norms(); }));
+      time([&] { stack.run(); }), attention, norms);
   for (const std::string& line : device->plan()) std::printf("  %s\n", line.c_str());
   std::fflush(stdout);
 }
@@ -164,13 +167,19 @@ int main(int count, char** arguments) {
   try {
     const nervus::Noise noise;
     const std::int64_t factor = count > 1 ? std::atoi(arguments[1]) : 1;
+    const bool one = count > 3;
+    bool found = false;
     for (const nervus::StackShape& shape : nervus::shapes) {
+      if (one && std::strcmp(shape.name, arguments[2]) != 0) continue;
       for (const nervus::DType format : {nervus::DType::bf16, nervus::DType::e4m3, nervus::DType::i8}) {
+        if (one && std::strcmp(name_of(format), arguments[3]) != 0) continue;
         for (const bool wide : {false, true}) {
-          if (wide || format != nervus::DType::i8) nervus::measure(noise, shape, factor, format, wide);
+          if (wide || (!one && format != nervus::DType::i8)) nervus::measure(noise, shape, factor, format, wide);
         }
+        found = true;
       }
     }
+    if (!found) nervus::fail(nervus::ErrorKind::usage, "no layer '", arguments[2], "' in ", arguments[3]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_layers: %s\n", error.what());
     return 1;

@@ -1,4 +1,4 @@
-// When the blocks of a fused kernel begin, are free of the dependency wait and end, and on which multiprocessor: in
+// When the blocks of a kernel begin, are free of the dependency wait and end, and on which multiprocessor: in
 // builds with NERVUS_TRACE, the name of a file. At its end a program of such a build writes there what the last run of
 // each launch left; benchmarks/block_trace.py reads it. In other builds all of this is nothing.
 #pragma once
@@ -14,7 +14,7 @@ struct TraceRecord {
 };
 
 struct Trace {
-  static constexpr int most_blocks = 256;  // of a launch; those beyond leave nothing
+  static constexpr int most_blocks = 1024;  // of a launch; those beyond leave nothing
   TraceRecord* records;
 
   __device__ static std::int64_t now() {

@@ -4,6 +4,7 @@
 // Reference: tests/reference/kernels.cpp, rms_norm.
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
+#include "backends/cuda/trace.cuh"
 
 namespace nervus::cuda {
 namespace {
@@ -49,7 +50,8 @@ struct Constants {
 
 template <int N, typename Y>
 __global__ void rms_norm_kernel(Output<Y> y, const float* h, const float* scale, const float* shift,
-                                std::int64_t columns) {
+                                std::int64_t columns, Trace trace) {
+  trace.begun();
   const std::int64_t start = blockIdx.x * columns;
   const std::int64_t first = threadIdx.x * N;
   const std::int64_t stride = blockDim.x * N;
@@ -57,6 +59,7 @@ __global__ void rms_norm_kernel(Output<Y> y, const float* h, const float* scale,
   float values[N] = {};
   if (first < columns) constants.load(scale, shift, first);
   begin();
+  trace.free();
   float squares = 0.0f;
   if (first < columns) load<N>(values, h + start + first);
 #pragma unroll
@@ -77,17 +80,20 @@ __global__ void rms_norm_kernel(Output<Y> y, const float* h, const float* scale,
     for (int k = 0; k < N; ++k) values[k] = values[k] * inverse * constants.factors[k] + constants.offsets[k];
     y.store(start + i, values);
   }
+  trace.ended();
 }
 
 // The same as int8, each row over a scale of its own.
 template <int N>
 __global__ void rms_norm_int8_kernel(std::int8_t* y, float* row_scales, const float* h, const float* scale,
-                                     const float* shift, std::int64_t columns) {
+                                     const float* shift, std::int64_t columns, Trace trace) {
+  trace.begun();
   const std::int64_t start = blockIdx.x * columns, first = threadIdx.x * N, stride = blockDim.x * N;
   Constants<N> constants;
   float values[N] = {};
   if (first < columns) constants.load(scale, shift, first);
   begin();
+  trace.free();
   float squares = 0.0f;
   for (std::int64_t i = first; i < columns; i += stride) {
     load<N>(values, h + start + i);
@@ -113,6 +119,7 @@ __global__ void rms_norm_int8_kernel(std::int8_t* y, float* row_scales, const fl
     if (!once) normalise(i);
     store_int8(y + start + i, values, own);
   }
+  trace.ended();
 }
 
 // The same of rows that stay in registers, without shift. Which value is the largest behind the norm is known before
@@ -121,12 +128,14 @@ __global__ void rms_norm_int8_kernel(std::int8_t* y, float* row_scales, const fl
 // bits.
 template <int N>
 __global__ void rms_norm_int8_at_once_kernel(std::int8_t* y, float* row_scales, const float* h, const float* scale,
-                                             std::int64_t columns) {
+                                             std::int64_t columns, Trace trace) {
+  trace.begun();
   const std::int64_t first = threadIdx.x * N, start = blockIdx.x * columns + first;
   const bool there = first < columns;
   float factors[N] = {}, values[N] = {};
   if (there) load<N>(factors, scale + first);
   begin();
+  trace.free();
   if (there) load<N>(values, h + start);
   float2 found{};
 #pragma unroll
@@ -142,6 +151,7 @@ __global__ void rms_norm_int8_at_once_kernel(std::int8_t* y, float* row_scales, 
 #pragma unroll
   for (int k = 0; k < N; ++k) values[k] = values[k] * inverse * factors[k];
   store_int8(y + start, values, own);
+  trace.ended();
 }
 
 }  // namespace
@@ -153,9 +163,10 @@ void rms_norm(const Stream& stream, const Tensor& y, const Tensor& h, const Norm
       const Shape shape{dim3(static_cast<unsigned>(y.rows)), threads_for(y.columns / N, most_threads)};
       if (!norm.shift && y.columns <= N * most_threads)
         return launch(stream, shape, rms_norm_int8_at_once_kernel<N>, data<std::int8_t>(y), y.row_scales,
-                      data<const float>(h), data<const float>(norm.scale), y.columns);
+                      data<const float>(h), data<const float>(norm.scale), y.columns, trace_launch("norm", y.columns));
       launch(stream, shape, rms_norm_int8_kernel<N>, data<std::int8_t>(y), y.row_scales, data<const float>(h),
-             data<const float>(norm.scale), norm.shift ? data<const float>(norm.shift) : nullptr, y.columns);
+             data<const float>(norm.scale), norm.shift ? data<const float>(norm.shift) : nullptr, y.columns,
+             trace_launch("norm", y.columns));
     });
   }
   with_output(y, [&](auto output) {
@@ -164,7 +175,8 @@ void rms_norm(const Stream& stream, const Tensor& y, const Tensor& h, const Norm
       constexpr int N = decltype(n)::value;
       const float* shift = norm.shift ? data<const float>(norm.shift) : nullptr;
       launch(stream, {dim3(static_cast<unsigned>(y.rows)), threads_for(y.columns / N, most_threads)},
-             rms_norm_kernel<N, Y>, output, data<const float>(h), data<const float>(norm.scale), shift, y.columns);
+             rms_norm_kernel<N, Y>, output, data<const float>(h), data<const float>(norm.scale), shift, y.columns,
+             trace_launch("norm", y.columns));
     });
   });
 }

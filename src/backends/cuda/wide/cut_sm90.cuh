@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "backends/cuda/device/tensor_sm90.cuh"
+#include "backends/cuda/trace.cuh"
 #include "backends/cuda/wide/tile.h"
 
 namespace nervus::cuda {
@@ -31,6 +32,7 @@ struct WideArguments {
   const float* bias;         // or null
   const float* gate;         // of sum and bias, or null
   const float* row_scales;   // of int8: of each row of x
+  [[no_unique_address]] Trace trace;
 };
 
 template <typename Tile>

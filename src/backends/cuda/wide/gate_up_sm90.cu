@@ -25,6 +25,7 @@ struct HalfOutput {
 
 template <typename Out>
 struct GateUpEpilogue {
+  static constexpr const char* name = "gate_up";
   using Y = typename Out::type;
   static constexpr int blocks = 2, staged_bytes = 8 * static_cast<int>(sizeof(Y));  // of 8 channels
   static constexpr int weights_ahead = 1;  // the norm before it ends as soon as it begins

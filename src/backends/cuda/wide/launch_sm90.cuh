@@ -3,10 +3,10 @@
 
 #include <utility>
 
+#include "backends/cuda/device/tensor_map.h"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/wide/kernels.h"
 #include "backends/cuda/wide/product_sm90.cuh"
-#include "backends/cuda/wide/tensor_map.h"
 
 namespace nervus::cuda {
 
@@ -24,7 +24,8 @@ void launch_wide(const Stream& stream, const WideProduct& product, const Tensor&
                                 .scale = data<const float>(product.scale),
                                 .bias = data<const float>(product.bias),
                                 .gate = data<const float>(gate),
-                                .row_scales = product.x.row_scales};
+                                .row_scales = product.x.row_scales,
+                                .trace = trace_launch(Epilogue::name, product.x.columns)};
   launch(stream,
          {.blocks = dim3(across * along * Tile::cluster),
           .threads = Tile::threads,

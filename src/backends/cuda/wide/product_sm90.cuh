@@ -83,6 +83,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
                  const Epilogue epilogue) {
   using Shared = WideShared<Tile>;
   constexpr int stages = Shared::stages, Tiles = Tile::rows / 128;
+  a.trace.begun();
   static_assert(Tile::columns <= wide_warps * 32, "a thread has one constant");
   static_assert(stages >= 2 && (2 * stages + 1) * 8 <= Shared::barrier_bytes);
   extern __shared__ __align__(1024) std::byte shared[];
@@ -121,6 +122,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   finish.prepare();
   wide_meet();
   cudaGridDependencySynchronize();  // of what the finish reads and overwrites
+  a.trace.free();
   float sums[Tiles][Tile::columns / 2];
   if constexpr (sizeof(T) == 1 && std::is_integral_v<T>) {
     const WideRowScales<Tile> scales(a, place);
@@ -141,6 +143,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   } else {
     finish(sums[0], constants);
   }
+  a.trace.ended();
 }
 
 }  // namespace nervus::cuda

@@ -8,6 +8,7 @@ namespace nervus::cuda {
 namespace {
 
 struct QkvEpilogue {
+  static constexpr const char* name = "qkv";
   static constexpr int blocks = 2, staged_bytes = 32;  // of 8 channels of both halves
   static constexpr int weights_ahead = 2;
   const float* cosine;
