@@ -5,6 +5,7 @@
 #include <array>
 #include <limits>
 
+#include "core/message.h"
 #include "fused_lab.h"
 #include "reference/device.h"
 
@@ -119,6 +120,16 @@ TEST_CASE("cuda attention: a device of fast attention alone refuses what its ker
 // cuda:0 in bf16, or null and a message of why not. Kernels of few rows are compiled for every CUDA device.
 std::unique_ptr<Device> device_or_skip() { return cuda_or_skip(Precision::bf16); }
 
+// The same, and a device with the kernels of any compute capability alone; or none.
+std::vector<std::unique_ptr<Device>> devices_or_skip() {
+  std::vector<std::unique_ptr<Device>> devices;
+  if (auto device = device_or_skip()) {
+    devices.push_back(std::move(device));
+    devices.push_back(make_cuda_device(Precision::bf16, 0, false));
+  }
+  return devices;
+}
+
 TEST_CASE("cuda attention: few rows see 1 to 400 slots of two ranges") {
   const auto device = device_or_skip();
   if (!device) return;
@@ -184,49 +195,60 @@ Scene samples_in_order(std::int32_t samples, std::int32_t actions, Heads heads) 
   return scene;
 }
 
+TEST_CASE("cuda attention: compute capability 9.0 has a kernel of its own, where a device fuses") {
+  bool fuses = true;  // the first of the two
+  for (const auto& device : devices_or_skip()) {
+    check_scene(*device, {.heads = {2, 1, 64}, .slots = 4, .ranges = {{1, 2, 3, 4}}});
+    const bool own = device->description().find("sm_90") != std::string::npos && fuses;
+    CHECK(device->attention_plan()[1] ==
+          concat("2 heads of 64 over 1, bf16: fast, by tiles", own ? " of a warpgroup" : ""));
+    fuses = false;
+  }
+}
+
 TEST_CASE("cuda attention: rows in an order of their own") {
-  const auto device = device_or_skip();
-  if (!device) return;
-  for (const Heads heads : {Heads{4, 4, 80}, Heads{4, 2, 64}, Heads{16, 2, 128}}) {
-    for (const std::int32_t samples : {2, 3, 8}) {
-      for (const std::int32_t actions : {1, 50, 63, 70})
-        check_scene(*device, samples_in_order(samples, actions, heads));
+  for (const auto& device : devices_or_skip()) {
+    for (const Heads heads : {Heads{4, 4, 80}, Heads{4, 2, 64}, Heads{16, 2, 128}}) {
+      for (const std::int32_t samples : {2, 3, 8}) {
+        for (const std::int32_t actions : {1, 50, 63, 70})
+          check_scene(*device, samples_in_order(samples, actions, heads));
+      }
     }
   }
 }
 
 TEST_CASE("cuda attention: windows, views and causal ranges of many rows, in every head size") {
-  const auto device = device_or_skip();
-  if (!device) return;
-  for (const Heads heads : {Heads{4, 4, 80}, Heads{4, 2, 64}, Heads{4, 1, 128}}) {
-    for (const std::int32_t rows : {1, 16, 63, 64, 65, 130, 300}) {
-      Scene windows{.heads = heads, .slots = rows, .ranges = {}};
-      Scene causal{.heads = heads, .slots = rows + 7, .ranges = {}};
-      Scene prefix{.heads = heads, .slots = rows + 40, .ranges = {}};
-      for (std::int32_t r = 0; r < rows; ++r) {
-        windows.ranges.push_back({r / 64 * 64, std::min(r / 64 * 64 + 64, rows), 0, 0});
-        causal.ranges.push_back({3, 4 + r, 0, 0});
-        prefix.ranges.push_back({0, rows / 2, rows / 2 + 20, rows + (r % 3)});
+  for (const auto& device : devices_or_skip()) {
+    for (const Heads heads : {Heads{4, 4, 80}, Heads{4, 2, 64}, Heads{4, 1, 128}}) {
+      for (const std::int32_t rows : {1, 16, 63, 64, 65, 130, 300}) {
+        Scene windows{.heads = heads, .slots = rows, .ranges = {}};
+        Scene causal{.heads = heads, .slots = rows + 7, .ranges = {}};
+        Scene prefix{.heads = heads, .slots = rows + 40, .ranges = {}};
+        for (std::int32_t r = 0; r < rows; ++r) {
+          windows.ranges.push_back({r / 64 * 64, std::min(r / 64 * 64 + 64, rows), 0, 0});
+          causal.ranges.push_back({3, 4 + r, 0, 0});
+          prefix.ranges.push_back({0, rows / 2, rows / 2 + 20, rows + (r % 3)});
+        }
+        for (const Scene& scene : {windows, causal, prefix}) check_scene(*device, scene);
       }
-      for (const Scene& scene : {windows, causal, prefix}) check_scene(*device, scene);
     }
   }
 }
 
 TEST_CASE("cuda attention: many rows of samples far apart, rows that see nothing, a cache beyond the tiles") {
-  const auto device = device_or_skip();
-  if (!device) return;
-  for (const Heads heads : {Heads{2, 2, 80}, Heads{2, 1, 64}, Heads{2, 1, 128}}) {
-    Scene far{.heads = heads, .slots = 16000, .ranges = {}};
-    for (std::int32_t r = 0; r < 150; ++r) {
-      if (r % 50 == 49) far.ranges.push_back({0, 0, 0, 0});
-      else if (r < 70) far.ranges.push_back({10, 60 + r, 80 + r, 90 + 2 * r});
-      else far.ranges.push_back({15000, 15070, 15500 + r, 15700});
+  for (const auto& device : devices_or_skip()) {
+    for (const Heads heads : {Heads{2, 2, 80}, Heads{2, 1, 64}, Heads{2, 1, 128}}) {
+      Scene far{.heads = heads, .slots = 16000, .ranges = {}};
+      for (std::int32_t r = 0; r < 150; ++r) {
+        if (r % 50 == 49) far.ranges.push_back({0, 0, 0, 0});
+        else if (r < 70) far.ranges.push_back({10, 60 + r, 80 + r, 90 + 2 * r});
+        else far.ranges.push_back({15000, 15070, 15500 + r, 15700});
+      }
+      check_scene(*device, far);
+      far.slots = 16400;
+      check_scene(*device, far);
+      check_scene(*device, {.heads = heads, .slots = 9, .ranges = Ranges(70, {0, 0, 0, 0})});
     }
-    check_scene(*device, far);
-    far.slots = 16400;
-    check_scene(*device, far);
-    check_scene(*device, {.heads = heads, .slots = 9, .ranges = Ranges(70, {0, 0, 0, 0})});
   }
 }
 

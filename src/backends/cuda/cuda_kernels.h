@@ -13,12 +13,12 @@ namespace nervus::cuda {
 
 class CudaKernels final : public Kernels {
  public:
-  CudaKernels(const Stream& stream, Arena& arena, Attention attention, ChoiceIdentity identity)
+  CudaKernels(const Stream& stream, Arena& arena, bool fuse, Attention attention, ChoiceIdentity identity)
       : stream_(stream),
         choices_(std::move(identity)),
         linears_(stream, arena, choices_),
         wide_(stream, arena, choices_),
-        attention_(attention) {}
+        attention_(attention, fuse && stream.major() == 9) {}
 
   Choices& choices() { return choices_; }
   const Choices& choices() const { return choices_; }
@@ -42,6 +42,7 @@ class CudaKernels final : public Kernels {
     const AttentionKernel kernel = attention_.choose(y, q, cache, heads);
     if (kernel == AttentionKernel::narrow) return attention_narrow(stream_, y, q, cache, visible, heads);
     if (kernel == AttentionKernel::tile) return attention_tile(stream_, y, q, cache, visible, heads);
+    if (kernel == AttentionKernel::tile_sm90) return attention_tile_sm90(stream_, y, q, cache, visible, heads);
     cuda::attention(stream_, y, q, cache, visible.ranges, heads);
   }
   void swiglu(const Tensor& y, const Tensor& x) override { cuda::swiglu(stream_, y, x); }

@@ -92,7 +92,7 @@ class CudaDevice final : public Device {
         uploads_(stream_, upload_slots),
         mirrors_(stream_),
         weights_(stream_, weight_slots),
-        kernels_(stream_, arena_, attention, identity_of(properties)) {}
+        kernels_(stream_, arena_, fuse, attention, identity_of(properties)) {}
   ~CudaDevice() override {
     cudaStreamSynchronize(stream_.get());
     alone_ = hold_device(stream_.ordinal());

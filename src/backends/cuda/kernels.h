@@ -21,6 +21,9 @@ void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, co
 void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
                     const Visible& visible, const Heads& heads);
 // Why not, in words; empty where it has the call.
+// The same on compute capability 9.0 (tile_sm90.cu).
+void attention_tile_sm90(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
+                         const Visible& visible, const Heads& heads);
 std::string attention_tile_refusal(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads);
 void swiglu(const Stream& stream, const Tensor& y, const Tensor& x);
 void silu(const Stream& stream, const Tensor& y, const Tensor& x);

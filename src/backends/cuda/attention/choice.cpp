@@ -11,10 +11,12 @@ struct Choice {
   std::string why;
 };
 
-Choice choice_for(Attention wanted, const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads) {
+Choice choice_for(Attention wanted, const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads,
+                  bool sm90) {
   if (q.tiled) return {AttentionKernel::narrow, "fast, for few rows, between fused kernels"};
   if (wanted == Attention::plain) return {AttentionKernel::plain, "plain, as was asked for"};
   const std::string refusal = attention_tile_refusal(y, q, cache, heads);
+  if (refusal.empty() && sm90) return {AttentionKernel::tile_sm90, "fast, by tiles of a warpgroup"};
   if (refusal.empty()) return {AttentionKernel::tile, "fast, by tiles"};
   return {AttentionKernel::plain, "plain: " + refusal};
 }
@@ -22,7 +24,7 @@ Choice choice_for(Attention wanted, const Tensor& y, const Tensor& q, const KeyV
 }  // namespace
 
 AttentionKernel AttentionChoice::choose(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads) {
-  const Choice choice = choice_for(wanted_, y, q, cache, heads);
+  const Choice choice = choice_for(wanted_, y, q, cache, heads, sm90_);
   if (choice.kernel == AttentionKernel::plain && wanted_ == Attention::fast) {
     fail(ErrorKind::unsupported, "attention 'fast': ", attention_tile_refusal(y, q, cache, heads),
          ": use --attention auto");

@@ -1,5 +1,5 @@
-// Which attention kernel computes a call, and why: narrow.cu and tile.cu are the fast ones, kernels/attention.cu is the
-// plain one. Calls are met, and refused, while a policy is loaded.
+// Which attention kernel computes a call, and why: narrow.cu, tile.cu and tile_sm90.cu are the fast ones,
+// kernels/attention.cu is the plain one. Calls are met, and refused, while a policy is loaded.
 #pragma once
 
 #include <array>
@@ -12,11 +12,12 @@
 
 namespace nervus::cuda {
 
-enum class AttentionKernel { narrow, tile, plain };
+enum class AttentionKernel { narrow, tile, tile_sm90, plain };
 
 class AttentionChoice {
  public:
-  explicit AttentionChoice(Attention wanted) : wanted_(wanted) {}
+  // sm90: the device has the products of tile_sm90.cu, and they are to be used.
+  AttentionChoice(Attention wanted, bool sm90) : wanted_(wanted), sm90_(sm90) {}
 
   // Throws Error(unsupported) where the fast kernels are wanted and lack the shape.
   AttentionKernel choose(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads);
@@ -28,6 +29,7 @@ class AttentionChoice {
   using Kind = std::array<std::int64_t, 6>;
 
   Attention wanted_;
+  bool sm90_;
   std::map<Kind, std::string> lines_;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <climits>
+#include <cmath>
 #include <cstdint>
 
 #include "backends/cuda/device/values.cuh"
@@ -86,6 +87,17 @@ __device__ inline void multiply(float (&d)[4], const uint4& a, std::uint32_t b0,
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
 }
+
+__device__ inline std::uint32_t packed(float low, float high) {
+  const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const std::uint32_t*>(&both);
+}
+
+// The running maximum and sum of a thread's two rows.
+struct Running {
+  float largest[2] = {-INFINITY, -INFINITY};
+  float sum[2] = {0, 0};
+};
 
 // Over the four lanes that share a row.
 __device__ inline float quad_max(float v) {

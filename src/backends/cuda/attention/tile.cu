@@ -1,9 +1,8 @@
 // y [T, H d] = softmax(q k^T / sqrt(d)) v, bf16 (y also f16 or e4m3), d = 64, 80 or 128, softmax in float32.
 // Work: a block is 64 rows of one head, in the order that is given where one is, a warp 16 of them; keys and values go
 // by in blocks of 64 slots, two in shared memory at a time, and sums are rescaled when a larger score comes. Blocks
-// that no row of the tile sees are left out. Where there are few such blocks for the device, two teams of warps take
-// the blocks of slots in turn and join at last. Bound: latency of a few blocks of keys; 264 rows of 16 heads are 0.6
-// GFLOP. Reference: ReferenceKernels::attention.
+// that no row of the tile sees are left out. For devices without the products of tile_sm90.cu. Bound: latency of a few
+// blocks of keys; 264 rows of 16 heads are 0.6 GFLOP. Reference: ReferenceKernels::attention.
 #include <algorithm>
 #include <cmath>
 
@@ -14,8 +13,7 @@
 namespace nervus::cuda {
 namespace {
 
-constexpr int tile_rows = Visible::tile, block_keys = 64, team_threads = 128, most_blocks = 512;
-constexpr unsigned few_blocks = 264;  // two for each multiprocessor of a large device
+constexpr int tile_rows = Visible::tile, block_keys = 64, threads = 128, most_blocks = 512;
 
 struct Arguments {
   const __nv_bfloat16* q;
@@ -27,12 +25,12 @@ struct Arguments {
   float scale;  // log2(e) / sqrt(d)
 };
 
-template <int D, int Teams>
+template <int D>
 struct Shared {
   static constexpr int stride = D + 8;  // rows fall on different banks
   __nv_bfloat16 q[tile_rows][stride];
-  __nv_bfloat16 keys[Teams][2][block_keys][stride];
-  __nv_bfloat16 values[Teams][2][block_keys][stride];
+  __nv_bfloat16 keys[2][block_keys][stride];
+  __nv_bfloat16 values[2][block_keys][stride];
   int rows[tile_rows];  // of the tile, -1 for none
   int4 ranges[tile_rows];
   unsigned short blocks[most_blocks];  // those that some row sees
@@ -40,8 +38,8 @@ struct Shared {
 };
 
 // Lists the blocks of 64 slots that some row sees; returns the span of all.
-template <int D, int Teams>
-__device__ Span plan_blocks(Shared<D, Teams>& shared, const Arguments& a, int first_row) {
+template <int D>
+__device__ Span plan_blocks(Shared<D>& shared, const Arguments& a, int first_row) {
   const int lane = threadIdx.x % 32;
   if (threadIdx.x < tile_rows) {
     int row = first_row + static_cast<int>(threadIdx.x);
@@ -72,28 +70,22 @@ __device__ Span plan_blocks(Shared<D, Teams>& shared, const Arguments& a, int fi
   return span;
 }
 
-template <int D, int Teams>
-__device__ void load_block(Shared<D, Teams>& shared, const Arguments& a, const Span& span, int index, int group) {
-  const int base = shared.blocks[index] * block_keys, team = index % Teams, buffer = index / Teams % 2;
+template <int D>
+__device__ void load_block(Shared<D>& shared, const Arguments& a, const Span& span, int index, int group) {
+  const int base = shared.blocks[index] * block_keys, buffer = index % 2;
   constexpr int units = D / 8;
-  for (int i = threadIdx.x % team_threads; i < block_keys * units; i += team_threads) {
+  for (int i = threadIdx.x; i < block_keys * units; i += threads) {
     const int row = i / units, column = i % units * 8;
     if (base + row >= span.total) {  // a weight of zero times garbage may be NaN
-      *reinterpret_cast<uint4*>(&shared.values[team][buffer][row][column]) = make_uint4(0, 0, 0, 0);
+      *reinterpret_cast<uint4*>(&shared.values[buffer][row][column]) = make_uint4(0, 0, 0, 0);
       continue;
     }
     const std::int64_t at = (static_cast<std::int64_t>(span.slot(base + row)) * a.key_heads + group) * D + column;
-    copy_async(&shared.keys[team][buffer][row][column], a.keys + at);
-    copy_async(&shared.values[team][buffer][row][column], a.values + at);
+    copy_async(&shared.keys[buffer][row][column], a.keys + at);
+    copy_async(&shared.values[buffer][row][column], a.values + at);
   }
   copies_commit();
 }
-
-// One row's running maximum and sum, of two rows a thread.
-struct Running {
-  float largest[2] = {-INFINITY, -INFINITY};
-  float sum[2] = {0, 0};
-};
 
 // s becomes 2^(scale s - largest), zero where a row does not see; returns what earlier sums shrink by.
 __device__ float2 soften(float (&s)[block_keys / 8][4], Running& running, const Sight (&sights)[2], int base,
@@ -127,84 +119,44 @@ __device__ float2 soften(float (&s)[block_keys / 8][4], Running& running, const 
   return make_float2(shrink[0], shrink[1]);
 }
 
-__device__ std::uint32_t packed(float low, float high) {
-  const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const std::uint32_t*>(&both);
-}
-
-// The threads of a team have come this far.
-template <int Teams>
-__device__ void meet(int team) {
-  if (Teams == 1) __syncthreads();
-  else if (team == 0) asm volatile("bar.sync 1, %0;" ::"n"(team_threads) : "memory");
-  else asm volatile("bar.sync 2, %0;" ::"n"(team_threads) : "memory");
-}
-
-// The first team's sums take up the second's, which gives them through its buffers.
-template <int D, int Teams>
-__device__ void join_teams(float (&o)[D / 8][4], Running& running, Shared<D, Teams>& shared, int team) {
-  static_assert(sizeof(shared.keys[1]) >= (D / 2 + 4) * team_threads * 4);
-  float* given = reinterpret_cast<float*>(&shared.keys[1]) + threadIdx.x % team_threads;
-  if (team == 1) {
-    for (int r = 0; r < 2; ++r)
-      given[r * team_threads] = running.largest[r], given[(2 + r) * team_threads] = running.sum[r];
-#pragma unroll
-    for (int i = 0; i < D / 2; ++i) given[(4 + i) * team_threads] = o[i / 4][i % 4];
-  }
-  __syncthreads();
-  if (team == 1) return;
-  float mine[2], other[2];
-  for (int r = 0; r < 2; ++r) {
-    const float top = fmaxf(running.largest[r], given[r * team_threads]), zero = top == -INFINITY ? 0.0f : top;
-    mine[r] = power_of_two(running.largest[r] - zero), other[r] = power_of_two(given[r * team_threads] - zero);
-    running.sum[r] = running.sum[r] * mine[r] + given[(2 + r) * team_threads] * other[r];
-  }
-#pragma unroll
-  for (int i = 0; i < D / 2; ++i) {
-    const int r = i % 4 / 2;
-    o[i / 4][i % 4] = o[i / 4][i % 4] * mine[r] + given[(4 + i) * team_threads] * other[r];
-  }
-}
-
-template <int D, int Teams, typename Y>
-__global__ void __launch_bounds__(team_threads* Teams, Teams == 2 && D <= 80 ? 2 : 1)
-    attention_tile_kernel(const Output<Y> y, const Arguments a) {
+template <int D, typename Y>
+__global__ void __launch_bounds__(threads) attention_tile_kernel(const Output<Y> y, const Arguments a) {
   extern __shared__ __align__(128) unsigned char memory[];
-  Shared<D, Teams>& shared = *reinterpret_cast<Shared<D, Teams>*>(memory);
-  const int team = threadIdx.x / team_threads, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+  Shared<D>& shared = *reinterpret_cast<Shared<D>*>(memory);
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int quad = lane / 4, pair = lane % 4;
   const int head = blockIdx.y, group = head / (a.heads / a.key_heads), first_row = blockIdx.x * tile_rows;
   const Span span = plan_blocks(shared, a, first_row);  // ranges are of the call, not of a kernel before
   begin();
 
-  for (int i = threadIdx.x; i < tile_rows * (D / 8); i += Teams * team_threads) {
+  for (int i = threadIdx.x; i < tile_rows * (D / 8); i += threads) {
     const int row = i / (D / 8), column = i % (D / 8) * 8;
     const std::int64_t from = max(shared.rows[row], 0);
     copy_async(&shared.q[row][column], a.q + (from * a.heads + head) * D + column);
   }
   copies_commit();
-  if (team < shared.count) load_block(shared, a, span, team, group);
+  if (shared.count > 0) load_block(shared, a, span, 0, group);
   const Sight sights[2] = {{shared.ranges[warp * 16 + quad], span}, {shared.ranges[warp * 16 + quad + 8], span}};
   uint4 q[D / 16];
   float o[D / 8][4] = {};
   Running running;
-  if (team < shared.count) copies_wait<1>();
+  if (shared.count > 0) copies_wait<1>();
   else copies_wait<0>();
   __syncthreads();
 #pragma unroll
   for (int k = 0; k < D / 16; ++k) {
     q[k] = load_matrices<false>(&shared.q[warp * 16 + lane % 16][k * 16 + lane / 16 * 8]);
   }
-  for (int index = team; index < shared.count; index += Teams) {
-    if (index + Teams < shared.count) {
-      load_block(shared, a, span, index + Teams, group);
+  for (int index = 0; index < shared.count; ++index) {
+    if (index + 1 < shared.count) {
+      load_block(shared, a, span, index + 1, group);
       copies_wait<1>();
     } else {
       copies_wait<0>();
     }
-    meet<Teams>(team);
-    const auto& keys = shared.keys[team][index / Teams % 2];
-    const auto& values = shared.values[team][index / Teams % 2];
+    __syncthreads();
+    const auto& keys = shared.keys[index % 2];
+    const auto& values = shared.values[index % 2];
     float s[block_keys / 8][4] = {};
 #pragma unroll
     for (int k = 0; k < D / 16; ++k) {
@@ -237,11 +189,7 @@ __global__ void __launch_bounds__(team_threads* Teams, Teams == 2 && D <= 80 ? 2
         multiply(o[2 * n + 1], p, v[n].z, v[n].w);
       }
     }
-    meet<Teams>(team);  // the buffers may be filled again
-  }
-  if constexpr (Teams == 2) {
-    if (shared.count > 1) join_teams(o, running, shared, team);
-    if (team == 1) return;
+    __syncthreads();  // the buffers may be filled again
   }
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
@@ -286,18 +234,13 @@ void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, cons
                             .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(heads.size))};
   const std::int64_t places = std::max(visible.order.columns, q.rows);
   const dim3 blocks(blocks_for(places, tile_rows), static_cast<unsigned>(heads.query));
-  const auto run_teams = [&](auto size, auto teams) {
-    constexpr int D = decltype(size)::value, Teams = decltype(teams)::value;
-    const Shape shape{
-        .blocks = blocks, .threads = team_threads * Teams, .shared = static_cast<int>(sizeof(Shared<D, Teams>))};
+  const auto run = [&](auto size) {
+    constexpr int D = decltype(size)::value;
+    const Shape shape{.blocks = blocks, .threads = threads, .shared = static_cast<int>(sizeof(Shared<D>))};
     with_output(y, [&](auto output) {
       using Y = typename decltype(output)::type;
-      if constexpr (sizeof(Y) <= 2) launch(stream, shape, attention_tile_kernel<D, Teams, Y>, output, arguments);
+      if constexpr (sizeof(Y) <= 2) launch(stream, shape, attention_tile_kernel<D, Y>, output, arguments);
     });
-  };
-  const auto run = [&](auto size) {
-    if (stream.major() == 9 && blocks.x * blocks.y <= few_blocks) run_teams(size, std::integral_constant<int, 2>{});
-    else run_teams(size, std::integral_constant<int, 1>{});
   };
   if (heads.size == 64) run(std::integral_constant<int, 64>{});
   else if (heads.size == 80) run(std::integral_constant<int, 80>{});

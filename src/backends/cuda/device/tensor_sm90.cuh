@@ -52,6 +52,16 @@ __device__ inline std::uint64_t swizzled_tile(std::uint32_t address) {
          swizzle_128 << 62;
 }
 
+// The same of rows of 32 bytes, from a multiple of 256 on.
+__device__ inline std::uint64_t narrow_swizzled_tile(std::uint32_t address) {
+  constexpr std::uint64_t eight_rows = 256 >> 4, swizzle_32 = 3;
+  return static_cast<std::uint64_t>((address & 0x3FFFF) >> 4) | std::uint64_t{1} << 16 | eight_rows << 32 |
+         swizzle_32 << 62;
+}
+
+// What this thread has stored in shared memory, before the products that read it (and a meeting of all who store).
+__device__ inline void proxy_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 // Waits for all but the newest group of products.
 __device__ inline void products_wait_but_one() { asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory"); }
 

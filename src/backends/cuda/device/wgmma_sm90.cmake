@@ -2,12 +2,14 @@
 #
 #   WarpgroupProduct<T, N>::add(d, a, b, keep)   both factors in shared memory (swizzled_tile in tensor_sm90.cuh)
 #   RegisterProduct<T, N>::add(d, a, b, keep)    the first in registers, K of 32 bytes (tile_descriptor in sm90.cuh)
+#   TransposedProduct<T, N>::add(d, a, b, keep)  the same with B as [K, N], N along a row (swizzled_tile)
 #
 # The instruction names each of its registers, so that every type and width needs a text of its own.
 set(wgmma_shared_types bf16 f16 e4m3 int8)
 set(wgmma_shared_widths 64 96 128 144 160 176 192 256)
 set(wgmma_register_types bf16 e4m3)
 set(wgmma_register_widths 32 48 96)
+set(wgmma_transposed_widths 16 64)  # of bf16
 # Inputs, the type and constraint of the sums, the instruction's shape and types, and what it asks for behind `keep`:
 # signs, and of 16 bits whether a factor is transposed, which only one in shared memory can be.
 set(wgmma_bf16 __nv_bfloat16 float f k16.f32.bf16.bf16 ", 1, 1" ", 0")
@@ -37,12 +39,15 @@ function(nervus_append_product template name width)
   math(EXPR sums "${width} / 2")  # of a thread
   nervus_numbered(registers 0 ${sums} "%" "")
   nervus_numbered(operands 0 ${sums} "\"+${constraint}\"(d[" "])")
-  if(template STREQUAL "RegisterProduct")
+  if(NOT template STREQUAL "WarpgroupProduct")
     set(parameter "const std::uint32_t (&a)[4]")
     nervus_numbered(factor ${sums} 4 "%" "")
     set(factor "{${factor}}")
     nervus_numbered(given 0 4 "\"r\"(a[" "])")
     math(EXPR b "${sums} + 4")
+    if(template STREQUAL "TransposedProduct")
+      set(transposed ", 1")
+    endif()
     set(behind "${signs}${transposed}")
   else()
     set(parameter "std::uint64_t a")
@@ -84,6 +89,8 @@ template <typename T, int N>
 struct WarpgroupProduct;
 template <typename T, int N>
 struct RegisterProduct;
+template <typename T, int N>
+struct TransposedProduct;
 ]])
   foreach(name ${wgmma_shared_types})
     foreach(width ${wgmma_shared_widths})
@@ -94,6 +101,9 @@ struct RegisterProduct;
     foreach(width ${wgmma_register_widths})
       nervus_append_product(RegisterProduct ${name} ${width})
     endforeach()
+  endforeach()
+  foreach(width ${wgmma_transposed_widths})
+    nervus_append_product(TransposedProduct bf16 ${width})
   endforeach()
   string(APPEND text "\n}  // namespace nervus::cuda\n")
   file(CONFIGURE OUTPUT ${path} CONTENT "@text@" @ONLY)
