@@ -12,9 +12,9 @@ constexpr float largest_int8 = 127.0f;
 
 inline float int8_scale(float largest) noexcept { return largest > 0.0f ? largest / largest_int8 : 1.0f; }
 
-// x / scale, to nearest even and saturated.
+// x times 1 / scale, to nearest even and saturated: devices invert a row's scale once, and find the same bits.
 inline std::int8_t to_int8(float x, float scale) noexcept {
-  return static_cast<std::int8_t>(std::clamp(std::nearbyint(x / scale), -largest_int8, largest_int8));
+  return static_cast<std::int8_t>(std::clamp(std::nearbyint(x * (1.0f / scale)), -largest_int8, largest_int8));
 }
 
 }  // namespace nervus

@@ -20,31 +20,45 @@ __global__ void gather_rows_kernel(Output<Y> y, const X* x, const std::int32_t* 
   y.store(row * columns + column, values);
 }
 
-// Into int8, each row over a scale of its own: one block a row.
+constexpr unsigned most_int8_threads = 512;
+
+// Into int8, each row over a scale of its own: one block a row, of which a thread keeps its first packs.
 template <int N, typename X>
 __global__ void gather_int8_kernel(std::int8_t* y, float* row_scales, const X* x, const std::int32_t* index,
                                    std::int64_t columns) {
-  __shared__ float parts[8];
+  __shared__ float parts[most_int8_threads / 32];
   begin();
   const std::int64_t row = blockIdx.x, source = index == nullptr ? row : index[row];
   if (source < 0) return;
   const X* in = x + source * columns;
+  std::int8_t* out = y + row * columns;
   const std::int64_t first = threadIdx.x * N, stride = blockDim.x * N;
-  float values[N], largest = 0.0f;
-  for (std::int64_t i = first; i < columns; i += stride) {
-    load<N>(values, in + i);
+  constexpr int kept = 3;
+  float values[kept][N] = {}, more[N], largest = 0.0f;
 #pragma unroll
-    for (int k = 0; k < N; ++k) largest = fmaxf(largest, fabsf(values[k]));
+  for (int k = 0; k < kept; ++k) {
+    if (first + k * stride < columns) load<N>(values[k], in + first + k * stride);
   }
+  const auto take_in = [&](const float(&some)[N]) {
+#pragma unroll
+    for (const float value : some) largest = fmaxf(largest, fabsf(value));
+  };
+#pragma unroll
+  for (int k = 0; k < kept; ++k) take_in(values[k]);
+  for (std::int64_t i = first + kept * stride; i < columns; i += stride) load<N>(more, in + i), take_in(more);
   largest = warp_maximum(largest);
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = largest;
   __syncthreads();
   for (unsigned i = 0; i < blockDim.x / 32; ++i) largest = fmaxf(largest, parts[i]);
-  const float own = int8_scale_of(largest);
+  const float own = int8_scale_of(largest), inverse = 1.0f / own;
   if (threadIdx.x == 0) row_scales[row] = own;
-  for (std::int64_t i = first; i < columns; i += stride) {
-    load<N>(values, in + i);
-    store_int8(y + row * columns + i, values, own);
+#pragma unroll
+  for (int k = 0; k < kept; ++k) {
+    if (first + k * stride < columns) store_int8(out + first + k * stride, values[k], inverse);
+  }
+  for (std::int64_t i = first + kept * stride; i < columns; i += stride) {
+    load<N>(more, in + i);
+    store_int8(out + i, more, inverse);
   }
 }
 
@@ -57,8 +71,8 @@ void gather_rows(const Stream& stream, const Tensor& y, const Tensor& x, const T
       with_pack(y.columns, [&](auto n) {
         using X = typename decltype(x_type)::type;
         constexpr int N = decltype(n)::value;
-        launch(stream, {dim3(static_cast<unsigned>(y.rows)), threads_for(y.columns / N, 256)}, gather_int8_kernel<N, X>,
-               data<std::int8_t>(y), y.row_scales, data<const X>(x), rows, y.columns);
+        launch(stream, {dim3(static_cast<unsigned>(y.rows)), threads_for(y.columns / N, most_int8_threads)},
+               gather_int8_kernel<N, X>, data<std::int8_t>(y), y.row_scales, data<const X>(x), rows, y.columns);
       });
     });
   }

@@ -29,7 +29,7 @@ __global__ void quantise_rows_kernel(Y* y, float* scale, const __nv_bfloat16* x,
   if (threadIdx.x == 0) scale[blockIdx.x] = own * input_scale;
   for (std::int64_t i = threadIdx.x; i < columns; i += threads) {
     const float values[1] = {as_float(x[start + i])};
-    if constexpr (integers) store_int8(y + start + i, values, own);
+    if constexpr (integers) store_int8(y + start + i, values, 1.0f / own);
     else y[start + i] = from_float<Y>(values[0] / own);
   }
 }

@@ -17,8 +17,14 @@ __device__ T across_warps(T found, const Join& join) {
   __shared__ T parts[most_threads / 32];
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = found;
   __syncthreads();
+  const unsigned warps = blockDim.x / 32;
+  constexpr unsigned at_once = 8;  // loads that do not wait for each other
   T all{};
-  for (unsigned i = 0; i < blockDim.x / 32; ++i) all = join(all, parts[i]);
+#pragma unroll
+  for (unsigned i = 0; i < at_once; ++i) {
+    if (i < warps) all = join(all, parts[i]);
+  }
+  for (unsigned i = at_once; i < warps; ++i) all = join(all, parts[i]);
   return all;
 }
 
@@ -58,6 +64,7 @@ __global__ void rms_norm_kernel(Output<Y> y, const float* h, const float* scale,
   Constants<N> constants;
   float values[N] = {};
   if (first < columns) constants.load(scale, shift, first);
+  const float inverse_width = 1.0f / static_cast<float>(columns);
   begin();
   trace.free();
   float squares = 0.0f;
@@ -70,7 +77,7 @@ __global__ void rms_norm_kernel(Output<Y> y, const float* h, const float* scale,
 #pragma unroll
     for (int k = 0; k < N; ++k) squares += more[k] * more[k];
   }
-  const float inverse = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(columns) + 1e-6f);
+  const float inverse = rsqrtf(block_sum(squares) * inverse_width + 1e-6f);
   for (std::int64_t i = first; i < columns; i += stride) {
     if (i > first) {
       load<N>(values, h + start + i);
@@ -92,6 +99,7 @@ __global__ void rms_norm_int8_kernel(std::int8_t* y, float* row_scales, const fl
   Constants<N> constants;
   float values[N] = {};
   if (first < columns) constants.load(scale, shift, first);
+  const float inverse_width = 1.0f / static_cast<float>(columns);
   begin();
   trace.free();
   float squares = 0.0f;
@@ -100,7 +108,7 @@ __global__ void rms_norm_int8_kernel(std::int8_t* y, float* row_scales, const fl
 #pragma unroll
     for (int k = 0; k < N; ++k) squares += values[k] * values[k];
   }
-  const float inverse = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(columns) + 1e-6f);
+  const float inverse = rsqrtf(block_sum(squares) * inverse_width + 1e-6f);
   const bool once = columns <= stride;  // what was read is still there
   const auto normalise = [&](std::int64_t i) {
     if (!once) load<N>(values, h + start + i), constants.load(scale, shift, i);
@@ -113,11 +121,11 @@ __global__ void rms_norm_int8_kernel(std::int8_t* y, float* row_scales, const fl
 #pragma unroll
     for (int k = 0; k < N; ++k) largest = fmaxf(largest, fabsf(values[k]));
   }
-  const float own = int8_scale_of(block_maximum(largest));
+  const float own = int8_scale_of(block_maximum(largest)), over = 1.0f / own;
   if (threadIdx.x == 0) row_scales[blockIdx.x] = own;
   for (std::int64_t i = first; i < columns; i += stride) {
     if (!once) normalise(i);
-    store_int8(y + start + i, values, own);
+    store_int8(y + start + i, values, over);
   }
   trace.ended();
 }
@@ -134,6 +142,7 @@ __global__ void rms_norm_int8_at_once_kernel(std::int8_t* y, float* row_scales, 
   const bool there = first < columns;
   float factors[N] = {}, values[N] = {};
   if (there) load<N>(factors, scale + first);
+  const float inverse_width = 1.0f / static_cast<float>(columns);
   begin();
   trace.free();
   if (there) load<N>(values, h + start);
@@ -144,13 +153,13 @@ __global__ void rms_norm_int8_at_once_kernel(std::int8_t* y, float* row_scales, 
     found.y = fmaxf(found.y, fabsf(values[k] * factors[k]));
   }
   found = block_sum_and_maximum(found);
-  const float inverse = 1.0f / sqrtf(found.x / static_cast<float>(columns) + 1e-6f);
-  const float own = int8_scale_of(found.y * inverse);
+  const float inverse = rsqrtf(found.x * inverse_width + 1e-6f);
+  const float own = int8_scale_of(found.y * inverse), over = 1.0f / own;
   if (threadIdx.x == 0) row_scales[blockIdx.x] = own;
   if (!there) return;
 #pragma unroll
   for (int k = 0; k < N; ++k) values[k] = values[k] * inverse * factors[k];
-  store_int8(y + start, values, own);
+  store_int8(y + start, values, over);
   trace.ended();
 }
 
