@@ -4,7 +4,7 @@
 #   scripts/test.sh [--sanitize | --tsan] [--filter REGEX] [--build-dir DIR]
 #
 #   --sanitize       with AddressSanitizer and UndefinedBehaviorSanitizer, in build-sanitize/, without CUDA
-#   --tsan           the tests of server and client alone, with ThreadSanitizer, in build-tsan/, without CUDA
+#   --tsan           the tests of core, server and client alone, with ThreadSanitizer, in build-tsan/, without CUDA
 #   --filter REGEX   only the tests whose name matches
 #   --build-dir DIR  where to build (default: build, build-sanitize or build-tsan)
 set -euo pipefail
@@ -45,9 +45,9 @@ if [ -n "$sanitize" ]; then
   targets=(all)
   directory=${directory:-build-sanitize}
   if [ "$sanitize" = thread ]; then
-    targets=(test_serve test_client)
+    targets=(test_core test_serve test_client)
     directory=${directory/%build-sanitize/build-tsan}
-    filter='^(serve|client)$'
+    filter='^(core|serve|client)$'
   fi
   for target in "${targets[@]}"; do
     scripts/build.sh "$directory" "$target" -DNERVUS_TESTS=ON -DNERVUS_BENCHMARKS=OFF -DNERVUS_CUDA=OFF \

@@ -1,33 +1,94 @@
 #include "core/parallel.h"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <thread>
-#include <vector>
+#include <bit>
+#include <utility>
 
 namespace nervus {
+namespace {
+
+constexpr std::uint32_t most_shares = 32, ended = ~0u;  // instead of how many are left
+
+}  // namespace
+
+void Crew::Job::begin(std::int64_t count_of_all, const Task& task) {
+  shares = static_cast<std::uint32_t>(std::min<std::int64_t>(count_of_all, most_shares));
+  count = count_of_all;
+  work = &task;
+  failed = count;
+  done = 0;
+  left = shares;
+}
+
+bool Crew::Job::work_a_share() {
+  std::uint32_t now = left;
+  do {
+    if (now == 0 || now == ended) return false;
+  } while (!left.compare_exchange_weak(now, now - 1));
+  const std::uint32_t share = shares - now;
+  for (std::int64_t i = first_of(share); i < first_of(share + 1); ++i) attempt(*work, i);
+  done |= 1u << share;
+  done.notify_one();
+  return true;
+}
+
+// What others have begun is done in less time than it takes to sleep and wake.
+void Crew::Job::wait_for_more(std::uint32_t known) const {
+  for (int turn = 0; turn < 50 && done == known; ++turn) std::this_thread::yield();
+  done.wait(known);
+}
+
+void Crew::Job::attempt(const Task& task, std::int64_t i) {
+  try {
+    task(i);
+  } catch (...) {
+    const std::lock_guard lock(failing);
+    if (i > failed) return;
+    failed = i;
+    failure = std::current_exception();
+  }
+}
+
+Crew::Crew(int threads) : Crew() {  // which then ends those that were started, if one cannot be
+  for (int i = 1; i < threads; ++i) others_.emplace_back([this] { help(); });
+}
+
+Crew::~Crew() {
+  job_.left = ended;
+  job_.left.notify_all();
+}
+
+void Crew::help() {
+  for (;;) {
+    job_.left.wait(0);
+    if (job_.left == ended) return;
+    while (job_.work_a_share()) {
+    }
+  }
+}
+
+void Crew::run(std::int64_t count, const Task& work, const Task& next) {
+  Job own;
+  const bool together = count > 1 && !others_.empty() && !busy_.test_and_set();
+  Job& job = together ? job_ : own;
+  job.begin(count, work);
+  if (together) job.left.notify_all();
+  for (std::int64_t i = 0; i < count;) {
+    const bool worked = job.work_a_share();
+    const std::uint32_t done = job.done;
+    const auto ready = static_cast<std::uint32_t>(std::countr_one(done));
+    if (i == job.first_of(ready) && !worked) job.wait_for_more(done);
+    for (; i < job.first_of(ready); ++i) {
+      if (next && i < job.failed) job.attempt(next, i);
+    }
+  }
+  const std::exception_ptr failure = std::exchange(job.failure, nullptr);
+  if (together) busy_.clear();
+  if (failure) std::rethrow_exception(failure);
+}
 
 void for_each_index(std::int64_t count, int threads, const std::function<void(std::int64_t)>& work) {
-  std::atomic<std::int64_t> next = 0;
-  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(count));
-  const auto take = [&] {
-    for (std::int64_t i = next++; i < count; i = next++) {
-      try {
-        work(i);
-      } catch (...) {
-        failures[static_cast<std::size_t>(i)] = std::current_exception();
-      }
-    }
-  };
-  {
-    std::vector<std::jthread> others;
-    for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, count); ++i) others.emplace_back(take);
-    take();
-  }
-  for (const std::exception_ptr& failure : failures) {
-    if (failure) std::rethrow_exception(failure);
-  }
+  Crew(static_cast<int>(std::min<std::int64_t>(threads, count))).for_each(count, work);
 }
 
 }  // namespace nervus
