@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backends/kernels.h"
+#include "core/parallel.h"
 #include "nervus/options.h"
 
 namespace nervus {
@@ -57,8 +58,8 @@ class Device {
   // Host memory of target.bytes() bytes to fill for upload(target, staging(target)), which is the shortest way: pinned
   // memory, or the target's own where the host can write it.
   virtual void* staging(const Tensor& target);
-  // How many of the host's threads may prepare a call together: of a device that does not compute on them.
-  virtual int host_threads() const { return 1; }
+  // The host's threads that prepare a call together: more than one for a device that does not compute on them.
+  Crew& crew() { return crew_; }
   // Device -> host; waits for what was launched before.
   virtual void download(void* target, const Tensor& source) = 0;
   // Bytes that weights and allocations hold.
@@ -103,6 +104,7 @@ class Device {
   Tensor constant(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
 
  protected:
+  explicit Device(int host_threads = 1) : crew_(host_threads) {}
   // Those given to linears whose names begin so.
   Formats formats_of(std::string_view beginning) const;
 
@@ -110,6 +112,7 @@ class Device {
   std::map<const void*, std::vector<std::byte>> staging_;
   std::array<std::chrono::steady_clock::time_point, 16> notes_{};
   Formats formats_;
+  Crew crew_;
 };
 
 // The CPU. threads 0 means all cores this process may use. Linears are oneDNN's where it has products of the precision

@@ -87,8 +87,4 @@ void Crew::run(std::int64_t count, const Task& work, const Task& next) {
   if (failure) std::rethrow_exception(failure);
 }
 
-void for_each_index(std::int64_t count, int threads, const std::function<void(std::int64_t)>& work) {
-  Crew(static_cast<int>(std::min<std::int64_t>(threads, count))).for_each(count, work);
-}
-
 }  // namespace nervus

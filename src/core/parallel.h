@@ -64,7 +64,4 @@ class Crew {
   std::vector<std::jthread> others_;  // the last: they use what is above
 };
 
-// work(i) for each i below `count`, by a crew of its own.
-void for_each_index(std::int64_t count, int threads, const std::function<void(std::int64_t)>& work);
-
 }  // namespace nervus

@@ -72,7 +72,8 @@ CalibrationReport calibrate(const std::filesystem::path& directory, std::size_t 
   LoadOptions load = options.load;
   load.limits = limits_of(count, sample, description.shape);
   Engine engine(directory, load, open_device(load, false));
-  const ObservationInputs observations(engine.checkpoint(), description.shape, load.limits, load);
+  const ObservationInputs observations(engine.checkpoint(), description.shape, load.limits, load,
+                                       engine.device().crew());
   InputObserver observer(engine.device(), known.ranges, known.streams);
   for (std::size_t i = 0; i < count; ++i) {
     const Sample one = sample(i);

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/message.h"
-#include "core/parallel.h"
 
 namespace nervus {
 namespace {
@@ -47,10 +46,10 @@ std::optional<Tokenizer> find_tokenizer(const std::filesystem::path& directory, 
 }  // namespace
 
 ObservationInputs::ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
-                                     const LoadOptions& options, int threads)
+                                     const LoadOptions& options, Crew& crew)
     : shape_(shape),
       patches_{static_cast<int>(shape.patch_side), static_cast<int>(shape.merge), 2},
-      threads_(threads),
+      crew_(crew),
       text_tokens_(std::min(shape.text_tokens, limits.text_tokens)),
       directory_(checkpoint.directory().string()),
       tokenizer_(find_tokenizer(checkpoint.directory(), shape.vocabulary)),
@@ -92,7 +91,7 @@ Inputs ObservationInputs::preprocess(std::span<const Observation> observations, 
     }
   }
   const int side = static_cast<int>(shape_.image_side);
-  for_each_index(std::ssize(views), threads_, [&](std::int64_t i) {
+  crew_.for_each(std::ssize(views), [&](std::int64_t i) {
     extract_patches(resize_bilinear(*views[i].image, side, side), patches_, views[i].patches);
   });
   return inputs;

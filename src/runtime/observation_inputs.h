@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 
+#include "core/parallel.h"
 #include "models/model.h"
 #include "preprocess/image.h"
 #include "preprocess/robots/robot.h"
@@ -13,10 +14,10 @@ namespace nervus {
 
 class ObservationInputs {
  public:
-  // Reads the tokenizer and the statistics that belong to a checkpoint; images are resized on up to `threads` threads.
-  // Throws Error(checkpoint | usage | io).
+  // Reads the tokenizer and the statistics that belong to a checkpoint; images are resized by `crew`, which outlives
+  // it. Throws Error(checkpoint | usage | io).
   ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
-                    const LoadOptions& options, int threads = 1);
+                    const LoadOptions& options, Crew& crew);
 
   // One batch. Throws Error(input) for what is wrong with an observation. `state_only`: without images and text.
   Inputs preprocess(std::span<const Observation> observations, bool state_only) const;
@@ -40,7 +41,7 @@ class ObservationInputs {
 
   ModelShape shape_;
   PatchGeometry patches_;
-  int threads_;
+  Crew& crew_;
   std::int64_t text_tokens_;
   std::string directory_;
   std::optional<Tokenizer> tokenizer_;

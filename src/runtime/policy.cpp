@@ -30,7 +30,7 @@ struct Policy::Implementation {
       : start(std::chrono::steady_clock::now()),
         engine(directory, options),
         observations(engine.checkpoint(), engine.model().shape(), engine.model().limits(), options,
-                     engine.device().host_threads()) {
+                     engine.device().crew()) {
     const ModelShape& shape = engine.model().shape();
     info = {.family = engine.family(),
             .device = engine.device().description(),

@@ -13,6 +13,8 @@ using namespace nervus;
 
 namespace {
 
+Crew alone;
+
 std::vector<float> normal_values(std::int64_t count, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   std::normal_distribution<float> normal;
@@ -25,7 +27,7 @@ std::vector<float> normal_values(std::int64_t count, std::uint64_t seed) {
 std::vector<float> matrix_of(const Rotation& rotation, std::int64_t width) {
   std::vector<float> q(static_cast<std::size_t>(width * width));
   for (std::int64_t i = 0; i < width; ++i) q[static_cast<std::size_t>(i * width + i)] = 1;
-  rotation.rotate_outputs(q.data(), width, width);
+  rotation.rotate_outputs(q.data(), width, width, alone);
   return q;
 }
 
@@ -119,23 +121,24 @@ TEST_CASE("what writes and what reads a rotated stream are products with Q, what
   const std::vector<float> written = normal_values(width * others, 2), read = normal_values(others * 2 * width, 3);
   for (const int threads : {1, 3}) {
     CAPTURE(threads);
+    Crew crew(threads);
     std::vector<float> w = written, across(written.size());
-    rotation.rotate_outputs(w.data(), width, others, threads);
+    rotation.rotate_outputs(w.data(), width, others, crew);
     for (std::int64_t i = 0; i < width * others; ++i)
       across[static_cast<std::size_t>(i % others * width + i / others)] = written[static_cast<std::size_t>(i)];
     const std::vector<double> expected = product(q, across, width);
     for (std::size_t i = 0; i < w.size(); ++i) CHECK(std::abs(w[i] - expected[i]) < 2e-5);
 
     w = read;  // two rows of the stream side by side
-    rotation.rotate_inputs(w.data(), others, 2 * width, scale, threads);
+    rotation.rotate_inputs(w.data(), others, 2 * width, scale, crew);
     std::vector<float> scaled = read;
     for (std::size_t i = 0; i < scaled.size(); ++i) scaled[i] *= scale[i % width];
     const std::vector<double> turned = product(scaled, q, width);
     for (std::size_t i = 0; i < w.size(); ++i) CHECK(std::abs(w[i] - turned[i]) < 5e-5);
   }
   std::vector<float> w = read;
-  CHECK_THROWS_AS(rotation.rotate_outputs(w.data(), others, width), Error);
-  CHECK_THROWS_AS(rotation.rotate_inputs(w.data(), width, others, scale), Error);
+  CHECK_THROWS_AS(rotation.rotate_outputs(w.data(), others, width, alone), Error);
+  CHECK_THROWS_AS(rotation.rotate_inputs(w.data(), width, others, scale, alone), Error);
 }
 
 TEST_CASE("neither outlier channels nor a constant row end in one channel, and lengths stay") {
@@ -147,7 +150,7 @@ TEST_CASE("neither outlier channels nor a constant row end in one channel, and l
   std::fill_n(rows.begin() + 2 * width, width, 0.0f);
   rows[2 * width + 9] = 1;
   std::vector<float> turned = rows;
-  rotation.rotate_inputs(turned.data(), 3, width, std::vector<float>(width, 1));
+  rotation.rotate_inputs(turned.data(), 3, width, std::vector<float>(width, 1), alone);
   const double largest[] = {6, 6, 1.001};  // times the root of the mean square
   for (std::int64_t r = 0; r < 3; ++r) {
     double before = 0, after = 0, most = 0;
@@ -172,8 +175,8 @@ TEST_CASE("int8 loses several times less of a product whose inputs have outlier 
   const std::vector<double> exact = product(x, w, width);
   const double plain = relative_error(product(through_int8(x, width), through_int8(w, width), width), exact);
   const std::vector<float> ones(width, 1);
-  rotation.rotate_inputs(x.data(), rows, width, ones);
-  rotation.rotate_inputs(w.data(), outputs, width, ones);
+  rotation.rotate_inputs(x.data(), rows, width, ones, alone);
+  rotation.rotate_inputs(w.data(), outputs, width, ones, alone);
   CHECK(relative_error(product(x, w, width), exact) < 1e-5);
   const double turned = relative_error(product(through_int8(x, width), through_int8(w, width), width), exact);
   MESSAGE("relative error of int8: ", plain, ", rotated ", turned);

@@ -102,10 +102,10 @@ TEST_CASE("weights and biases around a rotated stream are rotated before they ar
 
   reader.linear({"writer"}, {.pad_inputs = 16, .rotated = {.outputs = &rotation}});
   std::vector<float> expected = numbers, padded(width * 16);
-  rotation.rotate_outputs(expected.data(), width, 12);
+  rotation.rotate_outputs(expected.data(), width, 12, device.crew());
   for (std::size_t r = 0; r < width; ++r) std::copy_n(expected.begin() + r * 12, 12, padded.begin() + r * 16);
   CHECK(device.weight == padded);
-  rotation.rotate_outputs(bias.data(), width, 1);
+  rotation.rotate_outputs(bias.data(), width, 1, device.crew());
   CHECK(device.bias == bias);
   CHECK(device.largest_input == 0);
 
@@ -113,7 +113,7 @@ TEST_CASE("weights and biases around a rotated stream are rotated before they ar
   for (std::size_t i = 0; i < scale.size(); ++i) scale[i] = 0.5f + static_cast<float>(i);
   reader.linear({"reader", "reader"}, {.pad_outputs = 4, .rotated = {.inputs = &rotation, .scale = scale}});
   expected = numbers;
-  rotation.rotate_inputs(expected.data(), 6, 2 * width, scale);
+  rotation.rotate_inputs(expected.data(), 6, 2 * width, scale, device.crew());
   expected.resize(8 * 2 * width);
   expected.insert(expected.end(), expected.begin(), expected.begin() + 8 * 2 * width);
   CHECK(device.weight == expected);

@@ -76,6 +76,7 @@ Cosines measure(const std::filesystem::path& directory, const Inputs& inputs, co
 // a model for it is laid out as for int8, and differs from another by the rounding of float32 alone.
 class PretendingDevice final : public Device {
  public:
+  PretendingDevice() : Device(3) {}
   std::string description() const override { return "pretending"; }
   Kernels& kernels() override { return inner_->kernels(); }
   DType activation() const override { return inner_->activation(); }
@@ -84,7 +85,6 @@ class PretendingDevice final : public Device {
   void* allocate(std::int64_t bytes) override { return inner_->allocate(bytes); }
   void upload(const Tensor& target, const void* source) override { inner_->upload(target, source); }
   void download(void* target, const Tensor& source) override { inner_->download(target, source); }
-  int host_threads() const override { return 3; }
   std::int64_t memory() const override { return inner_->memory(); }
 
  private:

@@ -60,7 +60,8 @@ TEST_CASE("images are the same whichever threads resized them, and the first tha
   const std::vector<Observation> good = {observation(), other, observation()}, bad = {observation(), wrong, wrong};
   std::vector<std::byte> first;
   for (const int threads : {1, 2, 8}) {
-    const ObservationInputs inputs(checkpoint, shape, complete_limits({}, shape), {.robot = "aloha"}, threads);
+    Crew crew(threads);
+    const ObservationInputs inputs(checkpoint, shape, complete_limits({}, shape), {.robot = "aloha"}, crew);
     const Array images = inputs.preprocess(good, false).images;
     if (threads == 1) first = images.bytes;
     CHECK(images.bytes == first);

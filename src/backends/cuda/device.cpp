@@ -83,7 +83,8 @@ std::unique_lock<std::mutex> hold_device(int ordinal) {
 class CudaDevice final : public Device {
  public:
   CudaDevice(Precision precision, int ordinal, bool fuse, Attention attention, const cudaDeviceProp& properties)
-      : activation_(precision == Precision::bf16 ? DType::bf16 : DType::f32),
+      : Device(static_cast<int>(std::min(4u, std::thread::hardware_concurrency()))),
+        activation_(precision == Precision::bf16 ? DType::bf16 : DType::f32),
         fuse_(fuse),
         attention_(attention),
         description_(describe(ordinal, properties)),
@@ -142,7 +143,6 @@ class CudaDevice final : public Device {
   }
 
   void* staging(const Tensor& target) override { return mirrors_.of(target.data, target.bytes()); }
-  int host_threads() const override { return static_cast<int>(std::min(4u, std::thread::hardware_concurrency())); }
   void upload(const Tensor& target, const void* source) override {
     if (target.bytes() == 0) return;
     stream_.use();

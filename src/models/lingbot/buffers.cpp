@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "core/message.h"
-#include "core/parallel.h"
 
 namespace nervus::lingbot {
 namespace {
@@ -38,13 +37,13 @@ void upload_finite(Device& device, const Tensor& buffer, const char* name, const
     const std::int64_t first = begin * buffer.columns;
     parts.push_back({some, values.bytes.data() + first * size, device.staging(some), first});
   });
-  const int threads = values.count() > much ? device.host_threads() : 1;
+  const bool together = values.count() > much;
   const auto convert = [&](Part& part) {
     part.bad = convert_finite(values.dtype, part.source, part.rows.dtype, part.staged, part.rows.count());
   };
-  if (threads > 1) for_each_index(std::ssize(parts), threads, [&](std::int64_t i) { convert(parts[i]); });
+  if (together) device.crew().for_each(std::ssize(parts), [&](std::int64_t i) { convert(parts[i]); });
   for (Part& part : parts) {
-    if (threads <= 1) convert(part);
+    if (!together) convert(part);
     if (part.bad >= 0) {
       float found = 0;
       convert_to_float(values.dtype, part.source + part.bad * size, &found, 1);

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/check.h"
-#include "core/parallel.h"
 
 namespace nervus {
 namespace {
@@ -70,32 +69,32 @@ Rotation::Rotation(std::int64_t width) : width_(width), power_(width & -width), 
   for (std::int64_t i = 0; i < width; ++i) signs_[i] = scale * sign_of(i);
 }
 
-void Rotation::rotate_outputs(float* weight, std::int64_t rows, std::int64_t columns, int threads) const {
+void Rotation::rotate_outputs(float* weight, std::int64_t rows, std::int64_t columns, Crew& crew) const {
   check(rows == width_, "rotate_outputs: rows are the channels of the stream");
-  apply(weight, columns, 1, columns, signs_, threads);
+  apply(weight, columns, 1, columns, signs_, crew);
 }
 
 void Rotation::rotate_inputs(float* weight, std::int64_t rows, std::int64_t columns, const std::vector<float>& scale,
-                             int threads) const {
+                             Crew& crew) const {
   check(columns % width_ == 0 && std::ssize(scale) == width_, "rotate_inputs: columns are whole rows of the stream");
   std::vector<float> factor(signs_);
   for (std::int64_t i = 0; i < width_; ++i) factor[i] *= scale[i];
-  apply(weight, rows * columns / width_, width_, 1, factor, threads);
+  apply(weight, rows * columns / width_, width_, 1, factor, crew);
 }
 
-void Rotated::apply(float* weight, std::int64_t rows, std::int64_t columns, int threads) const {
-  if (outputs != nullptr) outputs->rotate_outputs(weight, rows, columns, threads);
-  if (inputs != nullptr) inputs->rotate_inputs(weight, rows, columns, scale, threads);
+void Rotated::apply(float* weight, std::int64_t rows, std::int64_t columns, Crew& crew) const {
+  if (outputs != nullptr) outputs->rotate_outputs(weight, rows, columns, crew);
+  if (inputs != nullptr) inputs->rotate_inputs(weight, rows, columns, scale, crew);
 }
 
-void Rotated::apply_to_bias(std::vector<float>& bias) const {
-  if (outputs != nullptr) outputs->rotate_outputs(bias.data(), std::ssize(bias), 1);
+void Rotated::apply_to_bias(std::vector<float>& bias, Crew& crew) const {
+  if (outputs != nullptr) outputs->rotate_outputs(bias.data(), std::ssize(bias), 1, crew);
 }
 
 // To each of `count` vectors, which are `next` apart and their elements `step`: H diag(factor) x.
 void Rotation::apply(float* vectors, std::int64_t count, std::int64_t next, std::int64_t step,
-                     const std::vector<float>& factor, int threads) const {
-  for_each_index((count + lanes - 1) / lanes, threads, [&](std::int64_t t) {
+                     const std::vector<float>& factor, Crew& crew) const {
+  crew.for_each((count + lanes - 1) / lanes, [&](std::int64_t t) {
     std::vector<float> tile(width_ * lanes), copies(order_ * lanes);
     float* first = vectors + t * lanes * next;
     const std::int64_t there = std::min(lanes, count - t * lanes);

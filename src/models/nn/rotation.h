@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/parallel.h"
+
 namespace nervus {
 
 // Q = H S / sqrt(size). S has signs that look random, so that no constant row ends in one channel. H is a Hadamard
@@ -18,17 +20,17 @@ class Rotation {
   explicit Rotation(std::int64_t width);
 
   // W [rows, columns] becomes Q W: its outputs are added to the stream, and so is a bias, of one column.
-  void rotate_outputs(float* weight, std::int64_t rows, std::int64_t columns, int threads = 1) const;
+  void rotate_outputs(float* weight, std::int64_t rows, std::int64_t columns, Crew& crew) const;
   // W [rows, columns] becomes W diag(scale) Q^T: it read the stream through a norm of this scale, and reads the rotated
   // one through a norm without. Its columns may be several rows of the stream, side by side.
   void rotate_inputs(float* weight, std::int64_t rows, std::int64_t columns, const std::vector<float>& scale,
-                     int threads = 1) const;
+                     Crew& crew) const;
   // What no |x| of a row behind such a norm exceeds.
   float largest_input() const { return std::sqrt(static_cast<float>(width_)); }
 
  private:
   void apply(float* vectors, std::int64_t count, std::int64_t next, std::int64_t step, const std::vector<float>& factor,
-             int threads) const;
+             Crew& crew) const;
   void transform(float* tile, float* copies) const;
 
   std::int64_t width_, power_, order_ = 1;  // of Sylvester's matrix, and of the other
@@ -43,8 +45,8 @@ struct Rotated {
   std::vector<float> scale = {};  // of the norm before
 
   explicit operator bool() const { return outputs != nullptr || inputs != nullptr; }
-  void apply(float* weight, std::int64_t rows, std::int64_t columns, int threads) const;
-  void apply_to_bias(std::vector<float>& bias) const;
+  void apply(float* weight, std::int64_t rows, std::int64_t columns, Crew& crew) const;
+  void apply_to_bias(std::vector<float>& bias, Crew& crew) const;
   // See LinearSource; 0 where the inputs are as they were.
   float largest_input() const { return inputs != nullptr ? inputs->largest_input() : 0.0f; }
 };

@@ -46,7 +46,7 @@ void WeightReader::fill_weight(const std::vector<std::string>& names, const Line
     } else {  // through a copy, row by row into zeros
       std::memset(out, 0, rows * row_bytes);
       Array whole = checkpoint_.read(info.name, layout.rotated ? DType::f32 : to);
-      if (layout.rotated) layout.rotated.apply(whole.data<float>(), rows, columns, device_.host_threads());
+      if (layout.rotated) layout.rotated.apply(whole.data<float>(), rows, columns, device_.crew());
       const std::size_t stride = columns * size_of(whole.dtype);
       for (std::int64_t r = 0; r < rows; ++r) {
         convert(whole.dtype, whole.bytes.data() + r * stride, to, out + r * row_bytes, taken);
@@ -78,7 +78,7 @@ Linear WeightReader::linear(const std::vector<std::string>& names, const LinearL
     source.read_bias = [&](float* target) {
       for (const std::string& name : names) {
         std::vector<float> bias = values(name + ".bias");
-        layout.rotated.apply_to_bias(bias);
+        layout.rotated.apply_to_bias(bias, device_.crew());
         const std::int64_t rows = static_cast<std::int64_t>(bias.size()), all = padded(rows, layout.pad_outputs);
         std::memcpy(target, bias.data(), bias.size() * sizeof(float));
         std::memset(target + rows, 0, (all - rows) * sizeof(float));
