@@ -27,7 +27,7 @@ class GraphDevice : public Device, private Kernels {
     std::int64_t& reserved = staging_[target.data];
     if (target.bytes() > reserved) open();
     reserved = std::max(reserved, target.bytes());
-    return inner_->staging(target);
+    return Device::staging(target);  // not the target's own, so that what is uploaded too early is wrong
   }
   void download(void* target, const Tensor& source) override {
     ++downloads;

@@ -10,10 +10,11 @@ namespace {
 
 constexpr std::int64_t words_per_row = 6;  // position, slot and ranges
 
-// The parts of rows that are copied at a time.
+// The parts of rows that are copied at a time: a quarter of a view, but all of a sample's noise.
 template <typename Work>
 void for_parts(const Tensor& rows, const Work& work) {
-  constexpr std::int64_t part = 256;
+  constexpr std::int64_t values = 75 << 10;
+  const std::int64_t part = std::max<std::int64_t>(1, values / rows.columns);
   for (std::int64_t begin = 0; begin < rows.rows; begin += part) {
     work(rows.slice(begin, std::min(part, rows.rows - begin)), begin);
   }
@@ -28,29 +29,28 @@ struct Part {
 };
 
 // Copies values to the first rows of a buffer, in its type; some rows at a time, so that they travel while the next are
-// converted. One sample on one thread: to wake others takes as long, and now and then much longer.
+// converted, by all of the device's crew.
 void upload_finite(Device& device, const Tensor& buffer, const char* name, const Array& values) {
-  constexpr std::int64_t much = 2 << 20;
   const auto size = static_cast<std::int64_t>(size_of(values.dtype));
   std::vector<Part> parts;
   for_parts(buffer.slice(0, values.count() / buffer.columns), [&](const Tensor& some, std::int64_t begin) {
     const std::int64_t first = begin * buffer.columns;
     parts.push_back({some, values.bytes.data() + first * size, device.staging(some), first});
   });
-  const bool together = values.count() > much;
-  const auto convert = [&](Part& part) {
+  const auto convert = [&](std::int64_t i) {
+    Part& part = parts[i];
     part.bad = convert_finite(values.dtype, part.source, part.rows.dtype, part.staged, part.rows.count());
   };
-  if (together) device.crew().for_each(std::ssize(parts), [&](std::int64_t i) { convert(parts[i]); });
-  for (Part& part : parts) {
-    if (!together) convert(part);
+  const auto upload = [&](std::int64_t i) {
+    const Part& part = parts[i];
     if (part.bad >= 0) {
       float found = 0;
       convert_to_float(values.dtype, part.source + part.bad * size, &found, 1);
       fail(ErrorKind::input, name, ": expected finite values, found ", found, " at element ", part.first + part.bad);
     }
     device.upload(part.rows, part.staged);
-  }
+  };
+  device.crew().for_each(std::ssize(parts), convert, upload);
 }
 
 Tensor first(const Tensor& array, std::int64_t count) {
