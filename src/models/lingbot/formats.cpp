@@ -51,6 +51,8 @@ std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
   const std::vector<Rule> language_mlps = {{language + ".mlp.*", DType::e4m3}};
   const std::vector<Rule> expert_layers = {{expert, DType::e4m3}};
   const std::vector<Rule> vision_normed = {{vision + ".attn.qkv", DType::i8}, {vision + ".mlp.gate_proj", DType::i8}};
+  const std::vector<Rule> language_normed = {{language + ".q_proj", DType::i8},
+                                             {language + ".mlp.gate_proj", DType::i8}};
   const auto all = [&](DType format) {
     return std::vector<Rule>{{vision, format}, {merger, format}, {language, format}, {expert, format}};
   };
@@ -61,7 +63,7 @@ std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
       {"int8",
        one_after_other({halves, vision_normed, {{language + ".q_proj", DType::i8}, {language + ".mlp.*", DType::i8}}})},
       {"int8-all", all(DType::i8)},
-      {"mixed", one_after_other({halves, vision_normed, language_mlps, expert_layers})},
+      {"mixed", one_after_other({halves, vision_normed, language_mlps, language_normed, expert_layers})},
   };
 }
 
