@@ -14,7 +14,7 @@
 #   kept       the same with a kept prefix, a fifth as often
 #   mixed      the recipe "mixed" likewise, of a GPU that has products of int8 and of e4m3
 #   attention  the fast attention kernels and the plain one in turns
-#   batch      batch 8
+#   batch      batch 8, of fp8 also with the recipe "mixed"
 #   block      a denoise step, op by op (bench_block)
 #   load       from a warm page cache, twice
 #   peer       PyTorch: torch.compile and one CUDA graph (benchmarks/gpu_peer.py)
@@ -218,6 +218,10 @@ step_attention() {
 step_batch() {
   measured batch bench --checkpoint "$checkpoint" --precision "${precisions[@]}" --batch 8 --steps 10 --text 50 \
     "${options[@]}" "${runs[@]}"
+  if [[ " ${precisions[*]} " = *" fp8 "* ]]; then
+    measured batch_mixed bench --checkpoint "$checkpoint" --precision fp8 --recipe mixed --calibration "$calibration" \
+      --batch 8 --steps 10 --text 50 "${runs[@]}"
+  fi
 }
 
 step_block() {

@@ -91,10 +91,10 @@ def name_of(result):
             ("" if result["attention"] == "auto" else f", {result['attention']} attention"))
 
 
-def gpu_bench(what):
-    """The "results" or "policies" of the run, then of the one with the recipe "mixed"."""
+def gpu_bench(what, part="bench", mixed="mixed"):
+    """The "results" or "policies" of a part of the run, then of the one with the recipe "mixed"."""
     run = gpu()
-    return run["bench"][what] + [{**entry, "recipe": "mixed"} for entry in run.get("mixed", {}).get(what, [])]
+    return run[part][what] + [{**entry, "recipe": "mixed"} for entry in run.get(mixed, {}).get(what, [])]
 
 
 def cells(latency, percentiles):
@@ -179,9 +179,9 @@ def gpu_batch():
     if "batch" not in run:
         return None
     alone = {(name_of(r), r["steps"]): r["latency_ms"]["total"]["p50"]
-             for r in run["bench"]["results"] if not r["kept_prefix"]}
+             for r in gpu_bench("results") if not r["kept_prefix"]}
     rows = []
-    for result in run["batch"]["results"]:
+    for result in gpu_bench("results", "batch", "batch_mixed"):
         p50 = result["latency_ms"]["total"]["p50"]
         one = alone.get((name_of(result), result["steps"]))
         rows.append([name_of(result), str(result["steps"]), f"{p50:.2f} ms", f"{p50 / one:.2f}" if one else ""])
