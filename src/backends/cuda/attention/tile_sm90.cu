@@ -28,7 +28,7 @@ struct Arguments {
   [[no_unique_address]] Trace trace;
 };
 
-// Of keys or values, for boxes of 64 slots by 64 and by 16 columns.
+// Of queries, keys or values: boxes of 64 rows by 64 and by 16 columns.
 struct Maps {
   CUtensorMap wide, narrow;
 };
