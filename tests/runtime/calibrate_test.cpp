@@ -161,7 +161,9 @@ TEST_CASE("a calibration by sites covers every linear but the patch embedding") 
       "c.json: field 'stats.vlm.layer.0.v_proj': expected a positive finite number, but it is missing"));
 }
 
-TEST_CASE("fp8 and mixed hold the expert's layers in e4m3, with the scales of what stands before their norms") {
+TEST_CASE(
+    "fp8 and mixed hold the expert's layers in e4m3, with the scales of what stands before their norms, and differ "
+    "elsewhere") {
   const test::TemporaryDirectory directory;
   write_calibration(directory / "c.json", report_of("base"));
   const Checkpoint checkpoint = Checkpoint::open(test::golden("base"));
@@ -179,6 +181,13 @@ TEST_CASE("fp8 and mixed hold the expert's layers in e4m3, with the scales of wh
       CHECK(format.dtype == DType::e4m3);
       CHECK((format.stream > 0) == reads_norm);
     }
+    const std::string language = "model.qwenvl_with_expert.qwenvl.model.layers.0.";
+    const bool mixed = recipe == std::string("mixed");  // what norms feed in int8, which needs no ranges
+    CHECK(formats.at(language + "self_attn.q_proj").dtype == (mixed ? DType::i8 : DType::f16));
+    CHECK(formats.at(language + "mlp.gate_proj").dtype == (mixed ? DType::i8 : DType::e4m3));
+    CHECK(formats.at(language + "mlp.down_proj").dtype == DType::e4m3);
+    CHECK(formats.at("model.qwenvl_with_expert.qwenvl.visual.blocks.0.attn.qkv").dtype ==
+          (mixed ? DType::i8 : DType::f16));
   }
 }
 
