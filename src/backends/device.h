@@ -120,8 +120,9 @@ class Device {
 std::unique_ptr<Device> make_cpu_device(Precision precision, int threads);
 
 // CUDA device `ordinal`. Throws Error(unsupported) that says what is missing: CUDA in this build, a driver, the device,
-// or compute capability 8.0. Without `fuse` it fuses no blocks, so that an observer sees every norm and linear. It
-// refuses fast attention at once where the precision has none, and otherwise when it meets a shape that has none.
+// or compute capability 8.0. Without `fuse` it fuses no blocks, so that an observer sees every norm and linear, and its
+// kernels are those that every device has. It refuses fast attention at once where the precision has none, and
+// otherwise when it meets a shape that has none.
 std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool fuse = true,
                                          Attention attention = Attention::automatic);
 // CUDA's version, the driver's, and the devices with their memory. Throws Error(unsupported) where there are none.

@@ -1,4 +1,4 @@
-// The CUDA device's two attention kernels for bf16 against the reference in float32, on inputs that bf16 holds.
+// The CUDA device's attention kernels for bf16 against the reference in float32, on inputs that bf16 holds.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -20,10 +20,10 @@ void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, co
 // Many rows: heads of 64, 80 or 128 columns, bf16; y may be f16 or e4m3.
 void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
                     const Visible& visible, const Heads& heads);
-// Why not, in words; empty where it has the call.
-// The same on compute capability 9.0 (tile_sm90.cu).
+// The same on compute capability 9.0.
 void attention_tile_sm90(const Stream& stream, const Tensor& y, const Tensor& q, const KeyValues& cache,
                          const Visible& visible, const Heads& heads);
+// Why neither has the call, in words; empty where both have it.
 std::string attention_tile_refusal(const Tensor& y, const Tensor& q, const KeyValues& cache, const Heads& heads);
 void swiglu(const Stream& stream, const Tensor& y, const Tensor& x);
 void silu(const Stream& stream, const Tensor& y, const Tensor& x);

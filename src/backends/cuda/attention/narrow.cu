@@ -35,7 +35,7 @@ struct Arguments {
   int rows, heads, key_heads;
   bool settled;
   Trace trace;
-  float scale;    // log2(e) / sqrt(d)
+  float scale;    // score_scale
   float inverse;  // of y's scale
 };
 
@@ -292,7 +292,7 @@ void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, co
                             .key_heads = static_cast<int>(heads.key_value),
                             .settled = visible.settled,
                             .trace = trace_launch("attention", q.columns),
-                            .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(head)),
+                            .scale = score_scale(head),
                             .inverse = 1.0f / y.scale};
   launch(stream,
          {.blocks = dim3(static_cast<unsigned>(heads.query / heads.key_value), static_cast<unsigned>(heads.key_value),

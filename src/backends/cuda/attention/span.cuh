@@ -9,6 +9,9 @@
 
 namespace nervus::cuda {
 
+// What scores of heads of `columns` are multiplied by, as powers of two: log2(e) / sqrt(d).
+inline float score_scale(std::int64_t columns) { return 1.4426950408889634f / std::sqrt(static_cast<float>(columns)); }
+
 // The slots that any row of a tile sees: [first, first + first_count) and [second, ...), numbered 0 .. total.
 struct Span {
   int first, first_count, second, total;

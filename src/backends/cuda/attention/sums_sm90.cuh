@@ -28,7 +28,7 @@ struct Matrix {
   // 16 columns of all rows, as a factor with the columns along the product's inputs.
   static __device__ std::uint64_t columns(std::uint32_t matrix, int step) {
     if (step < 4 * wide) return swizzled_tile(matrix + step / 4 * wide_bytes + step % 4 * 32);
-    return narrow_swizzled_tile(matrix + wide * wide_bytes);
+    return swizzled_tile<32>(matrix + wide * wide_bytes);
   }
 };
 
@@ -53,7 +53,7 @@ struct Sums {
         TransposedProduct<__nv_bfloat16, 64>::add(wide[part], p[k], v, true);
       }
       if constexpr (M::narrow > 0) {
-        const std::uint64_t v = narrow_swizzled_tile(values + M::wide * wide_bytes + k * 16 * 32);
+        const std::uint64_t v = swizzled_tile<32>(values + M::wide * wide_bytes + k * 16 * 32);
         TransposedProduct<__nv_bfloat16, 16>::add(narrow, p[k], v, true);
       }
     }

@@ -22,7 +22,7 @@ struct Arguments {
   const int4* ranges;
   const int* order;  // or null
   int rows, heads, key_heads;
-  float scale;  // log2(e) / sqrt(d)
+  float scale;  // score_scale
 };
 
 template <int D>
@@ -231,7 +231,7 @@ void attention_tile(const Stream& stream, const Tensor& y, const Tensor& q, cons
                             .rows = static_cast<int>(q.rows),
                             .heads = static_cast<int>(heads.query),
                             .key_heads = static_cast<int>(heads.key_value),
-                            .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(heads.size))};
+                            .scale = score_scale(heads.size)};
   const std::int64_t places = std::max(visible.order.columns, q.rows);
   const dim3 blocks(blocks_for(places, tile_rows), static_cast<unsigned>(heads.query));
   const auto run = [&](auto size) {

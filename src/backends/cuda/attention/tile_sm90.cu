@@ -24,7 +24,7 @@ struct Arguments {
   const int4* ranges;
   const int* order;  // or null
   int rows, heads;
-  float scale;  // log2(e) / sqrt(d)
+  float scale;  // score_scale
   [[no_unique_address]] Trace trace;
 };
 
@@ -52,16 +52,16 @@ struct Block {
 
   // Of the blocks of both parts of a span, each begins with a block of its own.
   __device__ Block(const Span& span, int index) {
-    const int before = (span.first_count + block_keys - 1) / block_keys;
+    const int before = count_of(span.first_count);
     second = index >= before;
     const int at = (second ? index - before : index) * block_keys;
     base = (second ? span.second : span.first) + at;
     slots = min((second ? span.total - span.first_count : span.first_count) - at, block_keys);
   }
   static __device__ int count(const Span& span) {
-    return (span.first_count + block_keys - 1) / block_keys +
-           (span.total - span.first_count + block_keys - 1) / block_keys;
+    return count_of(span.first_count) + count_of(span.total - span.first_count);
   }
+  static __device__ int count_of(int slots) { return (slots + block_keys - 1) / block_keys; }
   // What a row sees of it: [begin, end), from the block's first slot on.
   __device__ int2 sight(const int4& range) const {
     return second ? make_int2(range.z - base, range.w - base) : make_int2(range.x - base, range.y - base);
@@ -274,7 +274,10 @@ __global__ void __launch_bounds__(team_threads* Teams, (D > 80 ? 2 : 4) / Teams)
   a.trace.ended();
 }
 
-Maps maps_of(const Tensor& x) { return {tensor_map(x, block_keys), tensor_map(x, block_keys, 32)}; }
+// Of heads of `size` columns, of which 16 are left where they are not multiples of 64.
+Maps maps_of(const Tensor& x, std::int64_t size) {
+  return {tensor_map(x, block_keys), size % 64 == 0 ? CUtensorMap{} : tensor_map(x, block_keys, 32)};
+}
 
 }  // namespace
 
@@ -285,12 +288,13 @@ void attention_tile_sm90(const Stream& stream, const Tensor& y, const Tensor& q,
                             .order = data<const int>(visible.order),
                             .rows = static_cast<int>(q.rows),
                             .heads = static_cast<int>(heads.query),
-                            .scale = 1.4426950408889634f / std::sqrt(static_cast<float>(heads.size)),
+                            .scale = score_scale(heads.size),
                             .trace = trace_launch("attention", q.columns)};
   const std::int64_t places = visible.order ? visible.order.columns : q.rows;
   const dim3 tiles(blocks_for(places, tile_rows), static_cast<unsigned>(heads.query / heads.key_value),
                    static_cast<unsigned>(heads.key_value));
-  const Maps queries = maps_of(q), keys = maps_of(cache.keys), values = maps_of(cache.values);
+  const Maps queries = maps_of(q, heads.size), keys = maps_of(cache.keys, heads.size),
+             values = maps_of(cache.values, heads.size);
   const auto run_teams = [&](auto size, auto teams) {
     constexpr int D = decltype(size)::value, Teams = decltype(teams)::value;
     const Shape shape{

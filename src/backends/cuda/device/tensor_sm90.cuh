@@ -44,19 +44,14 @@ __device__ inline void tensor_load(void* target, const CUtensorMap& map, int col
       : "memory");
 }
 
-// An operand whose rows are 128 bytes, swizzled as the tensor unit does; the tile begins at a multiple of 1024 bytes,
-// and `address` is that of its first row plus a step of 32 bytes.
+// An operand whose rows are 128 or 32 bytes, swizzled as the tensor unit does; the tile begins at a multiple of eight
+// rows, and `address` is that of its first row plus a step of 32 bytes.
+template <int row_bytes = 128>
 __device__ inline std::uint64_t swizzled_tile(std::uint32_t address) {
-  constexpr std::uint64_t eight_rows = 1024 >> 4, swizzle_128 = 1;
+  static_assert(row_bytes == 128 || row_bytes == 32);
+  constexpr std::uint64_t eight_rows = 8 * row_bytes >> 4, swizzle = row_bytes == 128 ? 1 : 3;
   return static_cast<std::uint64_t>((address & 0x3FFFF) >> 4) | std::uint64_t{1} << 16 | eight_rows << 32 |
-         swizzle_128 << 62;
-}
-
-// The same of rows of 32 bytes, from a multiple of 256 on.
-__device__ inline std::uint64_t narrow_swizzled_tile(std::uint32_t address) {
-  constexpr std::uint64_t eight_rows = 256 >> 4, swizzle_32 = 3;
-  return static_cast<std::uint64_t>((address & 0x3FFFF) >> 4) | std::uint64_t{1} << 16 | eight_rows << 32 |
-         swizzle_32 << 62;
+         swizzle << 62;
 }
 
 // What this thread has stored in shared memory, before the products that read it (and a meeting of all who store).
