@@ -50,9 +50,11 @@ std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
   const std::vector<Rule> halves = {{vision_root + "*", DType::f16}, {language, DType::f16}};
   const std::vector<Rule> language_mlps = {{language + ".mlp.*", DType::e4m3}};
   const std::vector<Rule> expert_layers = {{expert, DType::e4m3}};
-  const std::vector<Rule> vision_normed = {{vision + ".attn.qkv", DType::i8}, {vision + ".mlp.gate_proj", DType::i8}};
-  const std::vector<Rule> language_normed = {{language + ".q_proj", DType::i8},
-                                             {language + ".mlp.gate_proj", DType::i8}};
+  const std::vector<Rule> normed = {{vision + ".attn.qkv", DType::i8},
+                                    {vision + ".mlp.gate_proj", DType::i8},
+                                    {language + ".q_proj", DType::i8},
+                                    {language + ".mlp.gate_proj", DType::i8}};
+  const auto language_down = [&](DType format) { return std::vector<Rule>{{language + ".mlp.down_proj", format}}; };
   const auto all = [&](DType format) {
     return std::vector<Rule>{{vision, format}, {merger, format}, {language, format}, {expert, format}};
   };
@@ -60,10 +62,9 @@ std::vector<std::pair<std::string, std::vector<Rule>>> recipes() {
       {"f16", halves},
       {"fp8", one_after_other({halves, language_mlps, expert_layers})},
       {"fp8-all", all(DType::e4m3)},
-      {"int8",
-       one_after_other({halves, vision_normed, {{language + ".q_proj", DType::i8}, {language + ".mlp.*", DType::i8}}})},
+      {"int8", one_after_other({halves, normed, language_down(DType::i8)})},
       {"int8-all", all(DType::i8)},
-      {"mixed", one_after_other({halves, vision_normed, language_mlps, language_normed, expert_layers})},
+      {"mixed", one_after_other({halves, normed, language_down(DType::e4m3), expert_layers})},
   };
 }
 
