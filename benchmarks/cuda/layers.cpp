@@ -167,7 +167,8 @@ int main(int count, char** arguments) {
   try {
     const nervus::Noise noise;
     const std::int64_t factor = count > 1 ? std::atoi(arguments[1]) : 1;
-    const bool one = count > 3;
+    const bool one = count > 2;
+    if (one && count != 4) nervus::fail(nervus::ErrorKind::usage, "expected [rows factor [layer format]]");
     bool found = false;
     for (const nervus::StackShape& shape : nervus::shapes) {
       if (one && std::strcmp(shape.name, arguments[2]) != 0) continue;
