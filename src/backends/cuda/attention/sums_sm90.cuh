@@ -1,14 +1,13 @@
 // What tile_sm90.cu adds up, and how it leaves the kernel.
 #pragma once
 
-#include "backends/cuda/attention/span.cuh"
+#include "backends/cuda/attention/tile_plan.cuh"
 #include "backends/cuda/device/tensor_sm90.cuh"
 #include "backends/cuda/device/wgmma_sm90.cuh"
-#include "backends/kernels.h"
 
 namespace nervus::cuda {
 
-constexpr int tile_rows = Visible::tile, block_keys = 64, team_threads = 128;
+constexpr int team_threads = 128;
 
 // In shared memory a matrix of 64 rows is cut into parts of 64 columns and one of the 16 that are left, each swizzled.
 constexpr int wide_bytes = 64 * 128, narrow_bytes = 64 * 32;

@@ -6,14 +6,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backends/cuda/attention/span.cuh"
+#include "backends/cuda/attention/tile_plan.cuh"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 
 namespace nervus::cuda {
 namespace {
 
-constexpr int tile_rows = Visible::tile, block_keys = 64, threads = 128, most_blocks = 512;
+constexpr int threads = 128;
 
 struct Arguments {
   const __nv_bfloat16* q;
@@ -31,56 +31,21 @@ struct Shared {
   __nv_bfloat16 q[tile_rows][stride];
   __nv_bfloat16 keys[2][block_keys][stride];
   __nv_bfloat16 values[2][block_keys][stride];
-  int rows[tile_rows];  // of the tile, -1 for none
-  int4 ranges[tile_rows];
-  unsigned short blocks[most_blocks];  // those that some row sees
-  int count;
+  TilePlan plan;
 };
-
-// Lists the blocks of 64 slots that some row sees; returns the span of all.
-template <int D>
-__device__ Span plan_blocks(Shared<D>& shared, const Arguments& a, int first_row) {
-  const int lane = threadIdx.x % 32;
-  if (threadIdx.x < tile_rows) {
-    int row = first_row + static_cast<int>(threadIdx.x);
-    if (a.order != nullptr) row = a.order[row];
-    else if (row >= a.rows) row = -1;
-    shared.rows[threadIdx.x] = row;
-    shared.ranges[threadIdx.x] = row >= 0 ? a.ranges[row] : make_int4(0, 0, 0, 0);
-  }
-  if (threadIdx.x == 0) shared.count = 0;
-  __syncthreads();
-  const int4 mine[2] = {shared.ranges[lane], shared.ranges[lane + 32]};
-  const Span span = span_of(mine);
-  const int blocks = (span.total + block_keys - 1) / block_keys;
-  if (threadIdx.x < 32) {
-    for (int block = 0; block < blocks; ++block) {
-      bool seen = false;
-      const int begin = block * block_keys, end = min(begin + block_keys, span.total);
-      for (const int4& range : mine) {  // in slot numbers: of the first range, then of the second
-        const int x = range.x - span.first, y = range.y - span.first;
-        const int z = range.z - span.second + span.first_count, w = range.w - span.second + span.first_count;
-        seen |= range.x < range.y && x < min(end, span.first_count) && y > begin;
-        seen |= range.z < range.w && z < end && w > max(begin, span.first_count);
-      }
-      if (__any_sync(~0u, seen) && lane == 0) shared.blocks[shared.count++] = static_cast<unsigned short>(block);
-    }
-  }
-  __syncthreads();
-  return span;
-}
 
 template <int D>
 __device__ void load_block(Shared<D>& shared, const Arguments& a, const Span& span, int index, int group) {
-  const int base = shared.blocks[index] * block_keys, buffer = index % 2;
+  const Block block(span, shared.plan.seen[index]);
+  const int buffer = index % 2;
   constexpr int units = D / 8;
   for (int i = threadIdx.x; i < block_keys * units; i += threads) {
     const int row = i / units, column = i % units * 8;
-    if (base + row >= span.total) {  // a weight of zero times garbage may be NaN
+    if (row >= block.slots) {  // a weight of zero times garbage may be NaN
       *reinterpret_cast<uint4*>(&shared.values[buffer][row][column]) = make_uint4(0, 0, 0, 0);
       continue;
     }
-    const std::int64_t at = (static_cast<std::int64_t>(span.slot(base + row)) * a.key_heads + group) * D + column;
+    const std::int64_t at = (static_cast<std::int64_t>(block.base + row) * a.key_heads + group) * D + column;
     copy_async(&shared.keys[buffer][row][column], a.keys + at);
     copy_async(&shared.values[buffer][row][column], a.values + at);
   }
@@ -88,15 +53,17 @@ __device__ void load_block(Shared<D>& shared, const Arguments& a, const Span& sp
 }
 
 // s becomes 2^(scale s - largest), zero where a row does not see; returns what earlier sums shrink by.
-__device__ float2 soften(float (&s)[block_keys / 8][4], Running& running, const Sight (&sights)[2], int base,
-                         float scale) {
+__device__ float2 soften(float (&s)[block_keys / 8][4], Running& running, const int2 (&sights)[2], float scale) {
   const int pair = threadIdx.x % 4;
+  const unsigned seen[2] = {static_cast<unsigned>(max(sights[0].y - sights[0].x, 0)),
+                            static_cast<unsigned>(max(sights[1].y - sights[1].x, 0))};
   float top[2] = {running.largest[0], running.largest[1]}, shrink[2];
 #pragma unroll
   for (int n = 0; n < block_keys / 8; ++n) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      s[n][e] = sights[e / 2].sees(base + n * 8 + 2 * pair + e % 2) ? s[n][e] * scale : -INFINITY;
+      const bool sees = static_cast<unsigned>(n * 8 + 2 * pair + e % 2 - sights[e / 2].x) < seen[e / 2];
+      s[n][e] = sees ? s[n][e] * scale : -INFINITY;
       top[e / 2] = fmaxf(top[e / 2], s[n][e]);
     }
   }
@@ -125,30 +92,30 @@ __global__ void __launch_bounds__(threads) attention_tile_kernel(const Output<Y>
   Shared<D>& shared = *reinterpret_cast<Shared<D>*>(memory);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int quad = lane / 4, pair = lane % 4;
-  const int head = blockIdx.y, group = head / (a.heads / a.key_heads), first_row = blockIdx.x * tile_rows;
-  const Span span = plan_blocks(shared, a, first_row);  // ranges are of the call, not of a kernel before
+  const int head = blockIdx.y, group = head / (a.heads / a.key_heads);
+  const Span span = shared.plan.make(a.ranges, a.order, a.rows);  // ranges are of the call, not of a kernel before
   begin();
 
   for (int i = threadIdx.x; i < tile_rows * (D / 8); i += threads) {
     const int row = i / (D / 8), column = i % (D / 8) * 8;
-    const std::int64_t from = max(shared.rows[row], 0);
+    const std::int64_t from = max(shared.plan.rows[row], 0);
     copy_async(&shared.q[row][column], a.q + (from * a.heads + head) * D + column);
   }
   copies_commit();
-  if (shared.count > 0) load_block(shared, a, span, 0, group);
-  const Sight sights[2] = {{shared.ranges[warp * 16 + quad], span}, {shared.ranges[warp * 16 + quad + 8], span}};
+  if (shared.plan.count > 0) load_block(shared, a, span, 0, group);
+  const int4 ranges[2] = {shared.plan.ranges[warp * 16 + quad], shared.plan.ranges[warp * 16 + quad + 8]};
   uint4 q[D / 16];
   float o[D / 8][4] = {};
   Running running;
-  if (shared.count > 0) copies_wait<1>();
+  if (shared.plan.count > 0) copies_wait<1>();
   else copies_wait<0>();
   __syncthreads();
 #pragma unroll
   for (int k = 0; k < D / 16; ++k) {
     q[k] = load_matrices<false>(&shared.q[warp * 16 + lane % 16][k * 16 + lane / 16 * 8]);
   }
-  for (int index = 0; index < shared.count; ++index) {
-    if (index + 1 < shared.count) {
+  for (int index = 0; index < shared.plan.count; ++index) {
+    if (index + 1 < shared.plan.count) {
       load_block(shared, a, span, index + 1, group);
       copies_wait<1>();
     } else {
@@ -171,7 +138,8 @@ __global__ void __launch_bounds__(threads) attention_tile_kernel(const Output<Y>
         multiply(s[2 * n + 1], q[k], b[n].z, b[n].w);
       }
     }
-    const float2 shrink = soften(s, running, sights, shared.blocks[index] * block_keys, a.scale);
+    const Block block(span, shared.plan.seen[index]);
+    const float2 shrink = soften(s, running, {block.sight(ranges[0]), block.sight(ranges[1])}, a.scale);
 #pragma unroll
     for (auto& part : o) part[0] *= shrink.x, part[1] *= shrink.x, part[2] *= shrink.y, part[3] *= shrink.y;
 #pragma unroll
@@ -194,7 +162,7 @@ __global__ void __launch_bounds__(threads) attention_tile_kernel(const Output<Y>
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const float sum = quad_sum(running.sum[r]), inverse = sum > 0 ? 1.0f / sum : 0.0f;
-    const std::int64_t row = shared.rows[warp * 16 + quad + 8 * r];
+    const std::int64_t row = shared.plan.rows[warp * 16 + quad + 8 * r];
     if (row < 0) continue;
     const std::int64_t target = (row * a.heads + head) * D + 2 * pair;
 #pragma unroll

@@ -16,7 +16,7 @@
 namespace nervus::cuda {
 namespace {
 
-constexpr int depth = 2, most_blocks = 512;
+constexpr int depth = 2;
 constexpr unsigned few_tiles = 264;  // two for each multiprocessor of a large device
 
 struct Arguments {
@@ -39,67 +39,8 @@ struct Shared {
   std::byte blocks[Teams][depth][2][Matrix<D>::bytes];  // of keys, of values
   std::uint64_t full[Teams][depth][2], full_q;
   States<Teams> states;
-  int rows[tile_rows];  // of the tile, -1 for none
-  int4 ranges[tile_rows];
-  unsigned short seen[most_blocks];  // the blocks of slots that some row sees
-  int count;
+  TilePlan plan;
 };
-
-// 64 slots or fewer: those from `base` on, of the rows' first ranges or of the second.
-struct Block {
-  int base, slots;
-  bool second;
-
-  // Of the blocks of both parts of a span, each begins with a block of its own.
-  __device__ Block(const Span& span, int index) {
-    const int before = count_of(span.first_count);
-    second = index >= before;
-    const int at = (second ? index - before : index) * block_keys;
-    base = (second ? span.second : span.first) + at;
-    slots = min((second ? span.total - span.first_count : span.first_count) - at, block_keys);
-  }
-  static __device__ int count(const Span& span) {
-    return count_of(span.first_count) + count_of(span.total - span.first_count);
-  }
-  static __device__ int count_of(int slots) { return (slots + block_keys - 1) / block_keys; }
-  // What a row sees of it: [begin, end), from the block's first slot on.
-  __device__ int2 sight(const int4& range) const {
-    return second ? make_int2(range.z - base, range.w - base) : make_int2(range.x - base, range.y - base);
-  }
-};
-
-// Lists the blocks that some row of the tile sees; returns the span of all.
-template <int D, int Teams>
-__device__ Span plan_blocks(Shared<D, Teams>& shared, const Arguments& a) {
-  const int lane = threadIdx.x % 32;
-  if (threadIdx.x < tile_rows) {
-    int row = static_cast<int>(blockIdx.x) * tile_rows + static_cast<int>(threadIdx.x);
-    if (a.order != nullptr) row = a.order[row];
-    else if (row >= a.rows) row = -1;
-    shared.rows[threadIdx.x] = row;
-    shared.ranges[threadIdx.x] = row >= 0 ? a.ranges[row] : make_int4(0, 0, 0, 0);
-  }
-  __syncthreads();
-  const int4 mine[2] = {shared.ranges[lane], shared.ranges[lane + 32]};
-  const Span span = span_of(mine);
-  if (threadIdx.x < 32) {
-    int count = 0;
-    for (int index = 0; index < Block::count(span); ++index) {
-      const Block block(span, index);
-      bool sees = false;
-      for (const int4& range : mine) {
-        const int2 sight = block.sight(range);
-        sees |= sight.x < sight.y && sight.x < block.slots && sight.y > 0;
-      }
-      if (!__any_sync(~0u, sees)) continue;
-      if (lane == 0) shared.seen[count] = static_cast<unsigned short>(index);
-      ++count;
-    }
-    if (lane == 0) shared.count = count;
-  }
-  __syncthreads();
-  return span;
-}
 
 // A head's columns of 64 rows, asked for by one thread.
 template <int D>
@@ -116,7 +57,7 @@ template <int D, int Teams>
 __device__ void gather_queries(Shared<D, Teams>& shared, const Arguments& a, int head) {
   constexpr int units = D / 8;
   for (int i = threadIdx.x; i < tile_rows * units; i += Teams * team_threads) {
-    const std::int64_t row = max(shared.rows[i / units], 0);
+    const std::int64_t row = max(shared.plan.rows[i / units], 0);
     copy_async(shared.q + Matrix<D>::place(i / units, i % units), a.q + (row * a.heads + head) * D + i % units * 8);
   }
   copies_commit();
@@ -192,10 +133,10 @@ __global__ void __launch_bounds__(team_threads* Teams, (D > 80 ? 2 : 4) / Teams)
     map_prefetch(key_maps.wide), map_prefetch(value_maps.wide);
     if constexpr (M::narrow > 0) map_prefetch(key_maps.narrow), map_prefetch(value_maps.narrow);
   }
-  const Span span = plan_blocks(shared, a);  // ranges are of the call, not of a kernel before
-  const int count = shared.count;
+  const Span span = shared.plan.make(a.ranges, a.order, a.rows);  // ranges are of the call, not of a kernel before
+  const int count = shared.plan.count;
   const auto fetch_block = [&](int index) {
-    const int place = index / Teams % depth, slot = Block(span, shared.seen[index]).base;
+    const int place = index / Teams % depth, slot = Block(span, shared.plan.seen[index]).base;
     for (int i = 0; i < 2; ++i) {
       std::uint64_t* full = &shared.full[team][place][i];
       barrier_expect(full, M::bytes);
@@ -218,12 +159,12 @@ __global__ void __launch_bounds__(team_threads* Teams, (D > 80 ? 2 : 4) / Teams)
   else barrier_wait(&shared.full_q, 0);
 
   const std::uint32_t q = shared_address(shared.q);
-  const int rows[2] = {shared.rows[warp * 16 + quad], shared.rows[warp * 16 + quad + 8]};
-  const int4 ranges[2] = {shared.ranges[warp * 16 + quad], shared.ranges[warp * 16 + quad + 8]};
+  const int rows[2] = {shared.plan.rows[warp * 16 + quad], shared.plan.rows[warp * 16 + quad + 8]};
+  const int4 ranges[2] = {shared.plan.ranges[warp * 16 + quad], shared.plan.ranges[warp * 16 + quad + 8]};
   Sums<D> o;
   Running running;
   for (int index = team, turn = 0; index < count; index += Teams, ++turn) {
-    const Block block(span, shared.seen[index]);
+    const Block block(span, shared.plan.seen[index]);
     auto& matrices = shared.blocks[team][turn % depth];
     const std::uint32_t keys = shared_address(matrices[0]), values = shared_address(matrices[1]);
     std::uint64_t* full = shared.full[team][turn % depth];
@@ -257,7 +198,7 @@ __global__ void __launch_bounds__(team_threads* Teams, (D > 80 ? 2 : 4) / Teams)
   static_assert(Out::given_bytes <= 3 * M::bytes && Out::staged_bytes <= 2 * M::bytes);
   std::byte *staged = shared.q, *given[2] = {shared.blocks[0][0][1], shared.blocks[Teams - 1][0][1]};
   shared.states.put(running, team);
-  __syncthreads();  // and all have read the last block
+  block_meet();  // and all have read the last block
   const bool joins = Teams == 2 && count > 1;
   const auto weight = [&](int r) { return shared.states.weight(warp * 16 + quad + 8 * r, team, joins); };
   const float weights[2] = {weight(0), weight(1)};
@@ -265,12 +206,12 @@ __global__ void __launch_bounds__(team_threads* Teams, (D > 80 ? 2 : 4) / Teams)
     if (team == 0) Out::template give<0>(given[1], o, weights);
     else Out::template give<1>(given[0], o, weights);
   }
-  __syncthreads();
+  block_meet();
   if (!joins && team == 0) Out::template put<0, D / 8>(staged, nullptr, y, o, weights);
   if (joins && team == 0) Out::template put<0, D / 16>(staged, given[0], y, o, weights);
   if (joins && team == 1) Out::template put<D / 16, D / 8>(staged, given[1], y, o, weights);
-  __syncthreads();
-  Out::template store<Teams * team_threads>(staged, y.data, shared.rows, a.heads, head);
+  block_meet();
+  Out::template store<Teams * team_threads>(staged, y.data, shared.plan.rows, a.heads, head);
   a.trace.ended();
 }
 

@@ -84,6 +84,15 @@ __device__ inline void store_remote(std::uint32_t remote, std::uint32_t remote_b
       : "memory");
 }
 
+// All threads of a block have come this far. Where warps have waited at different barriers before, racecheck loses who
+// comes before whom over one such meeting, not over two: in its builds they meet twice.
+__device__ inline void block_meet() {
+  __syncthreads();
+#ifdef NERVUS_RACECHECK
+  __syncthreads();
+#endif
+}
+
 // The first `threads` of a block, whole warps, have come this far.
 __device__ inline void warps_meet(int threads) { asm volatile("bar.sync 1, %0;" ::"r"(threads) : "memory"); }
 

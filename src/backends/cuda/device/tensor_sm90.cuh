@@ -7,10 +7,6 @@
 
 namespace nervus::cuda {
 
-__device__ inline void barrier_init(std::uint64_t* barrier, std::uint32_t arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
-}
-
 // Arrives at the barrier that block `rank` of the cluster has where `barrier` is in this block. It orders no memory
 // beyond the block: that would flush it to the whole GPU.
 __device__ inline void barrier_arrive(std::uint64_t* barrier, std::uint32_t rank) {

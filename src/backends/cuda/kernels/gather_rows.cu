@@ -20,13 +20,12 @@ __global__ void gather_rows_kernel(Output<Y> y, const X* x, const std::int32_t* 
   y.store(row * columns + column, values);
 }
 
-constexpr unsigned most_int8_threads = 512;
+constexpr unsigned most_int8_threads = 32 * most_warps;
 
 // Into int8, each row over a scale of its own: one block a row, of which a thread keeps its first packs.
 template <int N, typename X>
 __global__ void gather_int8_kernel(std::int8_t* y, float* row_scales, const X* x, const std::int32_t* index,
                                    std::int64_t columns) {
-  __shared__ float parts[most_int8_threads / 32];
   begin();
   const std::int64_t row = blockIdx.x, source = index == nullptr ? row : index[row];
   if (source < 0) return;
@@ -46,10 +45,7 @@ __global__ void gather_int8_kernel(std::int8_t* y, float* row_scales, const X* x
 #pragma unroll
   for (int k = 0; k < kept; ++k) take_in(values[k]);
   for (std::int64_t i = first + kept * stride; i < columns; i += stride) load<N>(more, in + i), take_in(more);
-  largest = warp_maximum(largest);
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = largest;
-  __syncthreads();
-  for (unsigned i = 0; i < blockDim.x / 32; ++i) largest = fmaxf(largest, parts[i]);
+  largest = block_maximum(largest);
   const float own = int8_scale_of(largest), inverse = 1.0f / own;
   if (threadIdx.x == 0) row_scales[row] = own;
 #pragma unroll

@@ -14,15 +14,11 @@ constexpr unsigned threads = 256;
 template <typename Y>
 __global__ void quantise_rows_kernel(Y* y, float* scale, const __nv_bfloat16* x, float input_scale,
                                      std::int64_t columns) {
-  __shared__ float parts[threads / 32];
   begin();
   const std::int64_t start = blockIdx.x * columns;
   float largest = 0.0f;
   for (std::int64_t i = threadIdx.x; i < columns; i += threads) largest = fmaxf(largest, fabsf(as_float(x[start + i])));
-  largest = warp_maximum(largest);
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = largest;
-  __syncthreads();
-  for (const float part : parts) largest = fmaxf(largest, part);
+  largest = block_maximum(largest);
   constexpr bool integers = std::is_same_v<Y, std::int8_t>;
   const float most = integers ? largest_int8 : Float8::largest;
   const float own = largest > 0.0f ? largest / most : 1.0f;

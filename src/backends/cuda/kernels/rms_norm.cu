@@ -10,31 +10,8 @@ namespace nervus::cuda {
 namespace {
 
 constexpr unsigned most_threads = 512;
+static_assert(most_threads <= 32 * most_warps);
 
-// What the block's warps found, joined from 0 on, the same in each thread.
-template <typename T, typename Join>
-__device__ T across_warps(T found, const Join& join) {
-  __shared__ T parts[most_threads / 32];
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = found;
-  __syncthreads();
-  const unsigned warps = blockDim.x / 32;
-  constexpr unsigned at_once = 8;  // loads that do not wait for each other
-  T all{};
-#pragma unroll
-  for (unsigned i = 0; i < at_once; ++i) {
-    if (i < warps) all = join(all, parts[i]);
-  }
-  for (unsigned i = at_once; i < warps; ++i) all = join(all, parts[i]);
-  return all;
-}
-
-// Over the block's threads.
-__device__ float block_sum(float x) {
-  return across_warps(warp_sum(x), [](float a, float b) { return a + b; });
-}
-__device__ float block_maximum(float x) {
-  return across_warps(warp_maximum(x), [](float a, float b) { return fmaxf(a, b); });
-}
 // The sum of each x, and the largest y.
 __device__ float2 block_sum_and_maximum(float2 found) {
   return across_warps(float2{warp_sum(found.x), warp_maximum(found.y)}, [](float2 a, float2 b) {
