@@ -83,7 +83,7 @@ std::unique_lock<std::mutex> hold_device(int ordinal) {
 class CudaDevice final : public Device {
  public:
   CudaDevice(Precision precision, int ordinal, bool fuse, Attention attention, const cudaDeviceProp& properties)
-      : Device(static_cast<int>(std::min(4u, std::thread::hardware_concurrency()))),
+      : Device(static_cast<int>(std::min(8u, std::thread::hardware_concurrency()))),
         activation_(precision == Precision::bf16 ? DType::bf16 : DType::f32),
         fuse_(fuse),
         attention_(attention),
