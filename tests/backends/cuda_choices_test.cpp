@@ -29,7 +29,8 @@ const ChoiceMap some = {
     {"linear 64 32 2 bf16 f32 5", {.kernel = Choice::Kernel::tile, .tile = tile, .nanoseconds = 5900}},
     {"linear 64 32 2 bf16 bf16 2", algorithm(7)},
     {"linear 64 32 2 f8_e4m3 f32 4", algorithm(8, true)},
-    {"qkv 64 32 2 bf16", {.kernel = Choice::Kernel::tile, .tile = wide_qkv_tiles[2], .nanoseconds = 1}}};
+    {"qkv 64 32 2 bf16", {.kernel = Choice::Kernel::tile, .tile = wide_qkv_tiles[2], .nanoseconds = 1}},
+    {"qkv 64 32 9 bf16", {.kernel = Choice::Kernel::tile, .tile = wide_qkv_tiles[4], .nanoseconds = 1}}};
 
 std::pair<ErrorKind, std::string> refusal(const std::function<void()>& work) {
   try {

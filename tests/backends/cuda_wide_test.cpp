@@ -44,6 +44,7 @@ struct WideCase {
   std::int64_t rows, inputs, outputs;
   bool bias;
   Heads heads = {};
+  bool many = false;  // more tiles than a device holds blocks, for those that are persistent
 };
 
 // x W^T + b of a case: as the wide kernels take it, and its values in the order of the weight's own rows.
@@ -106,6 +107,7 @@ void for_each_tile(WideRole role, const std::vector<WideCase>& cases, const Chec
     for (const DType dtype : {DType::bf16, DType::f16, DType::e4m3, DType::i8}) {
       for (const WideCase& c : cases) {
         if (!wide_fits(role, c.outputs, c.inputs, c.heads.size, dtype) || !wide_fits(tile, c.inputs, dtype)) continue;
+        if (c.many && !tile.persistent) continue;
         CAPTURE(name_of(tile));
         CAPTURE(std::string(name_of(dtype)));
         CAPTURE(c.rows);
@@ -190,6 +192,7 @@ void check_gate_up(const std::vector<WideCase>& cases) {
 
 TEST_CASE("cuda wide: gate_up is product and swiglu, in bf16, f16 and e4m3") {
   check_gate_up({{1, 64, 16, false}, {130, 208, 400, true}, {257, 1040, 336, true}, {1030, 528, 544, false}});
+  check_gate_up({{1540, 208, 3200, true, {}, true}, {1100, 1040, 2304, false, {}, true}});
 }
 
 TEST_CASE("cuda wide, the model's shapes: gate_up") {
@@ -265,6 +268,7 @@ void check_qkv(std::vector<WideCase> cases) {
 
 TEST_CASE("cuda wide: qkv is product and rotation, and writes its slots alone") {
   check_qkv({{1, 256, 0, false, {2, 1, 16}}, {130, 208, 0, true, {3, 3, 48}}, {1030, 528, 0, false, {4, 2, 80}}});
+  check_qkv({{1540, 208, 0, true, {20, 10, 64}, true}, {1100, 1040, 0, false, {8, 5, 96}, true}});
 }
 
 TEST_CASE("cuda wide, the model's shapes: qkv") {

@@ -64,8 +64,8 @@ std::string text_of(const Choice& choice) {
   if (choice.kernel == Choice::Kernel::plain) return "plain";
   if (choice.kernel == Choice::Kernel::tile) {
     const WideTile& tile = choice.tile;
-    return concat("tile ", tile.rows, " ", tile.columns, " ", tile.share_w, " ", tile.share_x, " ", tile.split, " ",
-                  choice.nanoseconds);
+    return concat(tile.persistent ? "persistent-tile " : "tile ", tile.rows, " ", tile.columns, " ", tile.share_w, " ",
+                  tile.share_x, " ", tile.split, " ", choice.nanoseconds);
   }
   std::string text =
       concat(choice.apart ? "library-sums " : "library ", choice.candidates, " ", choice.nanoseconds, " ");
@@ -78,7 +78,8 @@ std::optional<Choice> choice_in(std::string_view text, WideRole role) {
   constexpr std::int64_t most_nanoseconds = 1'000'000'000'000, any = std::numeric_limits<int>::max();
   const std::vector<std::string_view> words = split(text, ' ');
   std::vector<std::int64_t> numbers;
-  const std::size_t counted = words[0] == "tile" ? 7 : 3;
+  const bool persistent = words[0] == "persistent-tile", tiled = persistent || words[0] == "tile";
+  const std::size_t counted = tiled ? 7 : 3;
   for (std::size_t i = 1; i < std::min(words.size(), counted); ++i) {
     const auto number = number_in(words[i], i + 1 == counted ? most_nanoseconds : any);
     if (!number) return std::nullopt;
@@ -87,9 +88,10 @@ std::optional<Choice> choice_in(std::string_view text, WideRole role) {
   Choice choice;
   if (text == "plain") {
     if (role == WideRole::add) return choice;
-  } else if (words[0] == "tile" && words.size() == 7) {
+  } else if (tiled && words.size() == 7) {
     const auto tile = std::ranges::find_if(wide_tiles(role), [&](const WideTile& t) {
-      return std::ranges::equal(std::array{t.rows, t.columns, t.share_w, t.share_x, t.split},
+      return t.persistent == persistent &&
+             std::ranges::equal(std::array{t.rows, t.columns, t.share_w, t.share_x, t.split},
                                 std::span(numbers).first(5));
     });
     if (tile == wide_tiles(role).end()) return std::nullopt;

@@ -20,36 +20,55 @@ struct Shape {
   unsigned cluster = 1;  // blocks along x that share their memory
 };
 
+// What the runtime wants to know of a launch, of a kernel that may have its shared memory.
+struct LaunchConfig {
+  cudaLaunchAttribute attributes[2];
+  cudaLaunchConfig_t config{};
+
+  LaunchConfig(const Stream& stream, const Shape& shape, const void* kernel) {
+    stream.use();
+    if (shape.shared > 0) {
+      check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shape.shared),
+                 "asking for shared memory");
+      // All of it, whatever one kernel needs: a multiprocessor has to be empty before it can be divided anew, and would
+      // not take blocks of the next kernel before.
+      check_cuda(
+          cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+          "asking for shared memory");
+    }
+    config.gridDim = shape.blocks;
+    config.blockDim = dim3(shape.threads);
+    config.dynamicSmemBytes = static_cast<std::size_t>(shape.shared);
+    config.stream = stream.get();
+    config.attrs = attributes;
+    if (stream.major() >= 9) {
+      attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (shape.cluster > 1) {
+      attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+      attributes[config.numAttrs++].val.clusterDim = {shape.cluster, 1, 1};
+    }
+  }
+  LaunchConfig(const LaunchConfig&) = delete;
+  LaunchConfig& operator=(const LaunchConfig&) = delete;
+};
+
 // Launches on the stream. Where the device can, the kernel is scheduled while the one before it still runs, and waits
 // in begin().
 template <typename... Parameters, typename... Arguments>
 void launch(const Stream& stream, const Shape& shape, void (*kernel)(Parameters...), Arguments... arguments) {
-  stream.use();
-  if (shape.shared > 0) {
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shape.shared),
-               "asking for shared memory");
-    // All of it, whatever one kernel needs: a multiprocessor has to be empty before it can be divided anew, and would
-    // not take blocks of the next kernel before.
-    check_cuda(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
-        "asking for shared memory");
-  }
-  cudaLaunchAttribute attributes[2];
-  cudaLaunchConfig_t config{};
-  config.gridDim = shape.blocks;
-  config.blockDim = dim3(shape.threads);
-  config.dynamicSmemBytes = static_cast<std::size_t>(shape.shared);
-  config.stream = stream.get();
-  config.attrs = attributes;
-  if (stream.major() >= 9) {
-    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
-  }
-  if (shape.cluster > 1) {
-    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
-    attributes[config.numAttrs++].val.clusterDim = {shape.cluster, 1, 1};
-  }
-  check_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "launching a kernel");
+  const LaunchConfig launch(stream, shape, reinterpret_cast<const void*>(kernel));
+  check_cuda(cudaLaunchKernelEx(&launch.config, kernel, static_cast<Parameters>(arguments)...), "launching a kernel");
+}
+
+// How many blocks of a kernel in clusters the device holds at a time, whole clusters.
+template <typename... Parameters>
+unsigned blocks_at_once(const Stream& stream, const Shape& shape, void (*kernel)(Parameters...)) {
+  const LaunchConfig launch(stream, shape, reinterpret_cast<const void*>(kernel));
+  int clusters = 0;
+  check_cuda(cudaOccupancyMaxActiveClusters(&clusters, kernel, &launch.config), "asking how many clusters fit");
+  return static_cast<unsigned>(clusters) * shape.cluster;
 }
 
 inline unsigned blocks_for(std::int64_t work, std::int64_t each) {

@@ -20,6 +20,12 @@ struct WideFetch {
   std::byte* ring;
   std::uint64_t *full, *empty;
 
+  __device__ void make_barriers() const {
+    for (int i = 0; i < stages; ++i) {
+      barrier_init(full + i, 1);
+      barrier_init(empty + i, WidePlace<Tile>::sharers * Tile::readers);
+    }
+  }
   // Weights of the first stage, before the blocks of a cluster have met: all parts, for this block alone.
   __device__ void begin() const {
     barrier_expect(full, Shared::stage_bytes);
@@ -42,8 +48,9 @@ struct WideFetch {
     if constexpr (Tile::share_x > 1) tensor_load(target, x, column, row, full + stage, place.blocks());
     else tensor_load(target, x, column, row, full + stage);
   }
-  // When the blocks have met; so many stages of weights before the dependency wait.
-  __device__ void run(int weights_ahead) const {
+  // When the blocks have met: all stages, as far as there are steps, some with weights before the dependency wait.
+  // Returns how many it has filled.
+  __device__ int fill(int weights_ahead) const {
     const auto begin_stage = [&](int k) {
       barrier_expect(full + k, Shared::stage_bytes);
       fetch_w(k, k);
@@ -56,12 +63,31 @@ struct WideFetch {
       if (k >= weights_ahead) begin_stage(k);
       fetch_x(k, k);
     }
+    return filled;
+  }
+  // The tile of a block.
+  __device__ void run(int weights_ahead) const {
+    fill(weights_ahead);
     for (int k = stages, stage = 0, turn = 0; k < count; ++k) {
       barrier_wait(empty + stage, turn);
       barrier_expect(full + stage, Shared::stage_bytes);
       fetch_w(k, stage);
       fetch_x(k, stage);
       if (++stage == stages) stage = 0, turn ^= 1;
+    }
+  }
+  // The tiles of a persistent block, from `at` on, which `place` refers to.
+  __device__ void run(int weights_ahead, const WideArguments& a, WidePlace<Tile>& at) const {
+    int k = fill(weights_ahead), fills = k;
+    for (; at.exists(a); at.next(a)) {
+      for (; k < count; ++k, ++fills) {
+        const int stage = fills % stages;
+        if (fills >= stages) barrier_wait(empty + stage, (fills / stages - 1) % 2);
+        barrier_expect(full + stage, Shared::stage_bytes);
+        fetch_w(k, stage);
+        fetch_x(k, stage);
+      }
+      k = 0;
     }
   }
 };

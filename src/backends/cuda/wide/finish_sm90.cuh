@@ -9,12 +9,12 @@
 
 namespace nervus::cuda {
 
-// What one of a block's outputs is multiplied by, and what is added then: thread i has it of output first + i.
+// What one of a block's outputs, number i from `first` on, is multiplied by, and what is added then.
 struct WideConstant {
   float2 value;
 
-  __device__ WideConstant(const WideArguments& a, int first) {
-    const int n = min(first + static_cast<int>(threadIdx.x), a.outputs - 1);
+  __device__ WideConstant(const WideArguments& a, int first, int i) {
+    const int n = min(first + i, a.outputs - 1);
     const float gate = a.gate != nullptr ? a.gate[n] : 1.0f;
     value = make_float2((a.scale != nullptr ? a.scale[n] : 1.0f) * gate, (a.bias != nullptr ? a.bias[n] : 0.0f) * gate);
   }

@@ -11,7 +11,7 @@ namespace nervus::cuda {
 // + 1 of each of its columns of 8, into the memory of the warp; store() takes all from there.
 template <typename Tile, typename Epilogue>
 struct WideFinishStaged {
-  static constexpr int Blocks = Epilogue::blocks, Tiles = Tile::rows / 128, chunks = Tile::columns / 8 / Blocks;
+  static constexpr int Blocks = Epilogue::blocks, Tiles = Tile::group_tiles, chunks = Tile::columns / 8 / Blocks;
   using Part = typename Epilogue::template Part<chunks>;
   // Of a row: so that those of a warp's eight rows fall on different banks.
   static constexpr int stride = (Epilogue::staged_bytes * chunks + 127) / 128 * 128 + 16;
@@ -24,7 +24,7 @@ struct WideFinishStaged {
       : epilogue(epilogue) {
 #pragma unroll
     for (int tile = 0; tile < Tiles; ++tile) {
-      const int row = place.row_tile * Tile::rows + (warp / 4 * Tiles + tile) * 64 + warp % 4 * 16;
+      const int row = place.group_row() + tile * 64 + warp % 4 * 16;
       parts[tile] = Part(epilogue, row, a.rows, place.column_tile * Tile::columns);
     }
   }

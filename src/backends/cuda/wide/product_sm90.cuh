@@ -19,50 +19,70 @@
 
 namespace nervus::cuda {
 
-// The two warpgroups: sums of 64 rows a tile, Tile::rows / 128 tiles each, which are there after products_wait().
+// Where a warpgroup is in the ring, and how many stages are still to be multiplied, in all tiles of the block.
+template <typename Tile>
+struct WideRing {
+  int left, stage = 0, turn = 0;
+
+  // Stages that are the other warpgroup's.
+  __device__ void skip(int count) {
+    constexpr int stages = WideShared<Tile>::stages;
+    left -= count;
+    turn ^= (stage + count) / stages & 1;
+    stage = (stage + count) % stages;
+  }
+};
+
+// A stage has been read by this warp, of which the blocks that fill it again wait; nobody does where no more is left.
+template <typename Tile>
+__device__ void wide_release(const WidePlace<Tile>& place, std::uint64_t* empty, int stage, int left) {
+  constexpr int sharers = WidePlace<Tile>::sharers;
+  const int lane = threadIdx.x % 32;
+  if (left >= WideShared<Tile>::stages && lane < sharers) barrier_arrive(empty + stage, place.part * sharers + lane);
+}
+
+// A warpgroup: sums of 64 rows a tile, which are there after products_wait().
+// Returns the last stage, which is not released.
 template <typename T, typename Tile, int Tiles, typename Sum>
-__device__ void wide_multiply(Sum (&sums)[Tiles][Tile::columns / 2], const WideArguments& a,
-                              const WidePlace<Tile>& place, const std::byte* ring, std::uint64_t* full,
-                              std::uint64_t* empty) {
+__device__ int wide_multiply(Sum (&sums)[Tiles][Tile::columns / 2], int count, const WidePlace<Tile>& place,
+                             const std::byte* shared, std::uint64_t* full, std::uint64_t* empty, WideRing<Tile>& ring) {
   using Shared = WideShared<Tile>;
-  constexpr int stages = Shared::stages;
-  const int group = threadIdx.x / 128, lane = threadIdx.x % 32, count = place.steps(a);
-  const std::uint32_t x_begin = shared_address(ring) + group * Tiles * 64 * wide_step_bytes;
-  const std::uint32_t w_begin = shared_address(ring) + Shared::x_bytes;
-  const auto release = [&](int stage) {
-    if (lane < WidePlace<Tile>::sharers) barrier_arrive(empty + stage, place.part * WidePlace<Tile>::sharers + lane);
-  };
-  for (int k = 0, stage = 0, turn = 0, before = 0; k < count; ++k) {
-    barrier_wait(full + stage, turn);
+  const int group = Tile::persistent ? 0 : threadIdx.x / 128;
+  const std::uint32_t x_begin = shared_address(shared) + group * Tiles * 64 * wide_step_bytes;
+  const std::uint32_t w_begin = shared_address(shared) + Shared::x_bytes;
+  int before = 0;
+  for (int k = 0; k < count; ++k, --ring.left) {
+    barrier_wait(full + ring.stage, ring.turn);
     products_begin();
 #pragma unroll
     for (int step = 0; step < wide_step_bytes; step += 32) {
-      const std::uint64_t w = swizzled_tile(w_begin + stage * Shared::stage_bytes + step);
+      const std::uint64_t w = swizzled_tile(w_begin + ring.stage * Shared::stage_bytes + step);
 #pragma unroll
       for (int tile = 0; tile < Tiles; ++tile) {
-        const std::uint32_t x = x_begin + stage * Shared::stage_bytes + tile * 64 * wide_step_bytes + step;
+        const std::uint32_t x = x_begin + ring.stage * Shared::stage_bytes + tile * 64 * wide_step_bytes + step;
         WarpgroupProduct<T, Tile::columns>::add(sums[tile], swizzled_tile(x), w, k > 0 || step > 0);
       }
     }
     products_commit();
     products_wait_but_one();
-    if (k > 0 && k - 1 + stages < count) release(before);  // nobody waits for what is not filled again
-    before = stage;
-    if (++stage == stages) stage = 0, turn ^= 1;
+    if (k > 0) wide_release(place, empty, before, ring.left);
+    before = ring.stage;
+    if (++ring.stage == Shared::stages) ring.stage = 0, ring.turn ^= 1;
   }
+  return before;
 }
 
 // The scales of this thread's rows of integers, loaded before the product, and their sums times them.
 template <typename Tile>
 struct WideRowScales {
-  static constexpr int Tiles = Tile::rows / 128;
+  static constexpr int Tiles = Tile::group_tiles;
   float scales[Tiles][2];
 
   __device__ WideRowScales(const WideArguments& a, const WidePlace<Tile>& place) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 #pragma unroll
     for (int tile = 0; tile < Tiles; ++tile) {
-      const int row = place.row_tile * Tile::rows + (warp / 4 * Tiles + tile) * 64 + warp % 4 * 16 + lane / 4;
+      const int row = place.group_row() + tile * 64 + warp % 4 * 16 + lane / 4;
       scales[tile][0] = __ldcg(a.row_scales + min(row, a.rows - 1));
       scales[tile][1] = __ldcg(a.row_scales + min(row + 8, a.rows - 1));
     }
@@ -82,7 +102,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     wide_product(const __grid_constant__ CUtensorMap x, const __grid_constant__ CUtensorMap w, const WideArguments a,
                  const Epilogue epilogue) {
   using Shared = WideShared<Tile>;
-  constexpr int stages = Shared::stages, Tiles = Tile::rows / 128;
+  constexpr int stages = Shared::stages, Tiles = Tile::group_tiles;
   a.trace.begun();
   static_assert(Tile::columns <= wide_warps * 32, "a thread has one constant");
   static_assert(stages >= 2 && (2 * stages + 1) * 8 <= Shared::barrier_bytes);
@@ -92,10 +112,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   const WidePlace<Tile> place(a);
   const WideFetch<T, Tile> fetch{x, w, place, place.first_step(a), place.steps(a), shared, full, empty};
   if (threadIdx.x == wide_warps * 32) {
-    for (int i = 0; i < stages; ++i) {
-      barrier_init(full + i, 1);
-      barrier_init(empty + i, WidePlace<Tile>::sharers * wide_warps);
-    }
+    fetch.make_barriers();
     barrier_init(arrived, 1);
     barrier_init_fence();
     if constexpr (Tile::split > 1)
@@ -107,7 +124,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
       (Tile::split > 1), WideFinishSplit<Tile, Epilogue>,
       std::conditional_t<(Epilogue::staged_bytes > 0), WideFinishStaged<Tile, Epilogue>, WideFinish<Tile, Epilogue>>>;
   // Asked for by all, also by the warps that fetch: all threads of a block have to meet at the same place.
-  const WideConstant constant(a, place.column_tile * Tile::columns);
+  const WideConstant constant(a, place.column_tile * Tile::columns, threadIdx.x);
   Finish finish(a, place, epilogue);
   __syncthreads();
   if constexpr (Tile::cluster > 1) cluster_meet();
@@ -124,15 +141,17 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   cudaGridDependencySynchronize();  // of what the finish reads and overwrites
   a.trace.free();
   float sums[Tiles][Tile::columns / 2];
+  const int count = place.steps(a);
+  WideRing<Tile> ring{count};
   if constexpr (sizeof(T) == 1 && std::is_integral_v<T>) {
     const WideRowScales<Tile> scales(a, place);
     int whole[Tiles][Tile::columns / 2];
-    wide_multiply<T, Tile>(whole, a, place, shared, full, empty);
+    wide_multiply<T, Tile>(whole, count, place, shared, full, empty, ring);
     finish.load();
     products_wait();
     scales.apply(sums, whole);
   } else {
-    wide_multiply<T, Tile>(sums, a, place, shared, full, empty);
+    wide_multiply<T, Tile>(sums, count, place, shared, full, empty, ring);
     finish.load();
     products_wait();
   }

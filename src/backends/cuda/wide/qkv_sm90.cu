@@ -45,7 +45,7 @@ struct QkvEpilogue {
   struct Part {
     static constexpr int count = (16 * chunks + 31) / 32;  // items of a lane
     // For which there are registers beside the sums.
-    static constexpr int ahead = chunks > 6 ? 1 : 3;
+    static constexpr int ahead = chunks > 6 ? 1 : count < 3 ? count : 3;
     Row own;  // of lane % 16
     int output;
     Item items[count];

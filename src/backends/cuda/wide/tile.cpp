@@ -15,6 +15,7 @@ std::string name_of(const WideTile& tile) {
   if (tile.share_w > 1) name += concat(", weights shared by ", tile.share_w);
   if (tile.share_x > 1) name += concat(", rows shared by ", tile.share_x);
   if (tile.split > 1) name += concat(", inputs split by ", tile.split);
+  if (tile.persistent) name += ", persistent";
   return name;
 }
 

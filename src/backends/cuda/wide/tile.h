@@ -17,13 +17,15 @@ enum class WideRole {
 };
 
 // A thread block multiplies `rows` rows by `columns` outputs. In a cluster, `share_x` blocks side by side have the rows
-// in common and `share_w` blocks the outputs: each fetches a part for all. `split` blocks share the inputs.
+// in common and `share_w` blocks the outputs: each fetches a part for all. `split` blocks share the inputs. Persistent
+// blocks are as many as the device holds, and each makes one tile after the other.
 struct WideTile {
   int rows = 0;
   int columns = 0;
   int share_w = 1;
   int share_x = 1;
   int split = 1;
+  bool persistent = false;
 
   constexpr int cluster() const { return share_w * share_x * split; }
   constexpr bool operator==(const WideTile&) const = default;
@@ -41,11 +43,13 @@ inline constexpr WideTile wide_add_tiles[] = {{.rows = 128, .columns = 64, .shar
 inline constexpr WideTile wide_qkv_tiles[] = {{.rows = 128, .columns = 96, .share_w = 2},
                                               {.rows = 128, .columns = 96, .share_w = 2, .split = 2},
                                               {.rows = 128, .columns = 192, .share_w = 2},
-                                              {.rows = 128, .columns = 256, .share_w = 2}};
+                                              {.rows = 128, .columns = 256, .share_w = 2},
+                                              {.rows = 128, .columns = 128, .share_w = 2, .persistent = true}};
 inline constexpr WideTile wide_gate_up_tiles[] = {{.rows = 128, .columns = 176, .share_w = 2},
                                                   {.rows = 256, .columns = 160, .share_x = 2},
                                                   {.rows = 256, .columns = 176, .share_x = 2},
-                                                  {.rows = 128, .columns = 256, .share_w = 2}};
+                                                  {.rows = 128, .columns = 256, .share_w = 2},
+                                                  {.rows = 128, .columns = 160, .share_w = 2, .persistent = true}};
 std::span<const WideTile> wide_tiles(WideRole role);
 
 // "128 x 96, weights shared by 2, inputs split by 2"
