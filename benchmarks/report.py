@@ -118,7 +118,7 @@ def gpu_totals():
             table(["precision", "steps", "p50", "p95", "p99", "p99.9", "max", f"PyTorch {peer['torch']}, bf16, p50"],
                   rows) +
             "\n\nPyTorch is torch.compile, one CUDA graph, inputs on the device (`benchmarks/gpu_peer.py`), timed " +
-            ("in the same session" if "commit" not in peer else "on another day on a GPU of this kind") +
+            ("in the same run" if "commit" not in peer else "on another day on a GPU of this kind") +
             f". Commit {bench['commit']}.")
 
 
