@@ -3,6 +3,7 @@
 // for the score, and every 32nd column for the sum. Bound by the latency of 32 slots after 32 slots: the kernel for any
 // shape, against which faster ones are held.
 // Reference: tests/reference/kernels.cpp, attention.
+#include "backends/cuda/device/reductions.cuh"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 

@@ -2,6 +2,7 @@
 // y [T, D], x [R, D], index i32 [1, T] or empty for r itself. Blocks (row, part of a row), one pack a thread; bound by
 // memory.
 // Reference: tests/reference/kernels.cpp, gather_rows.
+#include "backends/cuda/device/reductions.cuh"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 

@@ -3,6 +3,7 @@
 // by a scale f32 [1, N], and of int8 by one of x's row. One warp for four rows and four outputs: its lanes share the
 // sum over K, so that a row's bits do not depend on the others. Bound by the cache. Reference:
 // tests/reference/kernels.cpp, linear.
+#include "backends/cuda/device/reductions.cuh"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 

@@ -1,6 +1,7 @@
 // y = x / s, e4m3 or int8, where s of a row is its largest |x| over the format's; the scale kept is s times that of
 // what y is multiplied by y [N, K], x bf16 [N, K], scale f32 [1, N]. One block a row; bound by memory, at load only.
 // Reference: tests/reference/device.cpp, quantise.
+#include "backends/cuda/device/reductions.cuh"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 #include "core/float8.h"

@@ -2,6 +2,7 @@
 // y [T, D], h f32 [T, D], scale and shift f32 [1, D]. One block a row, one pack a thread and turn; bound by the latency
 // of a read: constants of the first turn are there before the dependency wait, and its values stay in registers.
 // Reference: tests/reference/kernels.cpp, rms_norm.
+#include "backends/cuda/device/reductions.cuh"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/trace.cuh"

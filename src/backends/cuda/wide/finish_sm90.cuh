@@ -1,8 +1,8 @@
 // From the sums of a wide product (product_sm90.cuh) to what its epilogue makes of them, straight from the registers.
 // A finish asks for what is known of a call before its block has met the others, prepares while the first tiles are on
 // their way, loads what else it needs while the last products run (before, a product would wait for the loads), and is
-// called when the sums are there. Those through shared memory and across blocks: finish_staged_sm90.cuh,
-// finish_split_sm90.cuh.
+// called when the sums are there. Those through shared memory, beside a ring in use, and across blocks:
+// finish_staged_sm90.cuh, finish_passes_sm90.cuh, finish_split_sm90.cuh.
 #pragma once
 
 #include "backends/cuda/wide/cut_sm90.cuh"

@@ -12,90 +12,11 @@
 
 #include <type_traits>
 
-#include "backends/cuda/device/wgmma_sm90.cuh"
-#include "backends/cuda/wide/fetch_sm90.cuh"
 #include "backends/cuda/wide/finish_split_sm90.cuh"
 #include "backends/cuda/wide/finish_staged_sm90.cuh"
+#include "backends/cuda/wide/multiply_sm90.cuh"
 
 namespace nervus::cuda {
-
-// Where a warpgroup is in the ring, and how many stages are still to be multiplied, in all tiles of the block.
-template <typename Tile>
-struct WideRing {
-  int left, stage = 0, turn = 0;
-
-  // Stages that are the other warpgroup's.
-  __device__ void skip(int count) {
-    constexpr int stages = WideShared<Tile>::stages;
-    left -= count;
-    turn ^= (stage + count) / stages & 1;
-    stage = (stage + count) % stages;
-  }
-};
-
-// A stage has been read by this warp, of which the blocks that fill it again wait; nobody does where no more is left.
-template <typename Tile>
-__device__ void wide_release(const WidePlace<Tile>& place, std::uint64_t* empty, int stage, int left) {
-  constexpr int sharers = WidePlace<Tile>::sharers;
-  const int lane = threadIdx.x % 32;
-  if (left >= WideShared<Tile>::stages && lane < sharers) barrier_arrive(empty + stage, place.part * sharers + lane);
-}
-
-// A warpgroup: sums of 64 rows a tile, which are there after products_wait().
-// Returns the last stage, which is not released.
-template <typename T, typename Tile, int Tiles, typename Sum>
-__device__ int wide_multiply(Sum (&sums)[Tiles][Tile::columns / 2], int count, const WidePlace<Tile>& place,
-                             const std::byte* shared, std::uint64_t* full, std::uint64_t* empty, WideRing<Tile>& ring) {
-  using Shared = WideShared<Tile>;
-  const int group = Tile::persistent ? 0 : threadIdx.x / 128;
-  const std::uint32_t x_begin = shared_address(shared) + group * Tiles * 64 * wide_step_bytes;
-  const std::uint32_t w_begin = shared_address(shared) + Shared::x_bytes;
-  int before = 0;
-  for (int k = 0; k < count; ++k, --ring.left) {
-    barrier_wait(full + ring.stage, ring.turn);
-    products_begin();
-#pragma unroll
-    for (int step = 0; step < wide_step_bytes; step += 32) {
-      const std::uint64_t w = swizzled_tile(w_begin + ring.stage * Shared::stage_bytes + step);
-#pragma unroll
-      for (int tile = 0; tile < Tiles; ++tile) {
-        const std::uint32_t x = x_begin + ring.stage * Shared::stage_bytes + tile * 64 * wide_step_bytes + step;
-        WarpgroupProduct<T, Tile::columns>::add(sums[tile], swizzled_tile(x), w, k > 0 || step > 0);
-      }
-    }
-    products_commit();
-    products_wait_but_one();
-    if (k > 0) wide_release(place, empty, before, ring.left);
-    before = ring.stage;
-    if (++ring.stage == Shared::stages) ring.stage = 0, ring.turn ^= 1;
-  }
-  return before;
-}
-
-// The scales of this thread's rows of integers, loaded before the product, and their sums times them.
-template <typename Tile>
-struct WideRowScales {
-  static constexpr int Tiles = Tile::group_tiles;
-  float scales[Tiles][2];
-
-  __device__ WideRowScales(const WideArguments& a, const WidePlace<Tile>& place) {
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-#pragma unroll
-    for (int tile = 0; tile < Tiles; ++tile) {
-      const int row = place.group_row() + tile * 64 + warp % 4 * 16 + lane / 4;
-      scales[tile][0] = __ldcg(a.row_scales + min(row, a.rows - 1));
-      scales[tile][1] = __ldcg(a.row_scales + min(row + 8, a.rows - 1));
-    }
-  }
-  __device__ void apply(float (&sums)[Tiles][Tile::columns / 2], const int (&whole)[Tiles][Tile::columns / 2]) const {
-#pragma unroll
-    for (int tile = 0; tile < Tiles; ++tile) {
-#pragma unroll
-      for (int i = 0; i < Tile::columns / 2; ++i)
-        sums[tile][i] = __int2float_rn(whole[tile][i]) * scales[tile][i % 4 / 2];
-    }
-  }
-};
 
 template <typename T, typename Tile, typename Epilogue>
 __global__ void __launch_bounds__(Tile::threads, 1)
