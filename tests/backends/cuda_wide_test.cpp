@@ -192,6 +192,7 @@ void check_gate_up(const std::vector<WideCase>& cases) {
 
 TEST_CASE("cuda wide: gate_up is product and swiglu, in bf16, f16 and e4m3") {
   check_gate_up({{1, 64, 16, false}, {130, 208, 400, true}, {257, 1040, 336, true}, {1030, 528, 544, false}});
+  check_gate_up({{4000, 64, 3200, true, {}, true}});  // many of one step each
   check_gate_up({{1540, 208, 3200, true, {}, true}, {1100, 1040, 2304, false, {}, true}});
 }
 
@@ -268,6 +269,7 @@ void check_qkv(std::vector<WideCase> cases) {
 
 TEST_CASE("cuda wide: qkv is product and rotation, and writes its slots alone") {
   check_qkv({{1, 256, 0, false, {2, 1, 16}}, {130, 208, 0, true, {3, 3, 48}}, {1030, 528, 0, false, {4, 2, 80}}});
+  check_qkv({{4000, 64, 0, true, {20, 10, 64}, true}});
   check_qkv({{1540, 208, 0, true, {20, 10, 64}, true}, {1100, 1040, 0, false, {8, 5, 96}, true}});
 }
 

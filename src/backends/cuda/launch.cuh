@@ -20,7 +20,8 @@ struct Shape {
   unsigned cluster = 1;  // blocks along x that share their memory
 };
 
-// What the runtime wants to know of a launch, of a kernel that may have its shared memory.
+// What the runtime wants to know of a launch. Makes the stream's device the current one, and lets the kernel have its
+// shared memory.
 struct LaunchConfig {
   cudaLaunchAttribute attributes[2];
   cudaLaunchConfig_t config{};

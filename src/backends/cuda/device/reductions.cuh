@@ -18,7 +18,8 @@ __device__ inline float warp_maximum(float x) {
 
 constexpr unsigned most_warps = 16;  // of a block that joins what they found
 
-// What the block's warps found, joined from 0 on, the same in each thread.
+// What the block's warps found, joined from 0 on, the same in each thread. A block that joins twice in the same way has
+// to meet in between: `parts` is the same.
 template <typename T, typename Join>
 __device__ T across_warps(T found, const Join& join) {
   __shared__ T parts[most_warps];

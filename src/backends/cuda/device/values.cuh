@@ -1,4 +1,4 @@
-// Values of kernels: elements as float, in packs of up to 16 bytes an access; sums and maxima of a warp.
+// Values of kernels: elements as float, in packs of up to 16 bytes an access.
 #pragma once
 
 #include <cuda_bf16.h>

@@ -30,7 +30,7 @@ struct WideCut {
 
 struct WideArguments {
   int rows, outputs, steps;  // steps of 128 bytes of inputs
-  int across, tiles;         // clusters along the rows; all of them, a tile each for their blocks
+  int across, tiles;         // in units of a cluster's tiles: how many along the rows, how many in all
   const float* scale;        // of each output, or null for 1
   const float* bias;         // or null
   const float* gate;         // of sum and bias, or null
@@ -46,9 +46,10 @@ struct WideShared {
   // Persistent warpgroups have constants each, and stage what they store beside the ring, which is being filled.
   static constexpr int constant_bytes = Tile::columns * (Tile::persistent ? 16 : 8), barrier_bytes = 256;
   static constexpr int room = wide_shared_bytes - received_bytes - constant_bytes - barrier_bytes;
-  static constexpr int least_staged = Tile::persistent ? 24576 : 0;
+  static constexpr int least_staged = Tile::persistent ? 24576 : 0;  // 192 a row (docs/performance.md, tried and lost)
+  static constexpr int row_units = wide_warps * 16 * 16;             // 16 bytes of each of the warps' 16 rows
   static constexpr int fitting = (room - least_staged) / stage_bytes, stages = fitting < 8 ? fitting : 8;
-  static constexpr int staged_bytes = Tile::persistent ? (room - stages * stage_bytes) / 2048 * 2048 : 0;
+  static constexpr int staged_bytes = Tile::persistent ? (room - stages * stage_bytes) / row_units * row_units : 0;
   static constexpr int received = stages * stage_bytes, staged = received + received_bytes;
   static constexpr int constants = staged + staged_bytes;
   static constexpr int barriers = constants + constant_bytes;
@@ -60,7 +61,7 @@ template <typename Tile>
 struct WidePlace {
   static constexpr int sharers = Tile::share_w * Tile::share_x;
   int share, part, row_tile, column_tile;
-  int cluster;
+  int cluster;  // whose tiles these are: a persistent block goes on to those that later ones would have
 
   __device__ explicit WidePlace(const WideArguments& a) : cluster(blockIdx.x / Tile::cluster) {
     const int rank = static_cast<int>(blockIdx.x % Tile::cluster);
@@ -71,11 +72,12 @@ struct WidePlace {
     row_tile = cluster % a.across * Tile::share_w + share % Tile::share_w;
     column_tile = cluster / a.across * Tile::share_x + share / Tile::share_w;
   }
-  // Of a persistent block: how many tiles it makes from here on, and to one of the next, if it exists.
+  // Of a persistent block: how many tiles it makes, this one included.
   __device__ int tiles_left(const WideArguments& a) const {
     const int clusters = static_cast<int>(gridDim.x) / Tile::cluster;
     return (a.tiles - cluster + clusters - 1) / clusters;
   }
+  // To the block's tile after this one, or to the one after that; exists() says whether there is one.
   __device__ void next(const WideArguments& a, int count = 1) {
     cluster += count * static_cast<int>(gridDim.x) / Tile::cluster;
     find_tile(a);

@@ -7,8 +7,8 @@ namespace nervus::cuda {
 
 // Epilogue: Part<chunks>(epilogue, row, T, output) is what a warp knows of the 16 rows from `row` on and its outputs
 // before the product, from prepare() on, and its load() what it loads at the end; stage() puts values of two rows, of
-// channels channel and
-// + 1 of each of its columns of 8, into the memory of the warp; store() takes all from there.
+// channels channel and channel + 1 of each of its columns of 8, into the memory of the warp; store() takes all from
+// there.
 template <typename Tile, typename Epilogue>
 struct WideFinishStaged {
   static constexpr int Blocks = Epilogue::blocks, Tiles = Tile::group_tiles, chunks = Tile::columns / 8 / Blocks;

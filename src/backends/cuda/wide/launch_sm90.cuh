@@ -30,7 +30,7 @@ void launch_wide(const Stream& stream, const WideProduct& product, const Tensor&
               .shared = WideShared<Tile>::bytes,
               .cluster = Tile::cluster};
   constexpr auto kernel = wide_kernel<T, Tile, Epilogue>();
-  if (Tile::persistent) shape.blocks.x = std::min(shape.blocks.x, blocks_at_once(stream, shape, kernel));
+  if constexpr (Tile::persistent) shape.blocks.x = std::min(shape.blocks.x, blocks_at_once(stream, shape, kernel));
   const WideArguments arguments{.rows = rows,
                                 .outputs = outputs,
                                 .steps = static_cast<int>(blocks_for(product.x.columns, step)),

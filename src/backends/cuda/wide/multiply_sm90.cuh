@@ -6,7 +6,7 @@
 
 namespace nervus::cuda {
 
-// Where a warpgroup is in the ring, and how many stages are still to be multiplied, in all tiles of the block.
+// Where a warpgroup is in the ring, and how many stages are still to be multiplied from there on, by both warpgroups.
 template <typename Tile>
 struct WideRing {
   int left, stage = 0, turn = 0;
@@ -20,7 +20,8 @@ struct WideRing {
   }
 };
 
-// A stage has been read by this warp, of which the blocks that fill it again wait; nobody does where no more is left.
+// This warp has read a stage: tells the blocks that fill it again. `left` stages are to be multiplied after it; are
+// they fewer than the ring has, it is not filled again, and who would be told may have ended.
 template <typename Tile>
 __device__ void wide_release(const WidePlace<Tile>& place, std::uint64_t* empty, int stage, int left) {
   constexpr int sharers = WidePlace<Tile>::sharers;
@@ -59,7 +60,7 @@ __device__ int wide_multiply(Sum (&sums)[Tiles][Tile::columns / 2], int count, c
   return before;
 }
 
-// The scales of this thread's rows of integers, loaded before the product, and their sums times them.
+// The scales of this thread's rows of integers, and their sums times them.
 template <typename Tile>
 struct WideRowScales {
   static constexpr int Tiles = Tile::group_tiles;

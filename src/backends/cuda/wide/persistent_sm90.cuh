@@ -2,17 +2,20 @@
 // warpgroups in turn.
 //
 // Work: while one warpgroup finishes a tile, the other multiplies the next, and the warp that fetches is ahead of both.
-// Bound: as product_sm90.cuh; what it saves is, of every tile but a block's first and last, the 2 us before the first
-// product and what follows the last. For many times the tiles that the device holds at once.
+// Bound: as product_sm90.cuh. It saves the 2 us before the first product of every tile but a block's first, and what
+// follows the last product of every tile but its last. For many more tiles than the device holds at once.
 #pragma once
+
+#include <type_traits>
 
 #include "backends/cuda/wide/finish_passes_sm90.cuh"
 #include "backends/cuda/wide/multiply_sm90.cuh"
 
 namespace nervus::cuda {
 
-// The warpgroups' turns to multiply: one waits for all stages of a tile before the other waits for those of the next,
-// or it could take a stage that has been filled an even number of times too few for full.
+// The warpgroups' turns to multiply. A barrier tells only whether its stage has been filled an odd or an even number of
+// times. So a warpgroup waits for the stages of its tile only when the other has seen all those of the tile before;
+// else it could take what was there two fills earlier for its own.
 __device__ inline void await_turn(int group) {
   asm volatile("bar.sync %0, %1;" ::"r"(group + 4), "n"(wide_warps * 32) : "memory");
 }
@@ -27,6 +30,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   using Shared = WideShared<Tile>;
   a.trace.begun();
   static_assert(Tile::split == 1 && Epilogue::staged_bytes > 0);
+  static_assert(Shared::stages >= 2 && 2 * Shared::stages * 8 <= Shared::barrier_bytes);
   extern __shared__ __align__(1024) std::byte shared[];
   auto* full = reinterpret_cast<std::uint64_t*>(shared + Shared::barriers);
   std::uint64_t* empty = full + Shared::stages;
@@ -79,6 +83,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     }
     finish(sums, place);
   }
+  if constexpr (Trace::on) wide_meet();  // thread 0 notes the end of both warpgroups
   a.trace.ended();
 }
 

@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   float sums[Tiles][Tile::columns / 2];
   const int count = place.steps(a);
   WideRing<Tile> ring{count};
-  if constexpr (sizeof(T) == 1 && std::is_integral_v<T>) {
+  if constexpr (std::is_integral_v<T>) {
     const WideRowScales<Tile> scales(a, place);
     int whole[Tiles][Tile::columns / 2];
     wide_multiply<T, Tile>(whole, count, place, shared, full, empty, ring);

@@ -1,4 +1,5 @@
-// How the product of a wide linear is cut into thread blocks; wide/product_sm90.cuh has the kernel.
+// How the product of a wide linear is cut into thread blocks; wide/product_sm90.cuh and wide/persistent_sm90.cuh have
+// the kernels.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@ enum class WideRole {
 
 // A thread block multiplies `rows` rows by `columns` outputs. In a cluster, `share_x` blocks side by side have the rows
 // in common and `share_w` blocks the outputs: each fetches a part for all. `split` blocks share the inputs. Persistent
-// blocks are as many as the device holds, and each makes one tile after the other.
+// blocks are at most as many as the device holds, and each makes one tile after the other.
 struct WideTile {
   int rows = 0;
   int columns = 0;
