@@ -13,98 +13,12 @@
 #pragma once
 
 #include "backends/cuda/block/layout.h"
+#include "backends/cuda/block/load_sm90.cuh"
 #include "backends/cuda/device/sm90.cuh"
 #include "backends/cuda/device/wgmma_sm90.cuh"
-#include "backends/cuda/trace.cuh"
 #include "backends/kernels.h"
 
 namespace nervus::cuda {
-
-constexpr float norm_epsilon = 1e-6f;
-constexpr int block_threads = 256;
-// With how many threads a block is launched. Where two blocks of a kernel share a multiprocessor they end long after
-// the others, and some are put so while whole multiprocessors are idle. In e4m3 a block therefore has four warps more,
-// which leave at once, and their registers with them: while the kernel is being placed no two fit (of the 512 registers
-// that a quarter of a multiprocessor has for each lane, a warp of qkv, gate_up and down takes 88 to 112), but one does
-// beside a block of the kernel before. In bf16 they take more, and it would not.
-template <typename T>
-constexpr int launched_threads = sizeof(T) == 1 ? block_threads + 128 : block_threads;
-
-// When the next kernel may begin: once what this one reads is there; once all its blocks have done what can be done
-// before that; once they have begun. Sooner where what comes next has more to prepare (weights to fetch) than this one
-// takes, but its blocks must find places beside those of this kernel and the one before.
-enum class Next { behind_the_wait, before_the_wait, at_once };
-
-struct ProductArguments {
-  const void* x;         // tiled [rows, inputs]
-  const void* weight;    // packed
-  const float* squares;  // [rows, parts], or null
-  int rows, inputs, parts;
-  float inverse_width;  // 1 / inputs
-  Next next;
-  Trace trace;
-};
-
-// Shared memory of a block. A unit is what a warp finishes at once: 16 rows x 8 Blocks outputs.
-template <int N, int C, int Steps, typename Epilogue>
-struct ProductShared {
-  static constexpr int Blocks = Epilogue::blocks;
-  static constexpr int owners = C < 4 ? C : 4;  // blocks that finish rows
-  static constexpr int owned_rows = 64 / owners;
-  static constexpr int units = 4 / owners * (N / 8 / Blocks);
-  static constexpr int weight_bytes = 2 * Steps * 32 * N;
-  static constexpr int exchange = weight_bytes;             // [4 warps][N / 8][32] float4
-  static constexpr int received = exchange + N / 8 * 2048;  // [C][units][Blocks][32] float4
-  static constexpr int received_bytes = C * units * Blocks * 512;
-  static constexpr int local_warps = 2 * (4 / owners);     // whose rows their own block finishes
-  static constexpr int norms = received + received_bytes;  // [owned_rows]
-  static constexpr int own = norms + 256;                  // the epilogue's
-  static constexpr int barriers = own + Epilogue::shared_bytes;
-  static constexpr int bytes = barriers + 32;
-};
-
-// One 1 / rms(h) a row that this block finishes, from the sums that the kernel before left: loaded after the
-// activations, added up while the product runs. At most `parts` sums a row.
-template <int rows, int parts>
-struct RowNorms {
-  static constexpr int threads = block_threads / rows, most = (parts + threads - 1) / threads;
-  const float* source;
-  int left;  // of this thread's parts, counted in steps of one
-  float squares[most];
-
-  __device__ RowNorms(const ProductArguments& a, int first_row) {
-    const int row = first_row + static_cast<int>(threadIdx.x) / threads, lane = threadIdx.x % threads;
-    source = a.squares + static_cast<std::int64_t>(row) * a.parts + lane;
-    left = row < a.rows ? a.parts - lane : 0;
-  }
-  __device__ void load() {
-#pragma unroll
-    for (int i = 0; i < most; ++i) squares[i] = i * threads < left ? __ldcg(source + i * threads) : 0;
-  }
-  __device__ void store(float* norms, float inverse_width) const {
-    float sum = squares[0];
-#pragma unroll
-    for (int i = 1; i < most; ++i) sum += squares[i];
-#pragma unroll
-    for (int step = threads / 2; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
-    if (threadIdx.x % threads == 0) norms[threadIdx.x / threads] = rsqrtf(sum * inverse_width + norm_epsilon);
-  }
-};
-
-// This lane's share of x: of each step 16 bytes. Lanes whose rows are padding load nothing: what they
-// hold reaches padding alone. Steps beyond the inputs are zero; all warpgroups have the first `Sure`, which are loaded
-// without asking: what is asked between the dependency wait and a load delays all that follow.
-template <int Steps, int Sure>
-__device__ void load_operands(uint4 (&x)[Steps], const uint4* source, bool present, int steps) {
-#pragma unroll
-  for (int s = 0; s < Steps; ++s) {
-    if (s < Sure) {
-      if (present) x[s] = __ldcg(source + s * 32);
-    } else {
-      x[s] = present && s < steps ? __ldcg(source + s * 32) : make_uint4(0, 0, 0, 0);
-    }
-  }
-}
 
 // What an epilogue makes of two neighbouring sums; those of a product in e4m3 are `Scaled`.
 template <bool Scaled>
