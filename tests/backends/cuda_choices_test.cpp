@@ -107,26 +107,26 @@ TEST_CASE("every field of a plan is checked") {
   for (const char* line : {"", " = plain", "linear 1", "linear 1 =plain", "other 1 = plain", "linear1 = plain"})
     CHECK(said_of(line).find("line 3: expected a shape and its choice, found '") != std::string::npos);
   CHECK(said_of("linear " + std::string(200, '1') + " = plain").find("expected a shape") != std::string::npos);
-  for (const std::string& line : {std::string("qkv 1 = plain"),
-                                  std::string("linear 1 = plain 1"),
-                                  std::string("linear 1 = "),
-                                  std::string("linear 1 = tile"),
-                                  std::string("linear 1 = tile 128 64 2 1 2"),
-                                  std::string("linear 1 = tile 128 64 2 1 2 1 1"),
-                                  std::string("linear 1 = tile 128 64 2 1 3 1"),
-                                  std::string("linear 1 = tile 128 64 2 1 2 -1"),
-                                  std::string("linear 1 = tile 128 64 2 1 2 x"),
-                                  std::string("linear 1 = tile 128 64 2 1 2 1000000000001"),
-                                  std::string("qkv 1 = tile 128 64 2 1 2 1"),
-                                  std::string("qkv 1 = tile 128 128 2 1 1 1"),
-                                  std::string("qkv 1 = persistent-tile 128 192 2 1 1 1"),
-                                  "gate_up 1 = library 1 1 " + algorithm_bytes,
-                                  "linear 1 = library 1 " + algorithm_bytes,
-                                  "linear 1 = library 1 1 " + algorithm_bytes + "00",
-                                  "linear 1 = library 1 1 " + algorithm_bytes.substr(1),
-                                  "linear 1 = library 1 1 x" + algorithm_bytes.substr(1),
-                                  "linear 1 = library 99999999999 1 " + algorithm_bytes,
-                                  "linear 1 = libraries 1 1 " + algorithm_bytes}) {
+  for (const std::string& line : std::vector<std::string>{"qkv 1 = plain",
+                                                          "linear 1 = plain 1",
+                                                          "linear 1 = ",
+                                                          "linear 1 = tile",
+                                                          "linear 1 = tile 128 64 2 1 2",
+                                                          "linear 1 = tile 128 64 2 1 2 1 1",
+                                                          "linear 1 = tile 128 64 2 1 3 1",
+                                                          "linear 1 = tile 128 64 2 1 2 -1",
+                                                          "linear 1 = tile 128 64 2 1 2 x",
+                                                          "linear 1 = tile 128 64 2 1 2 1000000000001",
+                                                          "qkv 1 = tile 128 64 2 1 2 1",
+                                                          "qkv 1 = tile 128 128 2 1 1 1",
+                                                          "qkv 1 = persistent-tile 128 192 2 1 1 1",
+                                                          "gate_up 1 = library 1 1 " + algorithm_bytes,
+                                                          "linear 1 = library 1 " + algorithm_bytes,
+                                                          "linear 1 = library 1 1 " + algorithm_bytes + "00",
+                                                          "linear 1 = library 1 1 " + algorithm_bytes.substr(1),
+                                                          "linear 1 = library 1 1 x" + algorithm_bytes.substr(1),
+                                                          "linear 1 = library 99999999999 1 " + algorithm_bytes,
+                                                          "linear 1 = libraries 1 1 " + algorithm_bytes}) {
     CAPTURE(line);
     CHECK(said_of(line).find("line 3: expected a kernel that there is, found '") != std::string::npos);
   }

@@ -55,15 +55,12 @@ __device__ void load_block(Shared<D>& shared, const Arguments& a, const Span& sp
 // s becomes 2^(scale s - largest), zero where a row does not see; returns what earlier sums shrink by.
 __device__ float2 soften(float (&s)[block_keys / 8][4], Running& running, const int2 (&sights)[2], float scale) {
   const int pair = threadIdx.x % 4;
-  const unsigned seen[2] = {static_cast<unsigned>(max(sights[0].y - sights[0].x, 0)),
-                            static_cast<unsigned>(max(sights[1].y - sights[1].x, 0))};
   float top[2] = {running.largest[0], running.largest[1]}, shrink[2];
 #pragma unroll
   for (int n = 0; n < block_keys / 8; ++n) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      const bool sees = static_cast<unsigned>(n * 8 + 2 * pair + e % 2 - sights[e / 2].x) < seen[e / 2];
-      s[n][e] = sees ? s[n][e] * scale : -INFINITY;
+      s[n][e] = sees(sights[e / 2], n * 8 + 2 * pair + e % 2) ? s[n][e] * scale : -INFINITY;
       top[e / 2] = fmaxf(top[e / 2], s[n][e]);
     }
   }

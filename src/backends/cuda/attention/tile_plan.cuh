@@ -31,6 +31,11 @@ struct Block {
   }
 };
 
+// Whether a row that has this sight sees slot `slot` of the block; without branches.
+__device__ inline bool sees(const int2& sight, int slot) {
+  return static_cast<unsigned>(slot - sight.x) < static_cast<unsigned>(max(sight.y - sight.x, 0));
+}
+
 // The rows of a tile and the blocks that some of them sees, in shared memory.
 struct TilePlan {
   int rows[tile_rows];  // -1 for none

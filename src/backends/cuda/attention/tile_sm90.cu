@@ -89,10 +89,7 @@ __device__ float2 soften(float (&s)[block_keys / 2], Running& running, const int
     const int pair = threadIdx.x % 4 * 2;
 #pragma unroll
     for (int i = 0; i < block_keys / 2; ++i) {
-      const int2& sight = sights[i % 4 / 2];
-      const int slot = i / 4 * 8 + i % 2;
-      const bool sees = static_cast<unsigned>(slot + pair - sight.x) < static_cast<unsigned>(max(sight.y - sight.x, 0));
-      s[i] = sees ? s[i] : -INFINITY;
+      s[i] = sees(sights[i % 4 / 2], i / 4 * 8 + i % 2 + pair) ? s[i] : -INFINITY;
     }
   }
   float top[2] = {-INFINITY, -INFINITY}, shrink[2];
