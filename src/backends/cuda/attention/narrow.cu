@@ -184,9 +184,11 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   *kept = make_uint4(second.from, second.to, static_cast<unsigned>(second.row), seen_bits(sights, warp * warp_keys));
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * a.heads + head_index) * (units / 2) * 32;
 #if __CUDA_ARCH__ >= 900
+  // What follows has weights to fetch: in bf16 twice as many, which take longer than what is left to do here.
+  if constexpr (sizeof(Y) == 2) cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
   a.trace.free();
-  cudaTriggerProgrammaticLaunchCompletion();
+  if constexpr (sizeof(Y) == 1) cudaTriggerProgrammaticLaunchCompletion();
 #endif
 
   const uint4 prepared = *kept;
