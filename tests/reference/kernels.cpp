@@ -53,10 +53,17 @@ void for_elements(const Tensor& y, const Function& function) {
   for (std::int64_t r = 0; r < y.rows; ++r) set_row(y, r, [&](std::int64_t c) { return function(r, c); });
 }
 
-double product(const Tensor& x, const Linear& w, std::int64_t row, std::int64_t output) {
+// What is read many times: `count` values of a row, from column `begin` on.
+std::vector<double> part_of(const Tensor& x, std::int64_t row, std::int64_t begin, std::int64_t count) {
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < count; ++i) values.push_back(get(x, row, begin + i));
+  return values;
+}
+
+double product(const std::vector<double>& x, const Linear& w, std::int64_t output) {
   const float* weight = static_cast<const ReferenceWeight*>(w.weight.get())->data() + output * w.inputs;
   double total = w.bias ? get(w.bias, 0, output) : 0.0;
-  for (std::int64_t k = 0; k < w.inputs; ++k) total += get(x, row, k) * static_cast<double>(weight[k]);
+  for (std::size_t k = 0; k < x.size(); ++k) total += x[k] * static_cast<double>(weight[k]);
   return total;
 }
 
@@ -71,13 +78,17 @@ bool sees(const Tensor& ranges, std::int64_t row, std::int64_t slot) {
 }  // namespace
 
 void ReferenceKernels::linear(const Tensor& y, const Tensor& x, const Linear& w) {
-  for_elements(y, [&](std::int64_t r, std::int64_t c) { return product(x, w, r, c); });
+  for (std::int64_t r = 0; r < y.rows; ++r) {
+    const std::vector<double> row = part_of(x, r, 0, w.inputs);
+    set_row(y, r, [&](std::int64_t c) { return product(row, w, c); });
+  }
 }
 
 void ReferenceKernels::linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) {
-  for_elements(h, [&](std::int64_t r, std::int64_t c) {
-    return get(h, r, c) + (gate ? get(gate, 0, c) : 1.0) * product(x, w, r, c);
-  });
+  for (std::int64_t r = 0; r < h.rows; ++r) {
+    const std::vector<double> row = part_of(x, r, 0, w.inputs);
+    set_row(h, r, [&](std::int64_t c) { return get(h, r, c) + (gate ? get(gate, 0, c) : 1.0) * product(row, w, c); });
+  }
 }
 
 void ReferenceKernels::rms_norm(const Tensor& y, const Tensor& h, const Norm& norm) {
@@ -122,18 +133,25 @@ void ReferenceKernels::attention(const Tensor& y, const Tensor& q, const KeyValu
   const std::int64_t d = heads.size;
   std::vector<std::int64_t> seen;
   std::vector<double> weights;
+  std::vector<std::vector<double>> keys, values;  // of every slot
+  for (std::int64_t slot = 0; slot < cache.keys.rows; ++slot) {
+    keys.push_back(part_of(cache.keys, slot, 0, heads.key_value * d));
+    values.push_back(part_of(cache.values, slot, 0, heads.key_value * d));
+  }
   for (std::int64_t r = 0; r < q.rows; ++r) {
     seen.clear();
     for (std::int64_t slot = 0; slot < cache.keys.rows; ++slot) {
       if (sees(visible.ranges, r, slot)) seen.push_back(slot);
     }
     for (std::int64_t head = 0; head < heads.query; ++head) {
-      const std::int64_t key_head = head / (heads.query / heads.key_value);
+      const std::size_t key_start = static_cast<std::size_t>(head / (heads.query / heads.key_value) * d);
+      const std::vector<double> query = part_of(q, r, head * d, d);
       double maximum = -std::numeric_limits<double>::infinity();
       weights.clear();
       for (const std::int64_t slot : seen) {
         double score = 0.0;
-        for (std::int64_t i = 0; i < d; ++i) score += get(q, r, head * d + i) * get(cache.keys, slot, key_head * d + i);
+        const double* key = keys[static_cast<std::size_t>(slot)].data() + key_start;
+        for (std::size_t i = 0; i < query.size(); ++i) score += query[i] * key[i];
         weights.push_back(score / std::sqrt(static_cast<double>(d)));
         maximum = std::max(maximum, weights.back());
       }
@@ -142,7 +160,7 @@ void ReferenceKernels::attention(const Tensor& y, const Tensor& q, const KeyValu
       for (std::int64_t i = 0; i < d; ++i) {
         double total = 0.0;
         for (std::size_t k = 0; k < seen.size(); ++k)
-          total += weights[k] * get(cache.values, seen[k], key_head * d + i);
+          total += weights[k] * values[static_cast<std::size_t>(seen[k])][key_start + static_cast<std::size_t>(i)];
         set(y, r, head * d + i, seen.empty() ? 0.0 : total / sum);
       }
     }
