@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "backends/cuda/attention/span.cuh"
+#include "backends/cuda/device/next.cuh"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/trace.cuh"
@@ -25,6 +26,10 @@ constexpr int q_bytes = tile_rows * head * 2;
 constexpr int statistics_bytes = warps * tile_rows * 4;  // of maxima, then of sums: [16 rows][8 warps]
 constexpr int shared_bytes = 2 * keys_bytes + q_bytes + 2 * statistics_bytes;
 static_assert(tile_rows * probability_stride * 2 <= keys_bytes);
+
+// What follows has weights to fetch: in bf16 twice as many, which take longer than what is left to do behind the wait.
+template <typename Y>
+constexpr Next next = sizeof(Y) == 2 ? Next::before_the_wait : Next::behind_the_wait;
 
 struct Arguments {
   const __nv_bfloat16* q;
@@ -184,11 +189,10 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   *kept = make_uint4(second.from, second.to, static_cast<unsigned>(second.row), seen_bits(sights, warp * warp_keys));
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * a.heads + head_index) * (units / 2) * 32;
 #if __CUDA_ARCH__ >= 900
-  // What follows has weights to fetch: in bf16 twice as many, which take longer than what is left to do here.
-  if constexpr (sizeof(Y) == 2) cudaTriggerProgrammaticLaunchCompletion();
+  if constexpr (next<Y> == Next::before_the_wait) cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
   a.trace.free();
-  if constexpr (sizeof(Y) == 1) cudaTriggerProgrammaticLaunchCompletion();
+  if constexpr (next<Y> == Next::behind_the_wait) cudaTriggerProgrammaticLaunchCompletion();
 #endif
 
   const uint4 prepared = *kept;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "backends/cuda/device/next.cuh"
 #include "backends/cuda/trace.cuh"
 
 namespace nervus::cuda {
@@ -15,11 +16,6 @@ constexpr int block_threads = 256;
 // beside a block of the kernel before. In bf16 they take more, and it would not.
 template <typename T>
 constexpr int launched_threads = sizeof(T) == 1 ? block_threads + 128 : block_threads;
-
-// When the next kernel may begin: once what this one reads is there; once all its blocks have done what can be done
-// before that; once they have begun. Sooner where what comes next has more to prepare (weights to fetch) than this one
-// takes, but its blocks must find places beside those of this kernel and the one before.
-enum class Next { behind_the_wait, before_the_wait, at_once };
 
 struct ProductArguments {
   const void* x;         // tiled [rows, inputs]
