@@ -5,7 +5,7 @@ set(NERVUS_CUDA_ARCHITECTURES 90a CACHE STRING "Architectures of CUDA's kernels,
 
 set(NERVUS_WITH_CUDA OFF)
 # A sanitizer's shadow memory lies where CUDA wants its own.
-if(NERVUS_CUDA STREQUAL "AUTO" AND (NERVUS_SANITIZE OR NERVUS_FUZZ))
+if(NERVUS_CUDA STREQUAL "AUTO" AND NERVUS_SANITIZE)
   return()
 endif()
 if(NOT NERVUS_CUDA MATCHES "^(AUTO|OFF|FALSE|NO|0)$")
