@@ -209,7 +209,8 @@ Command add_run(CLI::App& verb, const Output& output) {
   const auto options = std::make_shared<RunOptions>();
   add_checkpoint(verb, options->policy.checkpoint);
   add_option(verb, "--inputs", options->inputs, "PATH",
-             "Tensors of the call, a .safetensors or a directory of .npy or .pt: images [B, V, P, 1176], img_masks "
+             "Tensors of the call, a .safetensors or a directory of .npy or .pt: images [B, V, P, 1176] or, u8, [B, V, "
+             "S, S, 3], img_masks "
              "[B, V], lang_tokens and lang_masks [B, T], state [B, 75], noise [B, 50, 75]; actions are in the "
              "model's units");
   add_observation(verb, *options);

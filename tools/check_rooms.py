@@ -41,7 +41,7 @@ PARTS = (
                "cli/serve", "cli/replay"), None),
     ("client", ("src/client/", "include/nervus/client.h", "include/nervus/player.h"), None),
     ("python", ("python/",), None),
-    ("core", ("src/", "include/"), 8700),
+    ("core", ("src/", "include/"), 8800),
     ("bench", ("cli/bench",), 640),
     ("cli", ("cli/",), 2150),
 )

@@ -28,7 +28,7 @@ int main(int count, char** arguments) {
     value = static_cast<std::uint8_t>((state = state * 1664525u + 1013904223u) >> 24);
   const nervus::PatchGeometry geometry;
   std::vector<float> patches(static_cast<std::size_t>(nervus::patch_count(side, side, geometry)) *
-                             static_cast<std::size_t>(nervus::patch_values(geometry)));
+                             static_cast<std::size_t>(geometry.values()));
   for (int call = std::atoi(arguments[4]); call > 0; --call) {
     const Clock::time_point start = Clock::now();
     const nervus::Image resized = nervus::resize_bilinear(image, side, side);

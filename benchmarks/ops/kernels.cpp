@@ -141,6 +141,11 @@ void bench_elements(Device& device, Bench& bench) {
   const Tensor copied = maker.make(DType::f32, 192, 2048);
   const Tensor index = maker.count_up(192);
   bench.add("gather_rows", "192x2048 f32", 0.0, bytes(rows, copied), [&] { kernels.gather_rows(copied, rows, index); });
+  Tensor pixels = maker.make(DType::f32, 3, 3 * 224 * 224 / 4);  // whose bytes are as good as any
+  pixels.dtype = DType::u8, pixels.columns = 3 * 224 * 224;
+  const Tensor levels = maker.make(DType::f32, 3, 256), patches = maker.make(act, 768, 1176);
+  bench.add("cut_patches", "3 of 224x224", 0.0, bytes(pixels, patches),
+            [&] { kernels.cut_patches(patches, pixels, levels, {}); });
   const Tensor x = maker.make(DType::f32, 50, 75);
   const Tensor v = maker.make(DType::f32, 50, 75);
   bench.add("euler_step", "50x75", 0.0, 3.0 * static_cast<double>(x.bytes()), [&] { kernels.euler_step(x, v, 1e-6f); });

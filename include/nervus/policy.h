@@ -22,9 +22,11 @@
 
 namespace nervus {
 
-// The tensors of a call. B batch, V views, P patches of a view, T text tokens.
+// The tensors of a call. B batch, V views, P patches of a view, S pixels of its side, T text tokens.
 struct Inputs {
-  Array images;      // [B, V, P, 1176] f32, f16 or bf16: patches in merge-block order
+  // [B, V, P, 1176] f32, f16 or bf16: patches in merge-block order. Or [B, V, S, S, 3] u8: RGB pixels, which the device
+  // makes those patches of (PolicyInfo::image_side); the same actions, sooner.
+  Array images;
   Array image_mask;  // [B, V] bool: which views are there
   Array tokens;      // [B, T] i64 or i32
   Array token_mask;  // [B, T] bool
@@ -37,7 +39,8 @@ struct Inputs {
   // From a file or directory of such arrays (array_file.h).
   static Inputs load(const std::filesystem::path& path);
 
-  // The extents of this call, for LoadOptions::limits. Throws Error(input) where images or tokens have other axes.
+  // The extents of this call, for LoadOptions::limits, of pixels with the checkpoint's own number of patches (0).
+  // Throws Error(input) where images or tokens have other axes.
   Limits limits() const;
 };
 
@@ -96,7 +99,7 @@ class Policy {
   std::vector<ActionChunk> infer_batch(std::span<const Observation> observations,
                                        std::span<const InferOptions> options);
 
-  // The tensors that infer(observation) feeds the model.
+  // The tensors that infer(observation) feeds the model, with patches in place of pixels.
   Inputs preprocess(const Observation& observation) const;
 
   // Stage tensors of one call, for comparisons: prefix.embeddings [B, L, D], prefix.valid [B, L],

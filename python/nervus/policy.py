@@ -67,9 +67,10 @@ class Policy:
                       steps: int = 0, keep_prefix: bool = False) -> Actions:
         """The same from the tensors of a call: float32 [B, n_action_steps, max_action_dim], in the model's units.
 
-        tensors      images [B, V, P, 1176] (f32, f16, bf16), img_masks [B, V] bool, lang_tokens [B, T] i64 or i32,
-                     lang_masks [B, T] bool, state [B, max_state_dim] f32, and perhaps noise; or a .safetensors, or a
-                     directory of .npy or .pt, that holds them. A missing batch axis is added.
+        tensors      images [B, V, P, 1176] (f32, f16, bf16) or [B, V, S, S, 3] (u8, RGB), img_masks [B, V] bool,
+                     lang_tokens [B, T] i64 or i32, lang_masks [B, T] bool, state [B, max_state_dim]
+                     f32, and perhaps noise; or a .safetensors, or a directory of .npy or .pt, that holds them. A
+                     missing batch axis is added.
         seed, noise, steps, keep_prefix  as `infer` takes them
         """
         options = self._infer_options(seed, noise, steps, keep_prefix)

@@ -55,8 +55,8 @@ class Device {
   virtual void* allocate(std::int64_t bytes) = 0;
   // Host -> device; `target.bytes()` bytes.
   virtual void upload(const Tensor& target, const void* source) = 0;
-  // Host memory of target.bytes() bytes to fill for upload(target, staging(target)), which is the shortest way: pinned
-  // memory, or the target's own where the host can write it.
+  // Host memory of target.bytes() bytes to fill for upload(target, staging(target)), or some rows of both, which is the
+  // shortest way: pinned memory, or the target's own where the host can write it.
   virtual void* staging(const Tensor& target);
   // The host's threads that prepare a call together: more than one for a device that does not compute on them.
   Crew& crew() { return crew_; }

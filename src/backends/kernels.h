@@ -7,6 +7,7 @@
 #pragma once
 
 #include "backends/linear.h"
+#include "core/patches.h"
 #include "core/tensor.h"
 
 namespace nervus {
@@ -96,6 +97,11 @@ class Kernels {
   // y [T, D] = x[index[r]], converted to y's type (in i8 with the scale of each row); index i32 [1, T], or empty for r
   // itself. A row whose index is negative stays as it is.
   virtual void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) = 0;
+
+  // y [V P, values of a patch] = the patches of `pixels`, u8 [V, 3 S S]: square RGB images, row by row. Their levels
+  // become those of `levels` f32 [3, 256] (core/patches.h).
+  virtual void cut_patches(const Tensor& y, const Tensor& pixels, const Tensor& levels,
+                           const PatchGeometry& geometry) = 0;
 
   // x [T, D] f32 -= dt * v [T, D] f32
   virtual void euler_step(const Tensor& x, const Tensor& v, float dt) = 0;

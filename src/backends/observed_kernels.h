@@ -70,6 +70,10 @@ class ObservedKernels : public Kernels {
   void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) override {
     observe(elementwise("gather_rows", y, x), [&] { inner_.gather_rows(y, x, index); });
   }
+  void cut_patches(const Tensor& y, const Tensor& pixels, const Tensor& levels,
+                   const PatchGeometry& geometry) override {
+    observe(elementwise("cut_patches", y, pixels), [&] { inner_.cut_patches(y, pixels, levels, geometry); });
+  }
   void euler_step(const Tensor& x, const Tensor& v, float dt) override {
     observe(elementwise("euler_step", x, v), [&] { inner_.euler_step(x, v, dt); });
   }

@@ -192,6 +192,13 @@ void Ops::copy_into(const Tensor& y, const Tensor& x) {
   if (x.rows > 0) kernels_->gather_rows(y, x, {});
 }
 
+void Ops::cut_patches_into(const Tensor& y, const Tensor& pixels, const Tensor& levels, const PatchGeometry& geometry) {
+  check_shape(levels, 3, 256, "levels");
+  check(pixels.dtype == DType::u8 && y.columns == geometry.values(), "cut_patches: bytes to whole patches");
+  check(y.count() == pixels.count() * geometry.temporal, "cut_patches: all pixels, as often as a patch has frames");
+  if (y.rows > 0) kernels_->cut_patches(y, pixels, levels, geometry);
+}
+
 void Ops::euler_step(const Tensor& x, const Tensor& v, float dt) {
   check_shape(v, x.rows, x.columns, "velocity");
   check(x.dtype == DType::f32 && v.dtype == DType::f32, "euler_step: x and v are f32");

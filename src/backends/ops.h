@@ -62,6 +62,7 @@ class Ops {
   Tensor encode(const Tensor& x, const Encoding& encoding);  // the same rows in another format
   Tensor copy(const Tensor& x);                              // the same rows again
   void copy_into(const Tensor& y, const Tensor& x);
+  void cut_patches_into(const Tensor& y, const Tensor& pixels, const Tensor& levels, const PatchGeometry& geometry);
   void euler_step(const Tensor& x, const Tensor& v, float dt);
   // The same with v = linear(rms_norm(h)) of the last rows of h.
   void euler_step(const Tensor& x, const Residual& h, const Norm& norm, const Linear& w, float dt);

@@ -18,6 +18,7 @@ class NoKernels : public Kernels {
   void silu(const Tensor&, const Tensor&) override {}
   void gelu(const Tensor&, const Tensor&) override {}
   void gather_rows(const Tensor&, const Tensor&, const Tensor&) override {}
+  void cut_patches(const Tensor&, const Tensor&, const Tensor&, const PatchGeometry&) override {}
   void euler_step(const Tensor&, const Tensor&, float) override {}
   void start_residual(const Residual&, const Norm&) override {}
   void fused_linear_add(const Residual&, const Tensor&, const Linear&, const Tensor&, const Norm&) override {}

@@ -9,6 +9,7 @@
 #include "backends/device.h"
 #include "backends/ops.h"
 #include "checkpoint/checkpoint.h"
+#include "core/patches.h"
 #include "models/call_shape.h"
 #include "nervus/policy.h"
 
@@ -16,10 +17,8 @@ namespace nervus {
 
 // What a call of this model looks like.
 struct ModelShape {
-  std::int64_t patch_values = 0;  // of one patch (1176)
-  std::int64_t patch_side = 0;    // pixels of a patch's side (14)
-  std::int64_t merge = 0;         // patches a side that become one token (2)
-  std::int64_t image_side = 0;    // pixels that images are resized to (resize_imgs_with_padding)
+  PatchGeometry patches;        // how images are cut
+  std::int64_t image_side = 0;  // pixels that images are resized to (resize_imgs_with_padding)
   std::int64_t vocabulary = 0;
   std::int64_t text_tokens = 0;      // default length of the text (tokenizer_max_length)
   std::int64_t state = 0;            // max_state_dim

@@ -75,12 +75,14 @@ Filter triangle_filter(int source, int target) {
   }
 }
 
-// y [target, width] from x [source, width]; `sums` of a width.
-[[gnu::always_inline]] inline void resample(const Filter& filter, const std::uint8_t* x, std::size_t width,
+// Target rows [begin, end) of `width` values to y, from x, which begins with source row `first`; `sums` of a width.
+[[gnu::always_inline]] inline void resample(const Filter& filter, std::size_t begin, std::size_t end,
+                                            const std::uint8_t* x, std::size_t first, std::size_t width,
                                             std::int32_t* sums, std::uint8_t* y) {
-  for (const Tap& tap : filter.taps) {
+  for (std::size_t i = begin; i < end; ++i) {
+    const Tap& tap = filter.taps[i];
     std::fill_n(sums, width, half);
-    const std::uint8_t* row = x + tap.first * width;
+    const std::uint8_t* row = x + (tap.first - first) * width;
     for (std::size_t k = 0; k < tap.count; ++k, row += width) {
       const std::int32_t weight = filter.coefficients[tap.begin + k];
       for (std::size_t i = 0; i < width; ++i) sums[i] += weight * row[i];
@@ -131,50 +133,78 @@ class Block {
   std::array<Bytes, 2> memory_;
 };
 
-[[gnu::always_inline]] inline std::vector<std::uint8_t> resize_width(const Image& image, int width) {
+// Rows [begin, end) of the image at another width.
+[[gnu::always_inline]] inline std::vector<std::uint8_t> resize_width(const Image& image, int width, std::size_t begin,
+                                                                     std::size_t end) {
   const Filter filter = triangle_filter(image.width, width);
   const std::size_t from = static_cast<std::size_t>(image.width) * channels;
-  const std::size_t to = static_cast<std::size_t>(width) * channels, height = static_cast<std::size_t>(image.height);
-  std::vector<std::uint8_t> result(to * height);
+  const std::size_t to = static_cast<std::size_t>(width) * channels;
+  std::vector<std::uint8_t> result(to * (end - begin));
   Block source(from), target(to);
-  for (std::size_t first = 0; first < height; first += lanes) {
+  for (std::size_t first = begin; first < end; first += lanes) {
     std::array<const std::uint8_t*, lanes> rows;
-    for (std::size_t r = 0; r < lanes; ++r) rows[r] = image.rgb.data() + std::min(first + r, height - 1) * from;
+    for (std::size_t r = 0; r < lanes; ++r) rows[r] = image.rgb.data() + std::min(first + r, end - 1) * from;
     source.from_rows(rows);
     std::int32_t sums[column];
-    resample(filter, source.data(), column, sums, target.data());
+    resample(filter, 0, filter.taps.size(), source.data(), 0, column, sums, target.data());
     target.to_rows();
-    std::copy_n(target.data(), std::min(lanes, height - first) * to, result.data() + first * to);
+    std::copy_n(target.data(), std::min(lanes, end - first) * to, result.data() + (first - begin) * to);
   }
   return result;
 }
 
-[[gnu::always_inline]] inline Image resize(const Image& image, int width, int height) {
-  Image result{width, image.height, image.width == width ? image.rgb : resize_width(image, width)};
-  if (image.height == height) return result;
+[[gnu::always_inline]] inline void resize(const Image& image, int width, int height, std::size_t begin, std::size_t end,
+                                          std::uint8_t* out) {
   const std::size_t row = static_cast<std::size_t>(width) * channels;
+  const bool same_height = image.height == height;
+  const Filter filter = same_height ? Filter{} : triangle_filter(image.height, height);
+  // The source's rows that these come from.
+  const std::size_t first = same_height ? begin : filter.taps[begin].first;
+  const std::size_t last = same_height ? end : filter.taps[end - 1].first + filter.taps[end - 1].count;
+  std::vector<std::uint8_t> narrowed;
+  const std::uint8_t* rows = image.rgb.data() + first * row;
+  if (image.width != width) {
+    narrowed = resize_width(image, width, first, last);
+    rows = narrowed.data();
+  }
+  if (same_height) {
+    std::copy_n(rows, (end - begin) * row, out);
+    return;
+  }
   std::vector<std::int32_t> sums(row);
-  std::vector<std::uint8_t> rows(row * static_cast<std::size_t>(height));
-  resample(triangle_filter(image.height, height), result.rgb.data(), row, sums.data(), rows.data());
-  return {width, height, std::move(rows)};
+  resample(filter, begin, end, rows, first, row, sums.data(), out);
 }
 
 #if defined(__x86_64__)
-[[gnu::target("avx2")]] Image resize_avx2(const Image& image, int width, int height) {
-  return resize(image, width, height);
+[[gnu::target("avx2")]] void resize_avx2(const Image& image, int width, int height, std::size_t begin, std::size_t end,
+                                         std::uint8_t* out) {
+  resize(image, width, height, begin, end, out);
 }
 #endif
+
+void check_sizes(const Image& image, int width, int height) {
+  require_pixels(image, "image");
+  if (width <= 0 || height <= 0) fail(ErrorKind::input, "image: cannot be resized to ", width, " x ", height);
+}
 
 }  // namespace
 
-Image resize_bilinear(const Image& image, int width, int height) {
-  require_pixels(image, "image");
-  if (width <= 0 || height <= 0) fail(ErrorKind::input, "image: cannot be resized to ", width, " x ", height);
+void resize_rows(const Image& image, int width, int height, int begin, int end, std::uint8_t* out) {
+  check_sizes(image, width, height);
+  check(0 <= begin && begin <= end && end <= height, "rows of the resized image");
+  if (begin == end) return;
 #if defined(__x86_64__)
   static const bool has_avx2 = __builtin_cpu_supports("avx2");
-  if (has_avx2) return resize_avx2(image, width, height);
+  if (has_avx2) return resize_avx2(image, width, height, begin, end, out);
 #endif
-  return resize(image, width, height);
+  resize(image, width, height, begin, end, out);
+}
+
+Image resize_bilinear(const Image& image, int width, int height) {
+  check_sizes(image, width, height);
+  Image result{width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width) * height * channels)};
+  resize_rows(image, width, height, 0, height, result.rgb.data());
+  return result;
 }
 
 }  // namespace nervus

@@ -28,7 +28,7 @@ Limits limits_of(std::size_t count, const std::function<Sample(std::size_t)>& sa
   for (std::size_t i = 0; i < count; ++i) {
     const Sample one = sample(i);
     const auto* inputs = std::get_if<Inputs>(&one);
-    const Limits own = inputs ? inputs->limits() : complete_limits({}, shape);
+    const Limits own = complete_limits(inputs ? inputs->limits() : Limits{}, shape);
     limits = {std::max(limits.batch, own.batch), std::max(limits.views, own.views),
               std::max(limits.patches, own.patches), std::max(limits.text_tokens, own.text_tokens)};
   }

@@ -96,7 +96,7 @@ std::optional<int> cuda_ordinal(const std::string& device) {
 }
 
 Limits complete_limits(const Limits& limits, const ModelShape& shape) {
-  const std::int64_t grid = shape.image_side / shape.patch_side;
+  const std::int64_t grid = shape.image_side / shape.patches.patch;
   return {.batch = limit_or(limits.batch, 1, 256, "batch"),
           .views = limit_or(limits.views, static_cast<std::int64_t>(shape.cameras.size()), 64, "views"),
           .patches = limit_or(limits.patches, grid * grid, 16384, "patches"),

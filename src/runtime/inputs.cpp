@@ -9,6 +9,8 @@ namespace nervus {
 namespace {
 
 constexpr std::size_t names_shown = 8;
+constexpr const char* image_axes =
+    "4 axes (batch, views, patches, values), or of u8 5 (batch, views, rows, columns, RGB)";
 
 [[noreturn]] void refuse(const std::string& name, const std::string& expected, const Array& found) {
   fail(ErrorKind::input, name, ": expected ", expected, ", found ", name_of(found.dtype), " ", to_string(found.shape));
@@ -47,6 +49,24 @@ std::vector<std::int32_t> tokens_of(const Array& array) {
   return tokens;
 }
 
+bool are_pixels(const Array& images) { return images.dtype == DType::u8 && images.shape.size() == 5; }
+
+void check_images(const Array& images, const ModelShape& shape, const Limits& limits) {
+  if (images.shape.size() != 4 && !are_pixels(images)) refuse("images", image_axes, images);
+  const std::int64_t batch = images.shape[0], views = images.shape[1];
+  check_limit("images", "samples", batch, limits.batch);
+  check_limit("images", "views", views, limits.views);
+  if (are_pixels(images)) {
+    const std::int64_t side = shape.patches.side(limits.patches);
+    const Shape pixels{batch, views, side, side, 3};
+    if (images.shape == pixels) return;
+    refuse("images", concat("u8 ", to_string(pixels), " (batch, views, rows, columns, RGB)"), images);
+  }
+  check_float("images", images, {batch, views, limits.patches, shape.patches.values()},
+              "batch, views, patches, values");
+}
+
+// The array of that name, with a batch axis.
 Array take(std::map<std::string, Array>& arrays, const std::string& name, std::size_t rank) {
   const auto found = arrays.find(name);
   if (found == arrays.end()) {
@@ -69,8 +89,10 @@ Array take(std::map<std::string, Array>& arrays, const std::string& name, std::s
 }  // namespace
 
 Inputs Inputs::from(std::map<std::string, Array> arrays) {
+  const auto images = arrays.find("images");
+  const bool of_pixels = images != arrays.end() && images->second.dtype == DType::u8;
   Inputs inputs;
-  inputs.images = take(arrays, "images", 4);
+  inputs.images = take(arrays, "images", of_pixels ? 5 : 4);
   inputs.image_mask = take(arrays, "img_masks", 2);
   inputs.tokens = take(arrays, "lang_tokens", 2);
   inputs.token_mask = take(arrays, "lang_masks", 2);
@@ -82,9 +104,9 @@ Inputs Inputs::from(std::map<std::string, Array> arrays) {
 Inputs Inputs::load(const std::filesystem::path& path) { return from(read_arrays(path)); }
 
 Limits Inputs::limits() const {
-  if (images.shape.size() != 4) refuse("images", "4 axes (batch, views, patches, values)", images);
+  if (images.shape.size() != 4 && !are_pixels(images)) refuse("images", image_axes, images);
   if (tokens.shape.size() != 2) refuse("lang_tokens", "2 axes (batch, tokens)", tokens);
-  return {images.shape[0], images.shape[1], images.shape[2], tokens.shape[1]};
+  return {images.shape[0], images.shape[1], are_pixels(images) ? 0 : images.shape[2], tokens.shape[1]};
 }
 
 void check_state(const Array& state, const Array& noise, std::int64_t batch, const ModelShape& shape) {
@@ -95,12 +117,8 @@ void check_state(const Array& state, const Array& noise, std::int64_t batch, con
 }
 
 Presence check_inputs(const Inputs& inputs, const Array& noise, const ModelShape& shape, const Limits& limits) {
-  const Array& images = inputs.images;
-  if (images.shape.size() != 4) refuse("images", "4 axes (batch, views, patches, values)", images);
-  const std::int64_t batch = images.shape[0], views = images.shape[1];
-  check_limit("images", "samples", batch, limits.batch);
-  check_limit("images", "views", views, limits.views);
-  check_float("images", images, {batch, views, limits.patches, shape.patch_values}, "batch, views, patches, values");
+  check_images(inputs.images, shape, limits);
+  const std::int64_t batch = inputs.images.shape[0], views = inputs.images.shape[1];
   if (!is_mask(inputs.image_mask) || inputs.image_mask.shape != Shape{batch, views}) {
     refuse("img_masks", "bool " + to_string({batch, views}) + " (batch, views)", inputs.image_mask);
   }

@@ -8,6 +8,8 @@
 namespace nervus {
 namespace {
 
+constexpr int bands = 4;
+
 std::optional<JointTransform> joint_transform(const Checkpoint& checkpoint, const LoadOptions& options) {
   if (options.robot.empty()) {
     if (!options.norm_stats.empty()) {
@@ -48,7 +50,6 @@ std::optional<Tokenizer> find_tokenizer(const std::filesystem::path& directory, 
 ObservationInputs::ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
                                      const LoadOptions& options, Crew& crew)
     : shape_(shape),
-      patches_{static_cast<int>(shape.patch_side), static_cast<int>(shape.merge), 2},
       crew_(crew),
       text_tokens_(std::min(shape.text_tokens, limits.text_tokens)),
       directory_(checkpoint.directory().string()),
@@ -73,8 +74,7 @@ Inputs ObservationInputs::preprocess(std::span<const Observation> observations, 
   inputs.state = Array(DType::f32, {batch, shape_.state});
   if (!state_only) {
     const auto views = static_cast<std::int64_t>(shape_.cameras.size());
-    const int side = static_cast<int>(shape_.image_side);
-    inputs.images = Array(DType::f32, {batch, views, patch_count(side, side, patches_), shape_.patch_values});
+    inputs.images = Array(DType::u8, {batch, views, shape_.image_side, shape_.image_side, 3});
     inputs.image_mask = Array(DType::boolean, {batch, views});
     inputs.tokens = Array(DType::i32, {batch, text_tokens_});
     inputs.token_mask = Array(DType::boolean, {batch, text_tokens_});
@@ -90,11 +90,26 @@ Inputs ObservationInputs::preprocess(std::span<const Observation> observations, 
       fail(error.kind(), "observations[", b, "]: ", error.what());
     }
   }
+  // Of each view `bands` parts, so that there is work for more threads than views.
   const int side = static_cast<int>(shape_.image_side);
-  crew_.for_each(std::ssize(views), [&](std::int64_t i) {
-    extract_patches(resize_bilinear(*views[i].image, side, side), patches_, views[i].patches);
+  crew_.for_each(std::ssize(views) * bands, [&](std::int64_t i) {
+    const View& view = views[i / bands];
+    const int band = static_cast<int>(i % bands), begin = side * band / bands, end = side * (band + 1) / bands;
+    resize_rows(*view.image, side, side, begin, end, view.pixels + 3 * side * begin);
   });
   return inputs;
+}
+
+Array ObservationInputs::patches_of(const Inputs& inputs) const {
+  const int side = static_cast<int>(shape_.image_side), bytes = 3 * side * side;
+  const std::int64_t count = patch_count(side, side, shape_.patches), values = shape_.patches.values();
+  Array patches(DType::f32, {inputs.images.shape[0], inputs.images.shape[1], count, values});
+  for (std::int64_t v = 0; v < inputs.image_mask.count(); ++v) {
+    if (inputs.image_mask.data<std::uint8_t>()[v] == 0) continue;
+    const std::uint8_t* pixels = inputs.images.data<std::uint8_t>() + v * bytes;
+    extract_patches({side, side, {pixels, pixels + bytes}}, shape_.patches, patches.data<float>() + v * count * values);
+  }
+  return patches;
 }
 
 void ObservationInputs::add_images(const Observation& observation, std::int64_t b, Inputs& inputs,
@@ -107,12 +122,12 @@ void ObservationInputs::add_images(const Observation& observation, std::int64_t 
   if (observation.images.empty()) {
     fail(ErrorKind::input, "images: expected at least one of ", joined(shape_.cameras), ", found none");
   }
-  const std::int64_t cameras = inputs.images.shape[1], view_values = inputs.images.shape[2] * shape_.patch_values;
+  const std::int64_t cameras = inputs.images.shape[1], bytes = 3 * shape_.image_side * shape_.image_side;
   for (std::int64_t v = 0; v < cameras; ++v) {
     const auto found = observation.images.find(shape_.cameras[v]);
     if (found == observation.images.end()) continue;
     require_pixels(found->second, concat("camera '", found->first, "'"));
-    views.push_back({&found->second, inputs.images.data<float>() + (b * cameras + v) * view_values});
+    views.push_back({&found->second, inputs.images.data<std::uint8_t>() + (b * cameras + v) * bytes});
     inputs.image_mask.data<std::uint8_t>()[b * cameras + v] = 1;
   }
 }

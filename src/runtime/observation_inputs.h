@@ -19,8 +19,11 @@ class ObservationInputs {
   ObservationInputs(const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits,
                     const LoadOptions& options, Crew& crew);
 
-  // One batch. Throws Error(input) for what is wrong with an observation. `state_only`: without images and text.
+  // One batch, its images as pixels. Throws Error(input) for what is wrong with an observation. `state_only`: without
+  // images and text.
   Inputs preprocess(std::span<const Observation> observations, bool state_only) const;
+  // The patches f32 [B, V, P, 1176] of such images, zeros of views that are not there.
+  Array patches_of(const Inputs& inputs) const;
   // Fills an action chunk from [batch, n, A] of the model; `robot_units` cuts and un-normalises to the robot's joints,
   // for a batch of one.
   ActionChunk postprocess(const Array& actions, bool robot_units) const;
@@ -32,7 +35,7 @@ class ObservationInputs {
  private:
   struct View {
     const Image* image;
-    float* patches;
+    std::uint8_t* pixels;
   };
   // Of sample b; its images are checked and become views, which are resized when all are known.
   void add_images(const Observation& observation, std::int64_t b, Inputs& inputs, std::vector<View>& views) const;
@@ -40,7 +43,6 @@ class ObservationInputs {
   void add_prompt(const Observation& observation, std::int64_t b, Inputs& inputs) const;
 
   ModelShape shape_;
-  PatchGeometry patches_;
   Crew& crew_;
   std::int64_t text_tokens_;
   std::string directory_;

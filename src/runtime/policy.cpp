@@ -128,7 +128,10 @@ std::vector<ActionChunk> Policy::infer_batch(std::span<const Observation> observ
 }
 
 Inputs Policy::preprocess(const Observation& observation) const {
-  return implementation_->observations.preprocess({&observation, 1}, false);
+  const ObservationInputs& observations = implementation_->observations;
+  Inputs inputs = observations.preprocess({&observation, 1}, false);
+  inputs.images = observations.patches_of(inputs);
+  return inputs;
 }
 
 std::map<std::string, Array> Policy::trace(const Inputs& inputs, const std::vector<float>& times) {

@@ -118,6 +118,14 @@ Tensor Lab::integers(std::int64_t rows, std::int64_t columns, const std::vector<
   return device_.constant(rows, columns, values);
 }
 
+Tensor Lab::bytes(std::int64_t rows, std::int64_t columns) {
+  const Tensor x{device_.allocate(rows * columns), DType::u8, rows, columns};
+  std::vector<std::uint8_t> values(static_cast<std::size_t>(x.count()));
+  for (std::uint8_t& value : values) value = static_cast<std::uint8_t>(random_());
+  device_.upload(x, values.data());
+  return x;
+}
+
 Tensor Lab::output(DType dtype, std::int64_t rows, std::int64_t columns) {
   const std::vector<float> poison(static_cast<std::size_t>(rows * columns), std::numeric_limits<float>::quiet_NaN());
   return input(dtype, rows, columns, poison);

@@ -29,6 +29,7 @@ class Lab {
   Tensor input(DType dtype, std::int64_t rows, std::int64_t columns, float deviation = 1.0f, float mean = 0.0f);
   Tensor input(DType dtype, std::int64_t rows, std::int64_t columns, const std::vector<float>& values);
   Tensor integers(std::int64_t rows, std::int64_t columns, const std::vector<std::int32_t>& values);
+  Tensor bytes(std::int64_t rows, std::int64_t columns);  // random
   // Filled with NaN.
   Tensor output(DType dtype, std::int64_t rows, std::int64_t columns);
   Tensor scaled_output(DType format, std::int64_t rows, std::int64_t columns);  // of e4m3 or f16, see scaled()

@@ -73,6 +73,26 @@ TEST_CASE("rms_norm") {
   }
 }
 
+TEST_CASE("cut_patches, of images alone and in a batch") {
+  struct Shape {
+    std::int64_t images, grid;
+    PatchGeometry geometry;
+  };
+  for (const Shape s : {Shape{1, 2, {2, 2, 2}}, Shape{3, 6, {5, 3, 1}}, Shape{2, 4, {3, 1, 3}}, Shape{3, 16, {}}}) {
+    CAPTURE(s.grid);
+    for (const bool full : {false, true}) {
+      check_against_reference("cut_patches", full, [&](Lab& lab) {
+        const Tensor pixels = lab.bytes(s.images, 3 * s.grid * s.grid * s.geometry.area());
+        const Tensor levels = lab.input(DType::f32, 3, 256);
+        const Tensor y =
+            lab.output(full ? DType::f32 : lab.activation(), s.images * s.grid * s.grid, s.geometry.values());
+        lab.kernels().cut_patches(y, pixels, levels, s.geometry);
+        return lab.values(y);
+      });
+    }
+  }
+}
+
 TEST_CASE("split_rope writes q and the slots, and nothing else") {
   for (const Heads heads : {Heads{16, 16, 80}, Heads{16, 2, 128}, Heads{0, 2, 128}, Heads{3, 1, 2}, Heads{2, 2, 34}}) {
     CAPTURE(heads.size);

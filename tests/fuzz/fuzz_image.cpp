@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const nervus::Image resized = nervus::resize_bilinear(image, 28, 28);
     const nervus::PatchGeometry geometry;
     std::vector<float> patches(static_cast<std::size_t>(nervus::patch_count(28, 28, geometry)) *
-                               static_cast<std::size_t>(nervus::patch_values(geometry)));
+                               static_cast<std::size_t>(geometry.values()));
     nervus::extract_patches(resized, geometry, patches.data());
   } catch (const nervus::Error&) {
   }

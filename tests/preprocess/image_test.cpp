@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ Image read_pixels(const Safetensors& file, const std::string& name) { return ima
 // The patches of `image` that `rows` names, against those of the reference.
 void check_patches(const Safetensors& file, const Image& image, const std::string& patches, const std::string& rows) {
   const PatchGeometry geometry;
-  const auto width = static_cast<std::size_t>(patch_values(geometry));
+  const auto width = static_cast<std::size_t>(geometry.values());
   std::vector<float> found(static_cast<std::size_t>(patch_count(image.width, image.height, geometry)) * width);
   extract_patches(image, geometry, found.data());
   const Array expected = file.read(patches);
@@ -64,6 +65,19 @@ TEST_CASE("resize equals Pillow for odd sizes") {
   CHECK(cases == 11);
 }
 
+TEST_CASE("rows of a resized image are those of the whole") {
+  std::mt19937 random(5);
+  for (const auto& [width, height] : {std::pair{97, 211}, {64, 56}, {56, 333}, {56, 56}, {20, 9}}) {
+    Image image{width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width) * height * 3)};
+    for (std::uint8_t& level : image.rgb) level = static_cast<std::uint8_t>(random());
+    const Image whole = resize_bilinear(image, 56, 56);
+    std::vector<std::uint8_t> parts(whole.rgb.size(), 1);
+    for (const auto& [begin, end] : {std::pair{0, 1}, {1, 30}, {30, 30}, {30, 56}})
+      resize_rows(image, 56, 56, begin, end, parts.data() + static_cast<std::ptrdiff_t>(begin) * 56 * 3);
+    CHECK(parts == whole.rgb);
+  }
+}
+
 TEST_CASE("a patch is laid out as channel, frame, row, column, and four patches make a block") {
   Image image{4, 8, std::vector<std::uint8_t>(4 * 8 * 3)};
   for (int y = 0; y < 8; ++y) {
@@ -71,7 +85,7 @@ TEST_CASE("a patch is laid out as channel, frame, row, column, and four patches 
       image.rgb[static_cast<std::size_t>(y * 4 + x) * 3 + 1] = static_cast<std::uint8_t>(y * 4 + x);
   }
   const PatchGeometry geometry{.patch = 2, .merge = 2, .temporal = 3};
-  REQUIRE(patch_values(geometry) == 36);
+  REQUIRE(geometry.values() == 36);
   REQUIRE(patch_count(4, 8, geometry) == 8);
   std::vector<float> patches(8 * 36);
   extract_patches(image, geometry, patches.data());

@@ -97,6 +97,17 @@ def test_tensors_are_what_preprocess_makes(policy, observation, checkpoint):
     assert (plain.infer_tensors(halves, seed=4) != found).any()
 
 
+def test_tensors_may_have_pixels(policy, observation, checkpoint):
+    tensors = policy.preprocess(**observation)
+    plain = nervus.Policy.load(checkpoint, steps=[4], threads=1)
+    black = {**tensors, "images": numpy.zeros((1, 3, 224, 224, 3), numpy.uint8)}
+    found = plain.infer_tensors(black, seed=4)
+    assert found.shape == (1, 50, 75) and (found != plain.infer_tensors(tensors, seed=4)).any()
+    assert found.tobytes() == plain.infer_tensors({name: t[0] for name, t in black.items()}, seed=4).tobytes()
+    with pytest.raises(nervus.InputError, match=r"images: expected u8 \[1, 3, 224, 224, 3\]"):
+        plain.infer_tensors({**tensors, "images": black["images"][:, :, 28:]})
+
+
 def test_tensors_from_a_directory(policy, observation, tmp_path):
     tensors = policy.preprocess(**observation)
     for name, tensor in tensors.items():

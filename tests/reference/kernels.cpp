@@ -188,6 +188,21 @@ void ReferenceKernels::gather_rows(const Tensor& y, const Tensor& x, const Tenso
   }
 }
 
+void ReferenceKernels::cut_patches(const Tensor& y, const Tensor& pixels, const Tensor& levels,
+                                   const PatchGeometry& g) {
+  const std::int64_t patches = y.rows / pixels.rows, grid = std::lround(std::sqrt(static_cast<double>(patches)));
+  const std::int64_t side = grid * g.patch, blocks = grid / g.merge;
+  for_elements(y, [&](std::int64_t r, std::int64_t c) {
+    const std::int64_t p = r % patches, block = p / (g.merge * g.merge), within = p % (g.merge * g.merge);
+    const std::int64_t patch_row = block / blocks * g.merge + within / g.merge;
+    const std::int64_t patch_column = block % blocks * g.merge + within % g.merge;
+    const std::int64_t channel = c / (g.temporal * g.patch * g.patch), i = c % (g.patch * g.patch);
+    const std::int64_t row = patch_row * g.patch + i / g.patch, column = patch_column * g.patch + i % g.patch;
+    const std::uint8_t* image = pixels.as<std::uint8_t>() + r / patches * pixels.columns;
+    return get(levels, channel, image[3 * (row * side + column) + channel]);
+  });
+}
+
 void ReferenceKernels::euler_step(const Tensor& x, const Tensor& v, float dt) {
   for_elements(x,
                [&](std::int64_t r, std::int64_t c) { return get(x, r, c) - static_cast<double>(dt) * get(v, r, c); });

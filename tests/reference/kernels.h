@@ -23,6 +23,7 @@ class ReferenceKernels final : public Kernels {
   void silu(const Tensor& y, const Tensor& x) override;
   void gelu(const Tensor& y, const Tensor& x) override;
   void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) override;
+  void cut_patches(const Tensor& y, const Tensor& pixels, const Tensor& levels, const PatchGeometry& geometry) override;
   void euler_step(const Tensor& x, const Tensor& v, float dt) override;
 };
 

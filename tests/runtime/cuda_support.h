@@ -44,11 +44,18 @@ class RandomCalls {
     return static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(end));
   }
 
+  Array bytes(Shape shape) {
+    Array array(DType::u8, std::move(shape));
+    for (std::byte& value : array.bytes) value = static_cast<std::byte>(random_());
+    return array;
+  }
   Inputs draw() {
     const std::int64_t batch = 1 + below(limits_.batch), views = 1 + below(limits_.views);
     const std::int64_t text = 1 + below(limits_.text_tokens);
     Inputs inputs;
-    inputs.images = floats({batch, views, limits_.patches, 1176});
+    const std::int64_t side = PatchGeometry{}.side(limits_.patches);
+    inputs.images =
+        below(2) == 0 ? floats({batch, views, limits_.patches, 1176}) : bytes({batch, views, side, side, 3});
     inputs.state = floats({batch, state_});
     inputs.image_mask = Array(DType::boolean, {batch, views});
     for (std::byte& there : inputs.image_mask.bytes) there = std::byte{below(4) > 0};

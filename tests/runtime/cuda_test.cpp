@@ -2,8 +2,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <random>
 
 #include "nervus/error.h"
+#include "preprocess/image.h"
 #include "runtime/cuda_support.h"
 #include "runtime/engine.h"
 
@@ -73,6 +75,33 @@ TEST_CASE("fast attention on cuda:0 holds, or is refused at load with its reason
   const auto line = std::ranges::find_if(info.linear_plan, blocks);
   REQUIRE(line != info.linear_plan.end());
   CHECK(line->ends_with("not fused: the plain attention reads rows, not tiles"));
+}
+
+TEST_CASE("pixels give the bytes that their patches give on cuda:0, where patches become f32, bf16 and f16") {
+  if (!has_cuda()) return;
+  Inputs patches = test::golden_inputs("gated_batch");
+  const Limits limits = patches.limits();
+  const PatchGeometry geometry;
+  const int side = geometry.side(limits.patches);
+  Inputs pixels = patches;
+  pixels.images = Array(DType::u8, {limits.batch, limits.views, side, side, 3});
+  std::mt19937 random(7);
+  for (std::byte& level : pixels.images.bytes) level = static_cast<std::byte>(random());
+  patches.images = Array(DType::f32, {limits.batch, limits.views, limits.patches, geometry.values()});
+  for (std::int64_t v = 0; v < limits.batch * limits.views; ++v) {
+    const auto* rgb = pixels.images.data<std::uint8_t>() + v * 3 * side * side;
+    extract_patches({side, side, {rgb, rgb + 3 * side * side}}, geometry,
+                    patches.images.data<float>() + v * limits.patches * geometry.values());
+  }
+  for (const Precision precision : {Precision::f32, Precision::bf16, Precision::f16}) {
+    Policy policy = Policy::load(test::golden("gated_batch"),
+                                 {.device = "cuda:0", .precision = precision, .steps = {2}, .limits = limits});
+    const std::vector<float> expected = policy.infer(patches).values;
+    CHECK(policy.infer(pixels).values == expected);
+    pixels.images.bytes[5] ^= std::byte{0x40};
+    CHECK(policy.infer(pixels).values != expected);
+    pixels.images.bytes[5] ^= std::byte{0x40};
+  }
 }
 
 TEST_CASE("inspect asks cuda:0 what it would do, and what a load then does is that") {

@@ -95,6 +95,10 @@ class GraphDevice : public Device, private Kernels {
   void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) override {
     add([=, this] { inner_->kernels().gather_rows(y, x, index); });
   }
+  void cut_patches(const Tensor& y, const Tensor& pixels, const Tensor& levels,
+                   const PatchGeometry& geometry) override {
+    inner_->kernels().cut_patches(y, pixels, levels, geometry);  // of an upload
+  }
   void euler_step(const Tensor& x, const Tensor& v, float dt) override {
     add([=, this] { inner_->kernels().euler_step(x, v, dt); });
   }

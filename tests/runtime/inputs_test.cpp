@@ -19,6 +19,10 @@ TEST_CASE("arrays without a batch axis get one, and a missing array is named") {
   CHECK(inputs.images.shape == Shape{1, 2, 4, 1176});
   CHECK(inputs.state.shape == Shape{1, 75});
   CHECK(inputs.noise.count() == 0);
+  arrays["images"] = Array(DType::u8, {2, 28, 28, 3});
+  const Inputs pixels = Inputs::from(arrays);
+  CHECK(pixels.images.shape == Shape{1, 2, 28, 28, 3});
+  CHECK(pixels.limits().patches == 0);
   arrays.erase("lang_masks");
   CHECK(test::error_of([&] { Inputs::from(arrays); }).second ==
         "inputs: expected an array named 'lang_masks' (images, img_masks, lang_tokens, lang_masks, state and, "
@@ -57,7 +61,21 @@ TEST_CASE("every wrong tensor of a call is refused with its name, what was expec
       {[](Inputs& i) {
          i.images = Array(DType::f32, {64, 1176});
        },
-       "images: expected 4 axes (batch, views, patches, values), found f32 [64, 1176]"},
+       "images: expected 4 axes (batch, views, patches, values), or of u8 5 (batch, views, rows, columns, RGB), found "
+       "f32 [64, 1176]"},
+      {[](Inputs& i) {
+         i.images = Array(DType::u8, {1, 2, 112, 224, 3});
+       },
+       "images: expected u8 [1, 2, 112, 112, 3] (batch, views, rows, columns, RGB), found u8 [1, 2, 112, 224, 3]"},
+      {[](Inputs& i) {
+         i.images = Array(DType::u8, {1, 3, 112, 112, 3});
+       },
+       "images: expected 1 to 2 views, found 3" + limits},
+      {[](Inputs& i) {
+         i.images = Array(DType::f32, {1, 2, 112, 112, 3});
+       },
+       "images: expected 4 axes (batch, views, patches, values), or of u8 5 (batch, views, rows, columns, RGB), found "
+       "f32 [1, 2, 112, 112, 3]"},
       {[](Inputs& i) {
          i.images = Array(DType::f32, {1, 2, 64, 1176});
          i.images.data<float>()[5] = std::numeric_limits<float>::quiet_NaN();

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <random>
 
 #include "runtime/engine.h"
 #include "runtime/observation_inputs.h"
@@ -230,6 +231,26 @@ TEST_CASE("preprocess gives the tensors that infer uses") {
   const ActionChunk raw = policy.infer(inputs, {.seed = 7});
   CHECK(raw.dimensions == 75);
   CHECK(raw.names[74] == "action_74");
+}
+
+TEST_CASE("pixels give the bytes that their patches give, and as many of them as patches") {
+  std::mt19937 random(3);
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    Policy policy = load_tiny(precision, 2);
+    const std::int64_t side = policy.info().image_side;
+    Inputs pixels = policy.preprocess(observation()), patches = pixels;
+    pixels.images = Array(DType::u8, {1, 3, side, side, 3});
+    for (std::byte& level : pixels.images.bytes) level = static_cast<std::byte>(random());
+    for (std::size_t v = 0; v < 3; ++v) {
+      const auto* rgb = pixels.images.data<std::uint8_t>() + v * 3 * side * side;
+      extract_patches({static_cast<int>(side), static_cast<int>(side), {rgb, rgb + 3 * side * side}}, {},
+                      patches.images.data<float>() + v * 256 * 1176);
+    }
+    const std::vector<float> expected = policy.infer(patches, {.seed = 7}).values;
+    CHECK(policy.infer(pixels, {.seed = 7}).values == expected);
+    pixels.images.bytes[5] ^= std::byte{0x40};
+    CHECK(policy.infer(pixels, {.seed = 7}).values != expected);
+  }
 }
 
 TEST_CASE("profile records every linear with its work, and changes nothing") {

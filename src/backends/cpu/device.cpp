@@ -3,12 +3,29 @@
 #include <omp.h>
 
 #include <cstring>
+#include <vector>
 
 #include "backends/cpu/linears.h"
 
 namespace nervus {
 
 namespace {
+
+// Rows of T, which is y's type; levels are converted once.
+template <typename T>
+void cut_all_patches(const Tensor& y, const Tensor& pixels, const Tensor& levels, const PatchGeometry& geometry,
+                     int threads) {
+  std::vector<T> converted(static_cast<std::size_t>(levels.count()));
+  convert(DType::f32, levels.data, y.dtype, converted.data(), levels.count());
+  const std::int64_t patches = y.rows / pixels.rows;  // of an image
+  const int side = geometry.side(patches);
+  T* const rows = y.as<T>();
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (std::int64_t r = 0; r < y.rows; ++r) {
+    const std::uint8_t* rgb = static_cast<const std::uint8_t*>(pixels.data) + r / patches * pixels.columns;
+    cut_patch(geometry, rgb, side, static_cast<int>(r % patches), converted.data(), rows + r * y.columns);
+  }
+}
 
 // Linears by Linears, the rest by a table of vector kernels. One caller at a time.
 class CpuKernels final : public Kernels {
@@ -38,6 +55,11 @@ class CpuKernels final : public Kernels {
   void gelu(const Tensor& y, const Tensor& x) override { table_.gelu(y, x, threads_); }
   void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) override {
     table_.gather_rows(y, x, index, threads_);
+  }
+  void cut_patches(const Tensor& y, const Tensor& pixels, const Tensor& levels,
+                   const PatchGeometry& geometry) override {
+    if (y.dtype == DType::bf16) cut_all_patches<BFloat16>(y, pixels, levels, geometry, threads_);
+    else cut_all_patches<float>(y, pixels, levels, geometry, threads_);
   }
   void euler_step(const Tensor& x, const Tensor& v, float dt) override { table_.euler_step(x, v, dt, threads_); }
 

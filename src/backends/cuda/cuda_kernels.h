@@ -51,6 +51,10 @@ class CudaKernels final : public Kernels {
   void gather_rows(const Tensor& y, const Tensor& x, const Tensor& index) override {
     cuda::gather_rows(stream_, y, x, index);
   }
+  void cut_patches(const Tensor& y, const Tensor& pixels, const Tensor& levels,
+                   const PatchGeometry& geometry) override {
+    cuda::cut_patches(stream_, y, pixels, levels, geometry);
+  }
   void euler_step(const Tensor& x, const Tensor& v, float dt) override { cuda::euler_step(stream_, x, v, dt); }
   void start_residual(const Residual& h, const Norm& next) override { cuda::start_residual(stream_, h, next); }
   void fused_linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,

@@ -29,6 +29,8 @@ void swiglu(const Stream& stream, const Tensor& y, const Tensor& x);
 void silu(const Stream& stream, const Tensor& y, const Tensor& x);
 void gelu(const Stream& stream, const Tensor& y, const Tensor& x);
 // A negative index leaves y's row as it is.
+void cut_patches(const Stream& stream, const Tensor& y, const Tensor& pixels, const Tensor& levels,
+                 const PatchGeometry& geometry);
 void gather_rows(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& index);
 void euler_step(const Stream& stream, const Tensor& x, const Tensor& v, float dt);
 

@@ -1,11 +1,21 @@
 #include "backends/cuda/memory.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <iterator>
 
 #include "core/workspace.h"
 
 namespace nervus::cuda {
+namespace {
+
+// In bytes, of any two addresses.
+std::int64_t distance(const void* from, const void* to) {
+  return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from));
+}
+
+}  // namespace
 
 void* Arena::allocate(std::int64_t bytes) {
   check(bytes >= 0, "allocate: a size");
@@ -46,12 +56,18 @@ void* Staging::take(std::int64_t bytes) {
   return slot.memory.get();
 }
 
-void Staging::copy(void* target, std::int64_t bytes) {
+void Staging::copy(void* target, std::int64_t bytes, std::int64_t begin) {
   Slot& slot = slots_[current_];
-  check_cuda(cudaMemcpyAsync(target, slot.memory.get(), static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice,
-                             stream_.get()),
+  check_cuda(cudaMemcpyAsync(target, static_cast<const std::byte*>(slot.memory.get()) + begin,
+                             static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream_.get()),
              "copying " + megabytes(bytes) + " to the device");
   check_cuda(cudaEventRecord(slot.copied.get(), stream_.get()), "noting a copy");
+}
+
+std::int64_t Staging::place_of(const void* memory, std::int64_t bytes) const {
+  const Slot& slot = slots_[current_];
+  const std::int64_t place = distance(slot.memory.get(), memory);
+  return place >= 0 && place + bytes <= slot.bytes ? place : -1;
 }
 
 void Staging::upload(void* target, const void* source, std::int64_t bytes) {
@@ -74,9 +90,12 @@ void* Mirrors::of(const void* target, std::int64_t bytes) {
 }
 
 bool Mirrors::copy(void* target, const void* source, std::int64_t bytes) {
-  const auto mirror = mirrors_.find(target);
-  if (mirror == mirrors_.end() || !mirror->second.holds(source)) return false;
-  mirror->second.copy(target, bytes);
+  const auto next = mirrors_.upper_bound(target);
+  if (next == mirrors_.begin()) return false;
+  auto& [start, mirror] = *std::prev(next);
+  const std::int64_t begin = distance(start, target);
+  if (mirror.place_of(source, bytes) != begin) return false;
+  mirror.copy(target, bytes, begin);
   return true;
 }
 

@@ -33,10 +33,10 @@ class Staging {
 
   // The next slot, of at least `bytes` bytes; waits until its last copy is done.
   void* take(std::int64_t bytes);
-  // Starts the copy of the slot taken last to the device.
-  void copy(void* target, std::int64_t bytes);
-  // Whether that is the slot taken last.
-  bool holds(const void* memory) const { return memory == slots_[current_].memory.get(); }
+  // Starts the copy of the slot taken last to the device, from byte `begin` on.
+  void copy(void* target, std::int64_t bytes, std::int64_t begin = 0);
+  // Where in the slot taken last these bytes are; -1: they are elsewhere.
+  std::int64_t place_of(const void* memory, std::int64_t bytes) const;
   // Copies host memory of any size; the source may change as soon as this returns.
   void upload(void* target, const void* source, std::int64_t bytes);
   // Waits for the copies and frees the slots until they are needed again.
@@ -63,7 +63,7 @@ class Mirrors {
 
   // Of `target`, at least `bytes` bytes; waits until its last copy is done.
   void* of(const void* target, std::int64_t bytes);
-  // Starts the copy if `source` is the mirror of `target`; false if it is not.
+  // Starts the copy if `source` is the mirror of `target`, or the same part of both; false if it is not.
   bool copy(void* target, const void* source, std::int64_t bytes);
 
  private:

@@ -1,6 +1,7 @@
 #include "models/lingbot/buffers.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "core/message.h"
@@ -10,47 +11,46 @@ namespace {
 
 constexpr std::int64_t words_per_row = 6;  // position, slot and ranges
 
-// The parts of rows that are copied at a time: a quarter of a view, but all of a sample's noise.
-template <typename Work>
-void for_parts(const Tensor& rows, const Work& work) {
-  constexpr std::int64_t values = 75 << 10;
-  const std::int64_t part = std::max<std::int64_t>(1, values / rows.columns);
-  for (std::int64_t begin = 0; begin < rows.rows; begin += part) {
-    work(rows.slice(begin, std::min(part, rows.rows - begin)), begin);
-  }
-}
+// What one thread converts at a time, a quarter of a view's patches, and what travels at a time: to begin a copy costs
+// as much as to convert some 50,000 values.
+constexpr std::int64_t part_values = 75 << 10, copied_values = 512 << 10;
+// Below this a thread has done it before others have woken.
+constexpr std::size_t worth_sharing = 1 << 20;  // bytes
 
-struct Part {
-  Tensor rows;
-  const std::byte* source;
-  void* staged;
-  std::int64_t first;     // element of all
-  std::int64_t bad = -1;  // element of it that is not finite
-};
-
-// Copies values to the first rows of a buffer, in its type; some rows at a time, so that they travel while the next are
-// converted, by all of the device's crew.
+// Copies values to the first rows of a buffer, in its type, and bytes as they are; converted in parts by all of the
+// device's crew, of which some travel while the next are converted.
 void upload_finite(Device& device, const Tensor& buffer, const char* name, const Array& values) {
   const auto size = static_cast<std::int64_t>(size_of(values.dtype));
-  std::vector<Part> parts;
-  for_parts(buffer.slice(0, values.count() / buffer.columns), [&](const Tensor& some, std::int64_t begin) {
-    const std::int64_t first = begin * buffer.columns;
-    parts.push_back({some, values.bytes.data() + first * size, device.staging(some), first});
-  });
+  const Tensor all = buffer.slice(0, values.count() / buffer.columns);
+  const std::int64_t part = std::max<std::int64_t>(1, part_values / all.columns);  // in rows
+  const std::int64_t together = std::max<std::int64_t>(1, copied_values / (part * all.columns));
+  std::vector<std::int64_t> bad((all.rows + part - 1) / part, -1);  // of each part the element that is not finite
+  const auto count = std::ssize(bad);
+  Tensor staged = all;
+  staged.data = device.staging(all);
+  const auto rows = [&](const Tensor& x, std::int64_t begin, std::int64_t end) {
+    return x.slice(begin * part, std::min(end * part, x.rows) - begin * part);
+  };
   const auto convert = [&](std::int64_t i) {
-    Part& part = parts[i];
-    part.bad = convert_finite(values.dtype, part.source, part.rows.dtype, part.staged, part.rows.count());
+    const Tensor target = rows(staged, i, i + 1);
+    const std::byte* source = values.bytes.data() + i * part * all.columns * size;
+    if (values.dtype != DType::u8)
+      bad[i] = convert_finite(values.dtype, source, target.dtype, target.data, target.count());
+    else std::memcpy(target.data, source, static_cast<std::size_t>(target.bytes()));
   };
   const auto upload = [&](std::int64_t i) {
-    const Part& part = parts[i];
-    if (part.bad >= 0) {
+    if (bad[i] >= 0) {
+      const std::int64_t element = i * part * all.columns + bad[i];
       float found = 0;
-      convert_to_float(values.dtype, part.source + part.bad * size, &found, 1);
-      fail(ErrorKind::input, name, ": expected finite values, found ", found, " at element ", part.first + part.bad);
+      convert_to_float(values.dtype, values.bytes.data() + element * size, &found, 1);
+      fail(ErrorKind::input, name, ": expected finite values, found ", found, " at element ", element);
     }
-    device.upload(part.rows, part.staged);
+    if ((i + 1) % together != 0 && i + 1 != count) return;
+    const std::int64_t begin = i / together * together;
+    device.upload(rows(all, begin, i + 1), rows(staged, begin, i + 1).data);
   };
-  device.crew().for_each(std::ssize(parts), convert, upload);
+  Crew alone;
+  (values.bytes.size() < worth_sharing ? alone : device.crew()).for_each(count, convert, upload);
 }
 
 Tensor first(const Tensor& array, std::int64_t count) {
@@ -64,13 +64,14 @@ DeviceRows first(const DeviceRows& rows, std::int64_t count) {
 
 }  // namespace
 
-Buffers::Buffers(Ops& ops, const Config& config, const Limits& limits, DType image_type)
-    : config_(config), patches_(limits.patches) {
+Buffers::Buffers(Ops& ops, const Config& config, const Limits& limits, DType image_type, const Tensor& levels)
+    : ops_(ops), config_(config), patches_(limits.patches), levels_(levels) {
   const CacheLayout layout = cache_layout(config, limits);
   const std::int64_t views = limits.batch * limits.views, patches = views * limits.patches;
   const std::int64_t prefix = limits.batch * layout.prefix, suffix = limits.batch * layout.suffix;
   const std::int64_t places = limits.batch * suffix_places(config);
-  images = ops.allocate(image_type, patches, config.vision.patch_values());
+  images = ops.allocate(image_type, patches, config.patches.values());
+  pixels_ = ops.allocate(DType::u8, views, 3 * patches_ * config.patches.area());
   all_tokens = ops.allocate(DType::f32, patches / config.vision.unit(), config.language.width);
   all_state_ = ops.allocate(DType::f32, limits.batch, config.state);
   all_noise_ = ops.allocate(DType::f32, limits.batch * config.chunk, config.action);
@@ -113,14 +114,14 @@ void Buffers::lay_out(const CallShape& shape) {
 }
 
 void Buffers::reserve_staging(Device& device) const {
-  for (const Tensor& buffer : {images, all_state_, all_noise_}) {
-    for_parts(buffer, [&](const Tensor& some, std::int64_t) { device.staging(some); });
-  }
-  device.staging(integers_);
+  for (const Tensor& buffer : {images, pixels_, all_state_, all_noise_, integers_}) device.staging(buffer);
 }
 
 void Buffers::upload_images(Device& device, const Array& values) const {
-  upload_finite(device, images, "images", values);
+  if (values.dtype != DType::u8) return upload_finite(device, images, "images", values);
+  upload_finite(device, pixels_, "images", values);
+  const Tensor pixels = pixels_.slice(0, values.count() / pixels_.columns);
+  ops_.cut_patches_into(images.slice(0, pixels.rows * patches_), pixels, levels_, config_.patches);
 }
 
 void Buffers::upload_state(Device& device, const Array& values) const {

@@ -32,12 +32,14 @@ using PrefixCache = std::vector<KeyValues>;
 
 class Buffers {
  public:
-  Buffers(Ops& ops, const Config& config, const Limits& limits, DType image_type);
+  // `levels` as pixel_levels(), on the device.
+  Buffers(Ops& ops, const Config& config, const Limits& limits, DType image_type, const Tensor& levels);
 
   void lay_out(const CallShape& shape);
   // Asks the device for all memory that the uploads below go through.
   void reserve_staging(Device& device) const;
-  // Copy a call's tensors to the first rows of their buffers. Throw Error(input) where a value is not finite.
+  // Copy a call's tensors to the first rows of their buffers. Throw Error(input) where a value is not finite. Of images
+  // that are pixels the device makes patches.
   void upload_images(Device& device, const Array& values) const;
   void upload_state(Device& device, const Array& values) const;
   void upload_noise(Device& device, const Array& values) const;
@@ -54,8 +56,11 @@ class Buffers {
   PrefixCache cache;
 
  private:
+  Ops& ops_;
   const Config& config_;
   std::int64_t patches_;  // of a view
+  Tensor levels_;         // f32 [3, 256]
+  Tensor pixels_;         // u8 [B V, 3 S S] at the limits
   Tensor all_state_, all_noise_, all_actions_;
   Tensor integers_;  // i32 [1, n]: every array of the plan, at the limits
   DevicePlan all_;   // the arrays in it

@@ -8,8 +8,9 @@
 namespace nervus::lingbot {
 namespace {
 
-constexpr std::int64_t largest = 1 << 20;  // of any extent: products of two stay far from overflow
-constexpr std::int64_t most_layers = 512;  // of a stack: the weight table lists the tensors of each
+constexpr std::int64_t largest = 1 << 20;                    // of any extent: products of two stay far from overflow
+constexpr std::int64_t most_pixels = 256, most_frames = 16;  // of a patch
+constexpr std::int64_t most_layers = 512;                    // of a stack: the weight table lists the tensors of each
 
 // Sizes from shapes. A size that the config names must agree with the tensors; one it does not name is theirs.
 class Sizes {
@@ -60,9 +61,9 @@ VisionConfig read_vision(const Fields& root_fields, const Sizes& sizes) {
     v.heads = size_or(fields, "num_heads", v.heads);
     v.mlp = size_or(fields, "intermediate_size", v.mlp);
     v.channels = size_or(fields, "in_channels", size_or(fields, "in_chans", v.channels));
-    v.patch = size_or(fields, "patch_size", v.patch);
-    v.temporal = size_or(fields, "temporal_patch_size", v.temporal);
-    v.merge = size_or(fields, "spatial_merge_size", v.merge);
+    v.patch = fields.integer_or("patch_size", 1, most_pixels, v.patch);
+    v.temporal = fields.integer_or("temporal_patch_size", 1, most_frames, v.temporal);
+    v.merge = fields.integer_or("spatial_merge_size", 1, most_pixels, v.merge);
     v.window = size_or(fields, "window_size", v.window);
     if (fields.has("fullatt_block_indexes")) v.full_blocks = fields.integers("fullatt_block_indexes", 0, v.depth - 1);
     if (fields.text_or("hidden_act", "silu") != "silu") fields.refuse("hidden_act", "\"silu\"");
@@ -181,9 +182,7 @@ Config read_config(const Fields& fields, const Checkpoint* tensors) {
   Config c;
   const Sizes sizes(tensors);
   c.vision = read_vision(fields, sizes);
-  c.patch_values = c.vision.patch_values();
-  c.patch_side = c.vision.patch;
-  c.merge = c.vision.merge;
+  c.patches = {static_cast<int>(c.vision.patch), static_cast<int>(c.vision.merge), static_cast<int>(c.vision.temporal)};
   c.language = read_decoder(fields, sizes, language_root, c.language);
   const bool has_expert = fields.has("qwen_expert_config");
   c.expert = read_decoder(has_expert ? fields.object("qwen_expert_config") : Fields::parse("{}", fields.file()), sizes,

@@ -33,6 +33,7 @@ void LingBot::load(WeightReader& reader, const ModelOptions& options) {
   vision_ = std::make_unique<Vision>(reader, config_.vision, geometry_, shapes_.largest().views);
   expert_ = std::make_unique<Expert>(reader, config_, limits_.batch * layout_.suffix);
   const std::int64_t head_size = config_.language.head_size;
+  levels_ = reader.device().constant(3, 256, pixel_levels());
   rope_ = make_rope(reader.device(), position_angles(layout_.stride(), head_size), head_size / 2);
   std::vector<Step> all;  // of every schedule, so that the weights are read once
   for (const int steps : options.steps) {
@@ -55,7 +56,8 @@ std::vector<std::string> LingBot::plan() const {
 
 void LingBot::attach(Ops& ops) {
   ops_ = &ops;
-  buffers_ = std::make_unique<Buffers>(ops, config_, limits_, held_for(vision_->reader_of_images(), ops.activation()));
+  buffers_ = std::make_unique<Buffers>(ops, config_, limits_, held_for(vision_->reader_of_images(), ops.activation()),
+                                       levels_);
 }
 
 CallShape LingBot::upload(Device& device, const Presence& presence, const Inputs& inputs, const Array& noise) {

@@ -51,6 +51,7 @@ class LingBot : public Model {
   std::unique_ptr<Prefix> prefix_;
   std::unique_ptr<Expert> expert_;
   Rope rope_;                                          // plain positions, of prefix and suffix
+  Tensor levels_;                                      // pixel_levels(), f32 [3, 256]
   std::vector<std::vector<TimeConstants>> schedules_;  // one a step count
   Ops* ops_ = nullptr;
   std::unique_ptr<Buffers> buffers_;
