@@ -12,6 +12,7 @@
 #   inspect    how the device computes that checkpoint
 #   bench      every precision and step count in turns, against float32
 #   kept       the same with a kept prefix, a fifth as often
+#   pixels     images as pixels beside images as patches, at batch 1 and 8
 #   mixed      the recipe "mixed" likewise, of a GPU that has products of int8 and of e4m3
 #   attention  the fast attention kernels and the plain one in turns
 #   batch      batch 8, of fp8 also with the recipe "mixed"
@@ -34,7 +35,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,35s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,36s/^# \{0,1\}//p' "$0"; }
 
 build="build-gpu"
 folder=
@@ -118,7 +119,7 @@ sanitized='cuda block: fused*,cuda block: chained*,cuda attention: few rows that
 sanitized+='cuda attention: rows in an order*,cuda attention: a device*,'
 sanitized+='cuda: rows without*,cuda: two devices*,cuda: a graph does*,cuda wide:*,'
 sanitized+='int8: linear_add*,int8: rms_norm*,scaled: linear_add*,scaled: what*,scaled: attention*,'
-sanitized+='silu and gelu,swiglu,split_rope*,rms_norm,gather_rows*,euler_step'
+sanitized+='silu and gelu,swiglu,split_rope*,rms_norm,gather_rows*,cut_patches*,euler_step'
 
 # Of a tool: which program, and whether it has what racecheck asks for (backends/cuda/device/sm90.cuh).
 sanitized_program() {
@@ -205,6 +206,14 @@ step_kept() {
     --kept-prefix --warmup 60 --runs 100 "${options[@]}"
 }
 
+step_pixels() {
+  local part
+  for part in "pixels 1" "pixels_batch 8"; do
+    measured "${part% *}" bench --checkpoint "$checkpoint" --precision "${precisions[@]}" --batch "${part#* }" \
+      --steps 10 --text 50 --pixels --warmup 60 --runs 200 "${options[@]}"
+  done
+}
+
 step_mixed() {
   measured mixed bench --checkpoint "$checkpoint" --precision fp8 --recipe mixed --calibration "$calibration" \
     --steps 10 25 50 --text 50 --reference-precision f32 "${runs[@]}"
@@ -282,7 +291,7 @@ step_agree() {
   mv "$parts/agree.unfinished" "$parts/agree.json"
 }
 
-all=(build tests sanitize goldens synth calibrate inspect bench mixed kept attention batch block load peer)
+all=(build tests sanitize goldens synth calibrate inspect bench pixels mixed kept attention batch block load peer)
 [ ${#steps[@]} -gt 0 ] || steps=("${all[@]}")
 for step in "${steps[@]}"; do
   declare -F "step_$step" >/dev/null && continue

@@ -101,12 +101,17 @@ def cells(latency, percentiles):
     return [f"{latency[p]:.2f} ms" if p in latency else "" for p in percentiles]
 
 
+def is_plain(result):
+    """A call of patches, all of it."""
+    return not result["kept_prefix"] and result.get("images", "patches") == "patches"
+
+
 def gpu_totals():
     run = gpu()
     bench, peer = run["bench"], run["peer"]
     inputs, rows = bench["inputs"], []
     for result in gpu_bench("results"):
-        if result["kept_prefix"]:
+        if not is_plain(result):
             continue
         other = peer["ms"].get(f"compiled_graph_{result['steps']}")
         rows.append([name_of(result), str(result["steps"])] +
@@ -173,13 +178,25 @@ def gpu_kept():
     return table(["precision", "steps", "vision and prefix", "p50", "p95", "p99", "max"], rows)
 
 
+def gpu_pixels():
+    """Calls of pixels beside those of patches of the same run, or nothing where none was measured."""
+    run = gpu()
+    if "pixels" not in run:
+        return None
+    rows = [[name_of(result), str(run[part]["inputs"]["batch"]), result["images"]] +
+            cells(result["latency_ms"]["preprocess"], ("p50", "p99")) +
+            cells(result["latency_ms"]["total"], ("p50", "p95", "p99", "max"))
+            for part in ("pixels", "pixels_batch") if part in run for result in run[part]["results"]]
+    return table(["precision", "batch", "images", "preprocess, p50", "p99", "total, p50", "p95", "p99", "max"], rows)
+
+
 def gpu_batch():
     """Nothing where no batch was measured."""
     run = gpu()
     if "batch" not in run:
         return None
     alone = {(name_of(r), r["steps"]): r["latency_ms"]["total"]["p50"]
-             for r in gpu_bench("results") if not r["kept_prefix"]}
+             for r in gpu_bench("results") if is_plain(r)}
     rows = []
     for result in gpu_bench("results", "batch", "batch_mixed"):
         p50 = result["latency_ms"]["total"]["p50"]
@@ -243,7 +260,7 @@ def images():
 
 def main():
     tables = {"gpu": gpu_totals, "gpu_stages": gpu_stages, "gpu_accuracy": gpu_accuracy, "gpu_batch": gpu_batch,
-              "gpu_kept": gpu_kept, "devices": devices,
+              "gpu_kept": gpu_kept, "gpu_pixels": gpu_pixels, "devices": devices,
               "formats": formats, "table": first_screen, "stages": stages, "linears": linears,
               "attention": attention, "images": images, "chunks": chunks}
     stale = []

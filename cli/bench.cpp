@@ -37,8 +37,8 @@ void check_once(const char* option, const std::vector<std::string>& values) {
 void check_usage(const BenchOptions& options) {
   check_once("--precision", options.precisions);
   check_once("--attention", options.attentions);
-  if (!options.inputs.empty() && (options.text > 0 || options.batch > 1))
-    throw Error(ErrorKind::usage, "--inputs says what the tensors are: it excludes --text and --batch");
+  if (!options.inputs.empty() && (options.text > 0 || options.batch > 1 || options.pixels))
+    throw Error(ErrorKind::usage, "--inputs says what the tensors are: it excludes --text, --batch and --pixels");
   if (!options.reference.empty() && !options.reference_precision.empty())
     throw Error(ErrorKind::usage, "--reference and --reference-precision exclude each other");
   if (options.reference_precision.empty() && !(options.reference_out.empty() && options.reference_device.empty()))
@@ -134,7 +134,7 @@ int bench(const BenchOptions& given, const Output& output) {
     Json result = report_latency(series, contender, output);
     const std::vector<OpRecord> records = profile(contender, series.steps, options);
     result["peaks"] = report_peaks(series, records, peaks[series.contender], output);
-    if (options.on_cpu() && !series.kept)
+    if (options.on_cpu() && !series.kept && !series.pixels)
       result["linears"] = report_linears(series, records, peaks[series.contender].flops, output);
     document["results"].push_back(result);
   }
@@ -168,6 +168,8 @@ Command add_bench(CLI::App& verb, const Output& output) {
   add_option(verb, "--text", options->text, "N", "Text tokens that count; 0: all").check(integer_between(0, 4096));
   add_steps(verb, options->policy);
   add_device(verb, options->policy, options->precisions, options->attentions);
+  verb.add_flag("--pixels", options->pixels,
+                "Also calls whose images are RGB bytes, as cameras give them, of which the device makes the patches");
   verb.add_flag("--kept-prefix", options->kept, "Also calls whose images and text are those of the call before");
   const auto add_rounds = [&verb](const char* name, int& value, std::uint64_t least, const char* text) {
     verb.add_option(name, value, text)->type_name("N")->check(integer_between(least, 1000000));

@@ -20,6 +20,7 @@ struct BenchOptions {
   int text = 0;                 // text tokens that count; 0: all
   int warmup = -1;              // rounds; negative: by device
   int runs = 0;                 // rounds; 0: by device
+  bool pixels = false;          // also calls whose images are pixels
   bool kept = false;            // also calls with a kept prefix
   bool without_clocks = false;  // of a GPU whose clocks are unknown
   std::uint64_t seed = 0;
@@ -55,7 +56,7 @@ using Samples = std::vector<std::pair<std::string, std::vector<double>>>;
 struct Series {
   std::size_t contender = 0;
   int steps = 0;
-  bool kept = false;
+  bool pixels = false, kept = false;
   Samples samples;
 };
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <utility>
 
 #include "cli/actions.h"
 #include "cli/bench.h"
@@ -20,10 +21,7 @@ LoadOptions load_options_of(const BenchOptions& options, const std::string& prec
   }
   LoadOptions load = policy.load_options(std::move(progress));
   load.limits.batch = options.batch;
-  if (options.inputs.empty()) return load;
-  const Inputs inputs = Inputs::load(options.inputs);
-  load.limits = {inputs.images.shape.at(0), inputs.images.shape.at(1), inputs.images.shape.at(2),
-                 inputs.tokens.shape.at(1)};
+  if (!options.inputs.empty()) load.limits = Inputs::load(options.inputs).limits();
   return load;
 }
 
@@ -71,9 +69,17 @@ std::vector<Series> series_of(const std::vector<Contender>& contenders, const Be
   for (const int steps : contenders.front().policy.info().steps)
     for (std::size_t c = 0; c < contenders.size(); ++c) {
       all.push_back({.contender = c, .steps = steps});
+      if (options.pixels) all.push_back({.contender = c, .steps = steps, .pixels = true});
       if (options.kept) all.push_back({.contender = c, .steps = steps, .kept = true});  // of the call before it
     }
   return all;
+}
+
+Array random_pixels(const PolicyInfo& info, std::uint64_t seed) {
+  Array pixels(DType::u8, {info.limits.batch, info.limits.views, info.image_side, info.image_side, 3});
+  std::mt19937 random(static_cast<std::uint32_t>(seed));
+  for (std::byte& level : pixels.bytes) level = static_cast<std::byte>(random());
+  return pixels;
 }
 
 void add_sample(Series& series, const ActionChunk& chunk) {
@@ -94,11 +100,14 @@ std::vector<Series> measure(std::vector<Contender>& contenders, const BenchOptio
   std::vector<Series> all = series_of(contenders, options);
   for (int round = 0; round < warmup + runs; ++round) {
     const std::uint64_t seed = options.seed + static_cast<std::uint64_t>(round);
-    const Inputs inputs = inputs_of(options, contenders.front().policy.info(), seed);
+    Inputs inputs = inputs_of(options, contenders.front().policy.info(), seed);
+    Array pixels = options.pixels ? random_pixels(contenders.front().policy.info(), seed) : Array();
     for (Series& series : all) {
       const InferOptions infer{
           .steps = series.steps, .seed = series.kept ? seed + other_noise : seed, .keep_prefix = series.kept};
+      if (series.pixels) std::swap(inputs.images, pixels);
       const ActionChunk chunk = contenders[series.contender].policy.infer(inputs, infer);
+      if (series.pixels) std::swap(inputs.images, pixels);
       if (round >= warmup) add_sample(series, chunk);
     }
     if (progress) progress(round + 1, warmup + runs, round < warmup ? "warming up" : "measuring");

@@ -55,8 +55,10 @@ Json report_latency(const Series& series, const Contender& contender, const Outp
   Json out = {{"precision", contender.precision},
               {"attention", contender.attention},
               {"steps", series.steps},
+              {"images", series.pixels ? "pixels" : "patches"},
               {"kept_prefix", series.kept}};
-  Table table({contender.name() + ", " + std::to_string(series.steps) + " steps" + (series.kept ? ", kept prefix" : ""),
+  Table table({contender.name() + ", " + std::to_string(series.steps) + " steps" + (series.pixels ? ", pixels" : "") +
+                   (series.kept ? ", kept prefix" : ""),
                "p50", "p95", "p99", "p99.9", "max", "mean"});
   for (const auto& [stage, sorted] : series.samples) {
     double sum = 0;

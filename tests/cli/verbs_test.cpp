@@ -198,16 +198,17 @@ TEST_CASE("bench: latencies and the linears' share of peak") {
 TEST_CASE("bench: precisions and step counts take turns, beside a reference of their own") {
   const std::string bench =
       "bench --checkpoint $goldens/causal --steps 2 3 --runs 2 --warmup 0 --text 5 --json --quiet ";
-  const json document = done(program(bench + "--precision f32 bf16 --kept-prefix --reference-precision f32 "
+  const json document = done(program(bench + "--precision f32 bf16 --pixels --kept-prefix --reference-precision f32 "
                                              "--reference-seeds 2 --reference-out reference.safetensors"))
                             .json();
-  REQUIRE(document["results"].size() == 8);
-  for (std::size_t i = 0; i < 8; ++i) {
+  REQUIRE(document["results"].size() == 12);
+  for (std::size_t i = 0; i < 12; ++i) {
     const json& result = document["results"][i];
-    CHECK(result["steps"] == (i < 4 ? 2 : 3));
-    CHECK(result["precision"] == (i % 4 < 2 ? "f32" : "bf16"));
-    CHECK(result["kept_prefix"] == (i % 2 == 1));
-    CHECK(result["latency_ms"].contains("vision") == (i % 2 == 0));
+    CHECK(result["steps"] == (i < 6 ? 2 : 3));
+    CHECK(result["precision"] == (i % 6 < 3 ? "f32" : "bf16"));
+    CHECK(result["images"] == (i % 3 == 1 ? "pixels" : "patches"));
+    CHECK(result["kept_prefix"] == (i % 3 == 2));
+    CHECK(result["latency_ms"].contains("vision") == (i % 3 != 2));
     CHECK(result["latency_ms"]["total"]["p99.9"] >= result["latency_ms"]["total"]["p50"]);
   }
   CHECK(document["inputs"]["valid_tokens"] == 5);
@@ -248,7 +249,7 @@ TEST_CASE("bench: what excludes each other, or is missing, is refused") {
   CHECK(refused("--plan a.plan").find("plan 'a.plan': device 'cpu' has no choices to keep") != std::string::npos);
   CHECK(refused("--text 4096").find("--text: expected at most ") != std::string::npos);
   CHECK(refused("--inputs x --text 3") ==
-        "nervus: error: --inputs says what the tensors are: it excludes --text and --batch\n");
+        "nervus: error: --inputs says what the tensors are: it excludes --text, --batch and --pixels\n");
   CHECK(refused("--reference-out a.npy") ==
         "nervus: error: --reference-out and --reference-device go with --reference-precision\n");
   CHECK(refused("--reference none.npy").find("none.npy") != std::string::npos);
