@@ -217,6 +217,22 @@ TEST_CASE("cuda attention: rows in an order of their own") {
   }
 }
 
+TEST_CASE("cuda attention: few rows of several samples in an order of their own, tiled, also in e4m3") {
+  const auto device = device_or_skip();
+  if (!device) return;
+  for (const std::int32_t samples : {2, 3, 4}) {
+    for (const std::int32_t actions : {1, 15, 50, 63}) {
+      for (const bool e4m3 : {false, true}) {
+        CAPTURE(samples);
+        CAPTURE(actions);
+        Scene scene = samples_in_order(samples, actions, {16, 2, 128});
+        scene.tiled = true, scene.settled = actions != 15, scene.e4m3 = e4m3;
+        check_scene(*device, scene);
+      }
+    }
+  }
+}
+
 TEST_CASE("cuda attention: windows, views and causal ranges of many rows, in every head size") {
   for (const auto& device : devices_or_skip()) {
     for (const Heads heads : {Heads{4, 4, 80}, Heads{4, 2, 64}, Heads{4, 1, 128}}) {

@@ -128,9 +128,9 @@ TEST_CASE("cuda layout: the expert's block fits, what the kernels were not made 
     change(shape);
     return block_fits(shape);
   };
-  CHECK(with([](BlockShape& s) { s.rows = 128; }));
+  CHECK(with([](BlockShape& s) { s.rows = 192; }));
   CHECK(with([](BlockShape& s) { s.width = 128, s.inner = 208, s.heads = {2, 1, 128}; }));
-  CHECK_FALSE(with([](BlockShape& s) { s.rows = 129; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.rows = 193; }));
   CHECK_FALSE(with([](BlockShape& s) { s.heads.size = 64; }));
   CHECK_FALSE(with([](BlockShape& s) { s.width = 2048; }));
   CHECK_FALSE(with([](BlockShape& s) { s.width = 744; }));

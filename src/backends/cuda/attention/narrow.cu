@@ -3,12 +3,14 @@
 // that only probabilities cross warps. Keys and values of up to 320 slots lie in shared memory; more go round again.
 // Probabilities take the place of keys, so that a block fits beside one of the kernel before (block/qkv_sm90.cu).
 // Bound: latency, and the instructions after the dependency wait: what can be known before it is computed before it.
-// Slots of a row's first range may be fetched before it too (Visible::settled).
+// Slots of a row's first range may be fetched before it too (Visible::settled). The rows of several samples come in an
+// order (Visible::order), or tiles that two samples share would see the slots of both.
 // Reference: ReferenceKernels::attention.
 #include <cmath>
 #include <cstdint>
 
-#include "backends/cuda/attention/span.cuh"
+#include "backends/cuda/attention/narrow_products.cuh"
+#include "backends/cuda/attention/narrow_rows.cuh"
 #include "backends/cuda/device/next.cuh"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
@@ -17,15 +19,7 @@
 namespace nervus::cuda {
 namespace {
 
-constexpr int head = 128, tile_rows = 16, warps = 8, warp_keys = 40, tile_keys = warps * warp_keys;
-constexpr int units = head / 8;                    // of 16 bytes, in a row of keys
-constexpr int copied_rows = warps * 32 / units;    // that the block copies at once
-constexpr int probability_stride = tile_keys + 8;  // bf16
-constexpr int keys_bytes = tile_keys * head * 2;   // of keys, then of values
-constexpr int q_bytes = tile_rows * head * 2;
-constexpr int statistics_bytes = warps * tile_rows * 4;  // of maxima, then of sums: [16 rows][8 warps]
-constexpr int shared_bytes = 2 * keys_bytes + q_bytes + 2 * statistics_bytes;
-static_assert(tile_rows * probability_stride * 2 <= keys_bytes);
+using namespace narrow;
 
 // What follows has weights to fetch: in bf16 twice as many, which take longer than what is left to do behind the wait.
 template <typename Y>
@@ -40,8 +34,9 @@ struct Arguments {
   int rows, heads, key_heads;
   bool settled;
   Trace trace;
-  float scale;    // score_scale
-  float inverse;  // of y's scale
+  float scale;       // score_scale
+  float inverse;     // of y's scale
+  const int* order;  // of the rows in tiles, -1 for none; or null
 };
 
 // Rows `row`, row + 16, ... below `end` of a tile, from slots `slot`, slot + 16, ...: this thread's 16 bytes of each;
@@ -99,58 +94,8 @@ __device__ float sum_of(const float* values) {
   return ((a.x + a.y) + (a.z + a.w)) + ((b.x + b.y) + (b.z + b.w));
 }
 
-// Scores of this warp's 40 keys: s[n] holds rows quad, quad + 8 and keys 8 n + 2 pair, + 1.
-__device__ void scores(float (&s)[warp_keys / 8][4], const std::byte* q, const std::byte* keys, int first_key) {
-  const int lane = threadIdx.x % 32;
-#pragma unroll
-  for (int n = 0; n < warp_keys / 8; ++n) {
-#pragma unroll
-    for (float& value : s[n]) value = 0;
-  }
-#pragma unroll
-  for (int c = 0; c < units / 4; ++c) {
-    uint4 k[warp_keys / 8], rows[2];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) rows[i] = *reinterpret_cast<const uint4*>(q + ((2 * c + i) * 32 + lane) * 16);
-#pragma unroll
-    for (int n = 0; n < warp_keys / 8; ++n) {
-      const int row = first_key + n * 8 + lane % 8;
-      k[n] = load_matrices<false>(keys + row * head * 2 + ((c * 4 + lane / 8) ^ (row % 8)) * 16);
-    }
-#pragma unroll
-    for (int n = 0; n < warp_keys / 8; ++n) multiply(s[n], rows[0], k[n].x, k[n].y);
-#pragma unroll
-    for (int n = 0; n < warp_keys / 8; ++n) multiply(s[n], rows[1], k[n].z, k[n].w);
-  }
-}
-
-// o [16, 16 channels of this warp] += p [16, count] v, 64 keys at a time: loads first, then two chains of products.
-__device__ void weigh_values(float (&o)[2][4], const std::byte* probabilities, const std::byte* values, int count) {
-  const int lane = threadIdx.x % 32, unit = threadIdx.x / 32 * 2 + lane / 16;
-  const std::byte* p_row = probabilities + (lane % 16 * probability_stride + lane / 16 * 8) * 2;
-  const std::byte* v_row = values + lane % 16 * head * 2 + (unit ^ (lane % 8)) * 16;
-  float more[2][4] = {};
-  for (int k = 0; k < count; k += 64) {
-    uint4 p[4], v[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      p[i] = load_matrices<false>(p_row + (k + i * 16) * 2);
-      v[i] = load_matrices<true>(v_row + (k + i * 16) * head * 2);
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i += 2) {
-      multiply(o[0], p[i], v[i].x, v[i].y);
-      multiply(o[1], p[i], v[i].z, v[i].w);
-      multiply(more[0], p[i + 1], v[i + 1].x, v[i + 1].y);
-      multiply(more[1], p[i + 1], v[i + 1].z, v[i + 1].w);
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < 8; ++i) o[i / 4][i % 4] += more[i / 4][i % 4];
-}
-
-// Y: bf16 or e4m3.
-template <typename Y>
+// Y: bf16 or e4m3. `Ordered`: rows by a.order.
+template <typename Y, bool Ordered>
 __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const Arguments a) {
   a.trace.begun();
   extern __shared__ __align__(128) std::byte shared[];
@@ -164,7 +109,13 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   const int group = blockIdx.y, head_index = group * gridDim.x + blockIdx.x, first_row = blockIdx.z * tile_rows;
 
   int4 range[1] = {make_int4(0, 0, 0, 0)};
-  if (lane < tile_rows && first_row + lane < a.rows) range[0] = a.ranges[first_row + lane];
+  int own_row = -1;
+  if constexpr (Ordered) {
+    if (lane < tile_rows) own_row = a.order[first_row + lane];
+    if (own_row >= 0) range[0] = a.ranges[own_row];
+  } else {
+    if (lane < tile_rows && first_row + lane < a.rows) range[0] = a.ranges[first_row + lane];
+  }
   const Span span = span_of(range);
   const auto range_of = [&](int row) {
     return make_int4(__shfl_sync(~0u, range[0].x, row), __shfl_sync(~0u, range[0].y, row),
@@ -187,6 +138,8 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
   const SlotCopy second = second_part(0);
   const int last_row = second.end;
   *kept = make_uint4(second.from, second.to, static_cast<unsigned>(second.row), seen_bits(sights, warp * warp_keys));
+  const int rows[2] = {__shfl_sync(~0u, own_row, quad), __shfl_sync(~0u, own_row, quad + 8)};  // if Ordered
+  const ScatteredRows<head, 2> scattered(rows, a.heads, head_index);
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * a.heads + head_index) * (units / 2) * 32;
 #if __CUDA_ARCH__ >= 900
   if constexpr (next<Y> == Next::before_the_wait) cudaTriggerProgrammaticLaunchCompletion();
@@ -197,7 +150,11 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
 
   const uint4 prepared = *kept;
   unsigned seen = prepared.w;
-  copy_async(kept, reinterpret_cast<const uint4*>(a.q) + at + threadIdx.x);
+  if constexpr (Ordered) {
+    scattered.copy_async(reinterpret_cast<std::uint32_t*>(kept), a.q, warp);
+  } else {
+    copy_async(kept, reinterpret_cast<const uint4*>(a.q) + at + threadIdx.x);
+  }
   SlotCopy own = second;
   own.from = prepared.x, own.to = prepared.y, own.row = static_cast<int>(prepared.z), own.end = last_row;
   own.run(a);
@@ -270,7 +227,18 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
     float out[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) out[i] = o[i % 4 / 2][i / 4 * 2 + i % 2] * (inverse[i / 4] * a.inverse);
-    store<8>(static_cast<Y*>(a.y) + at * 8 + (warp / 2 * 32 + lane) * 16 + warp % 2 * 8, out);
+    if constexpr (Ordered) {
+      const ScatteredRows<head, 1> stored(rows, a.heads, head_index);
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const float values[4] = {out[4 * r], out[4 * r + 1], out[4 * r + 2], out[4 * r + 3]};
+        std::uint32_t word;
+        store<4>(reinterpret_cast<Y*>(&word), values);
+        stored.store(a.y, r, warp / 2, warp % 2, word);
+      }
+    } else {
+      store<8>(static_cast<Y*>(a.y) + at * 8 + (warp / 2 * 32 + lane) * 16 + warp % 2 * 8, out);
+    }
   } else {
     __nv_bfloat162 out[4];
 #pragma unroll
@@ -278,7 +246,13 @@ __global__ void __launch_bounds__(warps * 32, 2) attention_narrow_kernel(const A
       const int n = i / 2, r = i % 2;
       out[i] = __floats2bfloat162_rn(o[n][2 * r] * inverse[r], o[n][2 * r + 1] * inverse[r]);
     }
-    static_cast<uint4*>(a.y)[at + warp * 32 + lane] = *reinterpret_cast<const uint4*>(out);
+    if constexpr (Ordered) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        scattered.store(a.y, i % 2, warp, i / 2, *reinterpret_cast<const std::uint32_t*>(&out[i]));
+    } else {
+      static_cast<uint4*>(a.y)[at + warp * 32 + lane] = *reinterpret_cast<const uint4*>(out);
+    }
   }
   a.trace.ended();
 }
@@ -299,14 +273,23 @@ void attention_narrow(const Stream& stream, const Tensor& y, const Tensor& q, co
                             .settled = visible.settled,
                             .trace = trace_launch("attention", q.columns),
                             .scale = score_scale(head),
-                            .inverse = 1.0f / y.scale};
-  launch(stream,
-         {.blocks = dim3(static_cast<unsigned>(heads.query / heads.key_value), static_cast<unsigned>(heads.key_value),
-                         blocks_for(q.rows, tile_rows)),
-          .threads = warps * 32,
-          .shared = shared_bytes},
-         y.dtype == DType::e4m3 ? attention_narrow_kernel<__nv_fp8_e4m3> : attention_narrow_kernel<__nv_bfloat16>,
-         arguments);
+                            .inverse = 1.0f / y.scale,
+                            .order = data<const int>(visible.order)};
+  const std::int64_t places = visible.order ? visible.order.columns : q.rows;
+  const auto start = [&](auto* kernel) {
+    launch(stream,
+           {.blocks = dim3(static_cast<unsigned>(heads.query / heads.key_value), static_cast<unsigned>(heads.key_value),
+                           blocks_for(places, tile_rows)),
+            .threads = warps * 32,
+            .shared = shared_bytes},
+           kernel, arguments);
+  };
+  const auto start_for = [&]<typename Y>(Type<Y>) {
+    if (visible.order) start(attention_narrow_kernel<Y, true>);
+    else start(attention_narrow_kernel<Y, false>);
+  };
+  if (y.dtype == DType::e4m3) start_for(Type<__nv_fp8_e4m3>{});
+  else start_for(Type<__nv_bfloat16>{});
 }
 
 }  // namespace nervus::cuda

@@ -17,6 +17,11 @@ constexpr int block_threads = 256;
 template <typename T>
 constexpr int launched_threads = sizeof(T) == 1 ? block_threads + 128 : block_threads;
 
+// Of products of N outputs whose rows are more than a tile, so that there are more blocks than multiprocessors: whether
+// one would wait for another to end, unless two of them fit. Gate and up would, in e4m3 for the registers of its warps
+// more, in bf16 for memory.
+constexpr bool crowded(int N, int rows) { return N == 96 && rows > 64; }
+
 struct ProductArguments {
   const void* x;         // tiled [rows, inputs]
   const void* weight;    // packed
@@ -27,16 +32,19 @@ struct ProductArguments {
   Trace trace;
 };
 
-// Shared memory of a block. A unit is what a warp finishes at once: 16 rows x 8 Blocks outputs.
-template <int N, int C, int Steps, typename Epilogue>
+// Shared memory of a block. A unit is what a warp finishes at once: 16 rows x 8 Blocks outputs. Reuse: the sums that
+// warpgroups exchange take the place of weights.
+template <int N, int C, int Steps, typename Epilogue, bool Reuse = false>
 struct ProductShared {
   static constexpr int Blocks = Epilogue::blocks;
   static constexpr int owners = C < 4 ? C : 4;  // blocks that finish rows
   static constexpr int owned_rows = 64 / owners;
   static constexpr int units = 4 / owners * (N / 8 / Blocks);
   static constexpr int weight_bytes = 2 * Steps * 32 * N;
-  static constexpr int exchange = weight_bytes;             // [4 warps][N / 8][32] float4
-  static constexpr int received = exchange + N / 8 * 2048;  // [C][units][Blocks][32] float4
+  static constexpr int exchange_bytes = N / 8 * 2048;
+  static constexpr int exchange = Reuse ? 0 : weight_bytes;  // [4 warps][N / 8][32] float4
+  static_assert(!Reuse || exchange_bytes <= weight_bytes);
+  static constexpr int received = weight_bytes + (Reuse ? 0 : exchange_bytes);  // [C][units][Blocks][32] float4
   static constexpr int received_bytes = C * units * Blocks * 512;
   static constexpr int local_warps = 2 * (4 / owners);     // whose rows their own block finishes
   static constexpr int norms = received + received_bytes;  // [owned_rows]

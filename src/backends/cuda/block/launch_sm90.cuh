@@ -32,20 +32,29 @@ void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const 
                                    .inverse_width = 1.0f / static_cast<float>(x.columns),
                                    .next = next,
                                    .trace = trace_launch(name_of(layout.role), x.columns)};
-  const auto start = [&](auto* kernel) {
+  const auto start_for = [&]<int Sure, bool Crowded>() {
+    constexpr bool reuse = Crowded && sizeof(T) == 2;
+    constexpr auto kernel = block_product<T, N, C, Steps, Sure, Epilogue, reuse>;
+    constexpr unsigned threads = Crowded ? block_threads : launched_threads<T>;
     launch(stream,
            {.blocks = dim3(static_cast<unsigned>(layout.tiles() * C), blocks_for(x.rows, 64)),
-            .threads = launched_threads<T>,
-            .shared = ProductShared<N, C, Steps, Epilogue>::bytes,
+            .threads = threads,
+            .shared = ProductShared<N, C, Steps, Epilogue, reuse>::bytes,
             .cluster = C},
            kernel, arguments, epilogue);
   };
+  const auto start = [&]<int Sure>() {
+    if constexpr (crowded(N, 65)) {
+      if (crowded(N, arguments.rows)) return start_for.template operator()<Sure, true>();
+    }
+    start_for.template operator()<Sure, false>();
+  };
   const std::int64_t last = x.columns / step_inputs(sizeof(T)) - (BlockLayout::warpgroups * C - 1) * Steps;
-  if (last == Steps) return start(block_product<T, N, C, Steps, Steps, Epilogue>);
+  if (last == Steps) return start.template operator()<Steps>();
   if constexpr (Last < Steps) {
-    if (last >= Last) return start(block_product<T, N, C, Steps, Last, Epilogue>);
+    if (last >= Last) return start.template operator()<Last>();
   }
-  start(block_product<T, N, C, Steps, 0, Epilogue>);
+  start.template operator()<0>();
 }
 
 }  // namespace nervus::cuda

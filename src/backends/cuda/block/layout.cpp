@@ -11,7 +11,7 @@ struct Variant {
   int columns, cluster, steps;
 };
 
-constexpr std::int64_t most_rows = 128;       // beyond, library products are faster
+constexpr std::int64_t most_rows = 192;       // beyond, wide tiles are faster
 constexpr std::int64_t attention_head = 128;  // of attention_narrow
 
 constexpr Variant variants[] = {

@@ -30,7 +30,7 @@ __device__ float2 biased(float2 sum, float2 unit, float2 bias) {
 // Inputs are of type T: bf16 or e4m3. Epilogue: `constants` before the dependency wait, `inputs` after it, `ready`
 // while the sums are under way, `finish` when they are there, each of rows row and row + 8 and outputs output + 8 b,
 // output + 8 b + 1 for b < Blocks.
-template <typename T, int N, int C, int Steps, int Sure, typename Epilogue>
+template <typename T, int N, int C, int Steps, int Sure, typename Epilogue, bool Reuse>
 __global__ void __launch_bounds__(launched_threads<T>, 512 / launched_threads<T>)
 #ifdef NERVUS_TRACE  // noting takes registers, and with more of them blocks would come to lie elsewhere
     __maxnreg__(sizeof(T) > 1 ? 128 : (N == 96 ? 112 : (N == 48 ? 96 : 88)))
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(launched_threads<T>, 512 / launched_threads<T>
   a.trace.begun();
   if (a.next == Next::at_once) cudaTriggerProgrammaticLaunchCompletion();
   constexpr int Blocks = Epilogue::blocks;
-  using Shared = ProductShared<N, C, Steps, Epilogue>;
+  using Shared = ProductShared<N, C, Steps, Epilogue, Reuse>;
   extern __shared__ __align__(128) std::byte shared[];
   auto* barriers = reinterpret_cast<std::uint64_t*>(shared + Shared::barriers);  // two of weights, one of sums
   auto* norms = reinterpret_cast<float*>(shared + Shared::norms);
@@ -115,6 +115,7 @@ __global__ void __launch_bounds__(launched_threads<T>, 512 / launched_threads<T>
   products_commit();
   if constexpr (Epilogue::normed) row_norms.store(norms, a.inverse_width);
   products_wait();
+  if constexpr (Reuse) __syncthreads();  // both warpgroups have read their weights
 
   // across the warpgroups: each hands the other half of its outputs over; across the cluster: each warp's 16 rows go to
   // the block that finishes them
