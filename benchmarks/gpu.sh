@@ -15,7 +15,7 @@
 #   pixels     images as pixels beside images as patches, at batch 1 and 8
 #   mixed      the recipe "mixed" likewise, of a GPU that has products of int8 and of e4m3
 #   attention  the fast attention kernels and the plain one in turns
-#   batch      batch 8, of fp8 also with the recipe "mixed"
+#   batch      2, 3 and 8 samples, a fifth as often, of fp8 also with the recipe "mixed"
 #   block      a denoise step, op by op (bench_block)
 #   load       from a warm page cache, twice
 #   peer       PyTorch: torch.compile and one CUDA graph (benchmarks/gpu_peer.py)
@@ -28,8 +28,8 @@
 #   --checkpoint DIR     of LingBot-VLA-4B, made by synth (default: build-gpu/lingbot-vla-4b)
 #   --dtype f32|bf16     in which synth writes it (default: f32, 16.8 GB)
 #   --precisions "P..."  (default: "bf16 f16 fp8 int8")
-#   --options "..."      more options of bench, kept and batch, such as --recipe
-#   --runs N             measured rounds (default: bench's own, 500)
+#   --options "..."      more options of bench, kept, pixels and batch, such as --recipe
+#   --runs N             measured rounds of bench, mixed and attention (default: bench's own, 500)
 #   --device NAME        (default: cuda:0)
 #   --results FILE       (default: benchmarks/results/gpu.json); what other calls put there stays
 set -euo pipefail
@@ -210,7 +210,7 @@ step_pixels() {
   local part
   for part in "pixels 1" "pixels_batch 8"; do
     measured "${part% *}" bench --checkpoint "$checkpoint" --precision "${precisions[@]}" --batch "${part#* }" \
-      --steps 10 --text 50 --pixels --warmup 60 --runs 200 "${options[@]}"
+      --steps 10 --text 50 --pixels --warmup 60 --runs 100 "${options[@]}"
   done
 }
 
@@ -225,12 +225,14 @@ step_attention() {
 }
 
 step_batch() {
-  measured batch bench --checkpoint "$checkpoint" --precision "${precisions[@]}" --batch 8 --steps 10 --text 50 \
-    "${options[@]}" "${runs[@]}"
-  if [[ " ${precisions[*]} " = *" fp8 "* ]]; then
-    measured batch_mixed bench --checkpoint "$checkpoint" --precision fp8 --recipe mixed --calibration "$calibration" \
-      --batch 8 --steps 10 --text 50 "${runs[@]}"
-  fi
+  local samples calls=(--steps 10 --text 50 --warmup 60 --runs 100)
+  for samples in 2 3 8; do
+    measured "batch_$samples" bench --checkpoint "$checkpoint" --precision "${precisions[@]}" --batch "$samples" \
+      "${calls[@]}" "${options[@]}"
+    [[ " ${precisions[*]} " = *" fp8 "* ]] || continue
+    measured "batch_${samples}_mixed" bench --checkpoint "$checkpoint" --precision fp8 --recipe mixed \
+      --calibration "$calibration" --batch "$samples" "${calls[@]}"
+  done
 }
 
 step_block() {

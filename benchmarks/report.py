@@ -191,18 +191,21 @@ def gpu_pixels():
 
 
 def gpu_batch():
-    """Nothing where no batch was measured."""
+    """Calls of several samples beside the run's of one, or nothing where none was measured."""
     run = gpu()
-    if "batch" not in run:
-        return None
     alone = {(name_of(r), r["steps"]): r["latency_ms"]["total"]["p50"]
              for r in gpu_bench("results") if is_plain(r)}
     rows = []
-    for result in gpu_bench("results", "batch", "batch_mixed"):
-        p50 = result["latency_ms"]["total"]["p50"]
-        one = alone.get((name_of(result), result["steps"]))
-        rows.append([name_of(result), str(result["steps"]), f"{p50:.2f} ms", f"{p50 / one:.2f}" if one else ""])
-    return table(["precision", "steps", f"p50 of batch {run['batch']['inputs']['batch']}", "times batch 1"], rows)
+    for samples in (2, 3, 8):
+        part = f"batch_{samples}"
+        if part not in run:
+            continue
+        for result in gpu_bench("results", part, part + "_mixed"):
+            total = result["latency_ms"]["total"]
+            one = alone.get((name_of(result), result["steps"]))
+            rows.append([str(samples), name_of(result), str(result["steps"])] + cells(total, ("p50", "p99")) +
+                        [f"{total['p50'] / one:.2f}" if one else "", f"{total['p50'] / samples:.2f} ms"])
+    return table(["samples", "precision", "steps", "p50", "p99", "times one", "a sample"], rows) if rows else None
 
 
 def formats():
