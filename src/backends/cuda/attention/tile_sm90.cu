@@ -2,9 +2,10 @@
 // Work: a block is 64 rows of one head, in the order that is given where one is. The tensor unit fetches keys and
 // values in blocks of 64 slots, two on their way for each warpgroup; a warpgroup multiplies all rows by such a block,
 // and sums are rescaled when a larger score comes. Blocks of slots that no row of the tile sees are left out. Where
-// there are few tiles for the device, two warpgroups take the blocks of slots in turn and join at last. Bound: latency,
-// then the softmax: 64 x 64 scores are 0.1 us of products and some 0.2 of everything else; 264 rows of 16 heads are 0.6
-// GFLOP. Reference: ReferenceKernels::attention.
+// there are few tiles for the device, two warpgroups take the blocks of slots in turn and join at last. Those of the
+// first ranges may be on their way before the dependency wait (Visible::settled). Bound: latency, then the softmax: 64
+// x 64 scores are 0.1 us of products and some 0.2 of everything else; 264 rows of 16 heads are 0.6 GFLOP. Reference:
+// ReferenceKernels::attention.
 #include <cmath>
 
 #include "backends/cuda/attention/sums_sm90.cuh"
@@ -24,6 +25,7 @@ struct Arguments {
   const int4* ranges;
   const int* order;  // or null
   int rows, heads;
+  bool settled;
   float scale;  // score_scale
   [[no_unique_address]] Trace trace;
 };
@@ -140,6 +142,13 @@ __global__ void __launch_bounds__(team_threads* Teams, (D > 80 ? 2 : 4) / Teams)
       fetch<D>(shared.blocks[team][place][i], full, i == 0 ? key_maps : value_maps, slot, group);
     }
   };
+  // Of the blocks that there is memory for, those of the first ranges or of the second.
+  const auto fetch_blocks = [&](bool second) {
+    for (int index = team; index < min(team + depth * Teams, count); index += Teams) {
+      if (Block(span, shared.plan.seen[index]).second == second) fetch_block(index);
+    }
+  };
+  if (leads && a.settled) fetch_blocks(false);
   begin();
   a.trace.free();
   const bool gathers = a.order != nullptr;
@@ -148,9 +157,8 @@ __global__ void __launch_bounds__(team_threads* Teams, (D > 80 ? 2 : 4) / Teams)
       barrier_expect(&shared.full_q, M::bytes);
       fetch<D>(shared.q, &shared.full_q, q_maps, blockIdx.x * tile_rows, head);
     }
-    for (int i = 0; i < depth; ++i) {
-      if (team + i * Teams < count) fetch_block(team + i * Teams);
-    }
+    if (!a.settled) fetch_blocks(false);
+    fetch_blocks(true);
   }
   if (gathers) gather_queries(shared, a, head);
   else barrier_wait(&shared.full_q, 0);
@@ -226,6 +234,7 @@ void attention_tile_sm90(const Stream& stream, const Tensor& y, const Tensor& q,
                             .order = data<const int>(visible.order),
                             .rows = static_cast<int>(q.rows),
                             .heads = static_cast<int>(heads.query),
+                            .settled = visible.settled,
                             .scale = score_scale(heads.size),
                             .trace = trace_launch("attention", q.columns)};
   const std::int64_t places = visible.order ? visible.order.columns : q.rows;
