@@ -36,14 +36,20 @@ std::vector<int> complete_steps(const std::vector<int>& steps, const ModelShape&
   return complete;
 }
 
-// The bytes that the largest call which the limits allow needs: run over a workspace that measures.
+// The bytes that the calls which the limits allow need, the largest and those of fewer samples, which may be computed
+// otherwise: run over a workspace that measures.
 std::int64_t rehearse(Model& model, DType activation) {
   Workspace workspace = Workspace::measuring();
   NoKernels kernels;
   Ops ops(kernels, workspace, activation);
   model.attach(ops);
-  model.lay_out(model.call_shapes().largest());
-  run_stages(model, 0, [](const char*, const auto& stage) { stage(); });
+  std::vector<CallShape> shapes = {model.call_shapes().largest()};
+  for (const std::int64_t batch : model.call_shapes().batch()) shapes.push_back({.batch = batch});
+  for (const CallShape& shape : shapes) {
+    model.lay_out(shape);
+    if (shape.views > 0) run_stages(model, 0, [](const char*, const auto& stage) { stage(); });
+    else model.denoise(0);
+  }
   return workspace.peak();
 }
 

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 
 #include "nervus/error.h"
@@ -101,6 +102,37 @@ TEST_CASE("pixels give the bytes that their patches give on cuda:0, where patche
     pixels.images.bytes[5] ^= std::byte{0x40};
     CHECK(policy.infer(pixels).values != expected);
     pixels.images.bytes[5] ^= std::byte{0x40};
+  }
+}
+
+TEST_CASE(
+    "one sample gets on cuda:0 the bytes that it gets where calls of more are allowed, whose blocks are not fused") {
+  if (!has_cuda()) return;
+  const Inputs inputs = test::golden_inputs("base");
+  LoadOptions options{.device = "cuda:0", .steps = {2}, .limits = inputs.limits()};
+  Policy one = Policy::load(test::golden("base"), options);
+  options.limits.batch = 5;
+  Policy five = Policy::load(test::golden("base"), options);
+  const auto has = [](const Policy& policy, const std::string& line) {
+    const std::vector<std::string>& plan = policy.info().linear_plan;
+    return std::ranges::any_of(plan, [&](const std::string& each) { return each.find(line) != std::string::npos; });
+  };
+  if (!has(one, "up to 51 rows: five fused kernels a layer")) return;  // of another device than compute capability 9.0
+  CHECK(has(five, "up to 153 rows: five fused kernels a layer"));
+  CHECK(has(five, "up to 255 rows: not fused: no kernels for this shape"));
+  const std::vector<float> alone = one.infer(inputs).values;
+  CHECK(five.infer(inputs).values == alone);
+  for (const std::int64_t samples : {2, 3, 4, 5}) {
+    CAPTURE(samples);
+    const std::vector<float> all = five.infer(test::repeated(inputs, samples)).values;
+    REQUIRE(all.size() == alone.size() * static_cast<std::size_t>(samples));
+    double largest = 0, error = 0;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const float expected = alone[i % alone.size()];
+      largest = std::max(largest, std::abs(static_cast<double>(expected)));
+      error = std::max(error, std::abs(static_cast<double>(all[i]) - expected));
+    }
+    CHECK(error < 0.02 * largest);
   }
 }
 

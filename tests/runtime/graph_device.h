@@ -10,12 +10,15 @@ namespace nervus::test {
 
 class GraphDevice : public Device, private Kernels {
  public:
-  GraphDevice(std::unique_ptr<Device> inner, std::int64_t granularity)
-      : Device(3), inner_(std::move(inner)), granularity_(granularity) {}
+  // `fused_rows`: says that it may fuse the blocks of so many rows, though it fuses none.
+  GraphDevice(std::unique_ptr<Device> inner, std::int64_t granularity, std::int64_t fused_rows = 0)
+      : Device(3), inner_(std::move(inner)), granularity_(granularity), fused_rows_(fused_rows) {}
 
   void seal() { sealed_ = true; }
   int launches = 0;
   int downloads = 0;
+  // The weights that products of a linear were recorded with, by its name and the product's rows.
+  std::map<std::pair<std::string, std::int64_t>, const void*> weights;
 
   std::string description() const override { return inner_->description(); }
   Kernels& kernels() override { return *this; }
@@ -35,6 +38,7 @@ class GraphDevice : public Device, private Kernels {
   }
   std::int64_t memory() const override { return inner_->memory(); }
   std::int64_t row_granularity() const override { return granularity_; }
+  std::int64_t most_fused_rows() const override { return fused_rows_; }
   void synchronize() override { open(); }
   std::unique_ptr<Graph> capture(std::function<void()> work) override {
     open();
@@ -67,6 +71,7 @@ class GraphDevice : public Device, private Kernels {
   }
 
   void linear(const Tensor& y, const Tensor& x, const Linear& w) override {
+    weights[{w.name, y.rows}] = w.weight.get();
     add([=, this] { inner_->kernels().linear(y, x, w); });
   }
   void linear_add(const Tensor& h, const Tensor& x, const Linear& w, const Tensor& gate) override {
@@ -105,7 +110,7 @@ class GraphDevice : public Device, private Kernels {
 
   std::unique_ptr<Device> inner_;
   std::map<const void*, std::int64_t> staging_;  // bytes asked for
-  std::int64_t granularity_;
+  std::int64_t granularity_, fused_rows_;
   bool sealed_ = false;
   Calls* recording_ = nullptr;
 };

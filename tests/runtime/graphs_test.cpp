@@ -21,8 +21,9 @@ std::vector<float> infer(Engine& engine, const Inputs& inputs, const InferOption
 
 // An engine over graphs that hold addresses and extents.
 struct Captured {
-  Captured(const std::string& name, Precision precision, const Limits& limits, const std::vector<int>& steps = {4}) {
-    auto owned = std::make_unique<test::GraphDevice>(make_cpu_device(precision, 2), 8);
+  Captured(const std::string& name, Precision precision, const Limits& limits, const std::vector<int>& steps = {4},
+           std::int64_t fused_rows = 0) {
+    auto owned = std::make_unique<test::GraphDevice>(make_cpu_device(precision, 2), 8, fused_rows);
     device = owned.get();
     engine =
         std::make_unique<Engine>(test::golden(name), LoadOptions{.steps = steps, .limits = limits}, std::move(owned));
@@ -98,6 +99,28 @@ TEST_CASE("one graph for each extent and step count, no more than forty steps of
   CHECK(rounded.prefix_rows == 1000);
   CHECK(rounded.batch == 64);
   CHECK(many.rounded({}).prefix_rows == 0);
+}
+
+TEST_CASE("where a device fuses few rows alone, a few samples are computed by linears of their own") {
+  const Inputs inputs = test::golden_inputs("gated_batch");
+  const std::int64_t rows = 51;  // of a sample: its state and 50 actions
+  Limits limits = test::limits_of(inputs);
+  REQUIRE(limits.batch == 2);
+  limits.batch = 3;
+  Policy plain = test::load_golden("gated_batch", Precision::f32, 2, limits);
+  const auto last = [](const Captured& captured, std::int64_t samples) {
+    return captured.device->weights.at({"model.action_out_proj", samples * 50});
+  };
+  for (const std::int64_t fused : {rows - 1, rows, 2 * rows + 7, 3 * rows}) {
+    CAPTURE(fused);
+    Captured captured("gated_batch", Precision::f32, limits, {4}, fused);
+    for (const Inputs& call : {inputs, test::sample(inputs, 1), inputs, test::sample(inputs, 0)})
+      CHECK(infer(*captured.engine, call) == plain.infer(call).values);
+    for (const std::int64_t samples : {1, 2, 3}) {
+      const bool few = fused >= rows && fused < 3 * rows && samples * rows <= fused;
+      CHECK((last(captured, samples) != last(captured, 3)) == few);
+    }
+  }
 }
 
 TEST_CASE("samples that fill a batch up change nothing") {

@@ -27,6 +27,17 @@ inline Limits limits_of(const Inputs& inputs) {
           .text_tokens = inputs.tokens.shape[1]};
 }
 
+// A batch of the same samples several times.
+inline Inputs repeated(Inputs inputs, std::int64_t times) {
+  for (Array* array :
+       {&inputs.images, &inputs.image_mask, &inputs.tokens, &inputs.token_mask, &inputs.state, &inputs.noise}) {
+    const std::vector<std::byte> once = array->bytes;
+    for (std::int64_t i = 1; i < times; ++i) array->bytes.insert(array->bytes.end(), once.begin(), once.end());
+    if (!array->shape.empty()) array->shape[0] *= times;
+  }
+  return inputs;
+}
+
 inline Policy load_golden(const std::string& name, Precision precision, int threads, Limits limits) {
   return Policy::load(golden(name), {.precision = precision, .threads = threads, .steps = {4}, .limits = limits});
 }

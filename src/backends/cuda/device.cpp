@@ -127,8 +127,13 @@ class CudaDevice final : public Device {
     if (!w.fused) other.weight = kernels_.linears().with_bias(other);
     return other;
   }
+  std::int64_t most_fused_rows() const override { return why_nothing_is_fused().empty() ? most_block_rows : 0; }
   bool fuses(const BlockShape& shape) const override {
-    BlockFormats& block = blocks_[std::string(shape.names)] = block_formats(shape, formats_of(shape.names));
+    for (auto& [key, other] : blocks_) {
+      if (key.first == shape.names) other.inputs.clear();  // its linears have been made, perhaps in other formats
+    }
+    BlockFormats& block = blocks_[{std::string(shape.names), shape.rows}] =
+        block_formats(shape, formats_of(shape.names));
     if (const std::string refusal = why_not_fused(shape); !refusal.empty())
       block = {.refusal = refusal, .text = {}, .inputs = {}};
     return block.refusal.empty();
@@ -187,9 +192,9 @@ class CudaDevice final : public Device {
   std::string choices() const override { return kernels_.choices().text(); }
   std::vector<std::string> plan() const override {
     std::vector<std::string> lines{kernels_.choices().summary()};
-    for (const auto& [names, block] : blocks_) {
+    for (const auto& [key, block] : blocks_) {
       const std::string how = block.refusal.empty() ? "five fused kernels a layer" : "not fused: " + block.refusal;
-      lines.push_back(concat("blocks of ", names, "*: ", how, block.text));
+      lines.push_back(concat("blocks of ", key.first, "*, up to ", plural(key.second, "row"), ": ", how, block.text));
     }
     for (std::string& line : kernels_.wide().plan()) lines.push_back(std::move(line));
     for (std::string& line : kernels_.linears().plan()) lines.push_back(std::move(line));
@@ -201,7 +206,7 @@ class CudaDevice final : public Device {
   // Whether a fused kernel computes it; of a block's linear in another format, `input` becomes what that reads.
   bool fits_block(const LinearSource& source, Linear& w) const {
     if (w.input.dtype == activation_) return !source.silu || silu_linear_fits(w);
-    for (const auto& [names, block] : blocks_) {
+    for (const auto& [key, block] : blocks_) {
       const auto input = block.inputs.find(w.name);
       if (input == block.inputs.end()) continue;
       w.input = input->second;
@@ -212,12 +217,15 @@ class CudaDevice final : public Device {
 
   // Empty where the fused kernels compute the block.
   std::string why_not_fused(const BlockShape& shape) const {
+    if (const std::string refusal = why_nothing_is_fused(); !refusal.empty()) return refusal;
+    return block_fits(shape) ? "" : "no kernels for this shape";
+  }
+  std::string why_nothing_is_fused() const {
     if (!fuse_) return "an observer is to see every linear";
     if (attention_ == Attention::plain) return "the plain attention reads rows, not tiles";
     if (stream_.major() != 9)
       return concat("expected compute capability 9.0, found ", stream_.major(), ".", stream_.minor());
     if (activation_ != DType::bf16) return concat("expected bf16, found ", name_of(activation_));
-    if (!block_fits(shape)) return concat("no kernels for this shape with up to ", plural(shape.rows, "row"));
     return "";
   }
 
@@ -265,7 +273,7 @@ class CudaDevice final : public Device {
   DType activation_;
   bool fuse_;
   Attention attention_;
-  mutable std::map<std::string, BlockFormats> blocks_;  // by their names' beginning
+  mutable std::map<std::pair<std::string, std::int64_t>, BlockFormats> blocks_;  // by their names' beginning and rows
   std::string description_;
   Stream stream_;
   Arena arena_;

@@ -16,10 +16,52 @@ std::vector<float> row_of(const std::vector<float>& x, std::int64_t row, std::in
   return {x.begin() + row * width, x.begin() + (row + 1) * width};
 }
 
+// What the norms are conditioned on, [times, D].
+std::vector<float> condition(WeightReader& reader, const Config& config, const std::vector<float>& times) {
+  std::vector<float> cond = time_embedding(times, config.expert.width);
+  if (!config.separate_time) return cond;
+  const auto count = static_cast<std::int64_t>(times.size());
+  for (const char* name : {"time_mlp_in", "time_mlp_out"}) {
+    cond = reader.affine(root + name, cond, count);
+    apply_silu(cond);
+  }
+  return cond;
+}
+
+// Of one norm at each time: (1 + gamma) weight x / rms(x) + beta, and the gate of its residual.
+std::vector<Style> styles(WeightReader& reader, const Config& config, const std::string& name,
+                          const std::vector<float>& cond, std::int64_t times) {
+  const std::int64_t width = config.expert.width;
+  const std::vector<float> weight =
+      reader.has(name + ".weight") ? reader.values(name + ".weight") : std::vector<float>(width, 1.0f);
+  const auto affine = [&](const char* part) { return reader.affine(name + part, cond, times); };
+  std::array<std::vector<float>, 3> parts;  // gamma, beta and gate, [times, D] each; the gate may be empty
+  if (reader.has(name + ".gamma_beta_gate.weight")) {
+    const std::vector<float> joint = affine(".gamma_beta_gate");  // [times, 3 D]
+    for (std::int64_t i = 0; i < 3 * times; ++i) {
+      const std::vector<float> part = row_of(joint, i, width);
+      parts[i % 3].insert(parts[i % 3].end(), part.begin(), part.end());
+    }
+  } else {
+    parts = {affine(".gamma"), affine(".beta")};
+    if (reader.has(name + ".gate.weight")) parts[2] = affine(".gate");
+  }
+  auto& [gamma, beta, gate] = parts;
+  for (std::size_t i = 0; i < gamma.size(); ++i) gamma[i] = (1.0f + gamma[i]) * weight[i % width];
+  std::vector<Style> result;
+  for (std::int64_t k = 0; k < times; ++k) {
+    const auto constant = [&](const std::vector<float>& part) {
+      return reader.device().constant(1, width, row_of(part, k, width));
+    };
+    result.push_back({{constant(gamma), constant(beta)}, gate.empty() ? Tensor{} : constant(gate)});
+  }
+  return result;
+}
+
 }  // namespace
 
 Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
-    : config_(config), state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})) {
+    : config_(config), rows_(rows), state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})) {
   const Heads heads{config.expert.heads, config.expert.kv_heads, config.expert.head_size};
   const bool fused = reader.device().fuses({.names = expert_root,
                                             .qkv = "self_attn.q_proj",
@@ -75,79 +117,47 @@ void Expert::compose_action_in(WeightReader& reader) {
   action_time_in_ = reader.device().make_linear(source);
 }
 
-// What the norms are conditioned on, [times, D].
-std::vector<float> Expert::condition(WeightReader& reader, const std::vector<float>& times) const {
-  std::vector<float> cond = time_embedding(times, config_.expert.width);
-  if (!config_.separate_time) return cond;
-  const auto count = static_cast<std::int64_t>(times.size());
-  for (const char* name : {"time_mlp_in", "time_mlp_out"}) {
-    cond = reader.affine(root + name, cond, count);
-    apply_silu(cond);
-  }
-  return cond;
-}
-
-// Of one norm at each time: (1 + gamma) weight x / rms(x) + beta, and the gate of its residual.
-std::vector<Style> Expert::styles(WeightReader& reader, const std::string& name, const std::vector<float>& cond,
-                                  std::int64_t times) const {
-  const std::int64_t width = config_.expert.width;
-  const std::vector<float> weight =
-      reader.has(name + ".weight") ? reader.values(name + ".weight") : std::vector<float>(width, 1.0f);
-  const auto affine = [&](const char* part) { return reader.affine(name + part, cond, times); };
-  std::array<std::vector<float>, 3> parts;  // gamma, beta and gate, [times, D] each; the gate may be empty
-  if (reader.has(name + ".gamma_beta_gate.weight")) {
-    const std::vector<float> joint = affine(".gamma_beta_gate");  // [times, 3 D]
-    for (std::int64_t i = 0; i < 3 * times; ++i) {
-      const std::vector<float> part = row_of(joint, i, width);
-      parts[i % 3].insert(parts[i % 3].end(), part.begin(), part.end());
-    }
-  } else {
-    parts = {affine(".gamma"), affine(".beta")};
-    if (reader.has(name + ".gate.weight")) parts[2] = affine(".gate");
-  }
-  auto& [gamma, beta, gate] = parts;
-  for (std::size_t i = 0; i < gamma.size(); ++i) gamma[i] = (1.0f + gamma[i]) * weight[i % width];
-  std::vector<Style> result;
-  for (std::int64_t k = 0; k < times; ++k) {
-    const auto constant = [&](const std::vector<float>& part) {
-      return reader.device().constant(1, width, row_of(part, k, width));
-    };
-    result.push_back({{constant(gamma), constant(beta)}, gate.empty() ? Tensor{} : constant(gate)});
-  }
-  return result;
-}
-
-std::vector<TimeConstants> Expert::constants(WeightReader& reader, const std::vector<Step>& steps) const {
+std::vector<TimeConstants> read_time_constants(WeightReader& reader, const Config& config,
+                                               const std::vector<Step>& steps) {
   const auto count = static_cast<std::int64_t>(steps.size());
-  const std::int64_t width = config_.expert.width;
+  const std::int64_t width = config.expert.width;
   std::vector<float> times;
   for (const Step& step : steps) times.push_back(step.t);
-  const std::vector<float> cond = condition(reader, times);
+  const std::vector<float> cond = condition(reader, config, times);
 
   std::vector<TimeConstants> result(steps.size());
-  for (std::int64_t i = 0; i < config_.expert.layers; ++i) {
-    const std::vector<Style> attn = styles(reader, expert_layer(i) + "input_layernorm", cond, count);
-    const std::vector<Style> mlp = styles(reader, expert_layer(i) + "post_attention_layernorm", cond, count);
+  for (std::int64_t i = 0; i < config.expert.layers; ++i) {
+    const std::vector<Style> attn = styles(reader, config, expert_layer(i) + "input_layernorm", cond, count);
+    const std::vector<Style> mlp = styles(reader, config, expert_layer(i) + "post_attention_layernorm", cond, count);
     for (std::int64_t k = 0; k < count; ++k) {
-      result[k].attn_style.push_back({reader.device().fold(attn[k].norm, layers_[i].qkv), attn[k].gate});
-      result[k].mlp_style.push_back({reader.device().fold(mlp[k].norm, layers_[i].gate_up), mlp[k].gate});
+      result[k].attn_style.push_back(attn[k]);
+      result[k].mlp_style.push_back(mlp[k]);
     }
   }
   const std::vector<Style> last =
-      config_.final_ada_norm
-          ? styles(reader, expert_root + "norm", cond, count)
+      config.final_ada_norm
+          ? styles(reader, config, expert_root + "norm", cond, count)
           : std::vector<Style>(steps.size(), Style{{reader.vector(expert_root + "norm.weight"), {}}, {}});
   const std::vector<float> time_bias =
-      config_.separate_time ? std::vector<float>{} : reader.affine(root + "action_time_mlp_in", cond, count, width);
+      config.separate_time ? std::vector<float>{} : reader.affine(root + "action_time_mlp_in", cond, count, width);
   for (std::int64_t k = 0; k < count; ++k) {
     result[k].dt = steps[k].dt;
-    result[k].final_norm = reader.device().fold(last[k].norm, action_out_);
-    if (config_.separate_time) continue;
-    std::vector<float> bias = row_of(time_bias, k, width);
-    for (std::int64_t i = 0; i < width && action_time_in_.fused; ++i) bias[i] += composed_bias_[i];
-    result[k].action_time_in = reader.device().with_bias(action_time_in_, bias);
+    result[k].final_norm = last[k].norm;
+    if (!config.separate_time) result[k].action_time_bias = row_of(time_bias, k, width);
   }
   return result;
+}
+
+TimeConstants Expert::fold(Device& device, TimeConstants time) const {
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    time.attn_style[i].norm = device.fold(time.attn_style[i].norm, layers_[i].qkv);
+    time.mlp_style[i].norm = device.fold(time.mlp_style[i].norm, layers_[i].gate_up);
+  }
+  time.final_norm = device.fold(time.final_norm, action_out_);
+  if (config_.separate_time) return time;
+  for (std::size_t i = 0; i < composed_bias_.size(); ++i) time.action_time_bias[i] += composed_bias_[i];
+  time.action_time_in = device.with_bias(action_time_in_, time.action_time_bias);
+  return time;
 }
 
 Tensor Expert::states(Ops& ops, const Buffers& buffers) const {

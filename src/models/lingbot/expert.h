@@ -19,19 +19,25 @@ struct Style {
 // What depends on the time alone: constants of the checkpoint.
 struct TimeConstants {
   float dt = 0;
-  Linear action_time_in;          // with the time's half folded into its bias; unused with a separate time MLP
-  std::vector<Style> attn_style;  // one a layer
+  std::vector<float> action_time_bias;  // of action_time_in, the time's half; empty with a separate time MLP
+  std::vector<Style> attn_style;        // one a layer
   std::vector<Style> mlp_style;
   Norm final_norm;
+  Linear action_time_in;  // an expert's own, see Expert::fold
 };
+
+// The constants of each step. Reads the weights that depend on the time, which are not kept.
+std::vector<TimeConstants> read_time_constants(WeightReader& reader, const Config& config,
+                                               const std::vector<Step>& steps);
 
 class Expert {
  public:
   // `rows`: most rows of a call, of all samples.
   Expert(WeightReader& reader, const Config& config, std::int64_t rows);
 
-  // The constants of each step. Reads the weights that depend on the time, which are not kept.
-  std::vector<TimeConstants> constants(WeightReader& reader, const std::vector<Step>& steps) const;
+  std::int64_t rows() const { return rows_; }
+  // The constants as the linears of this expert read them.
+  TimeConstants fold(Device& device, TimeConstants time) const;
 
   // The states as the first rows of the stream, f32 [B, E], in the caller's scope: the same at any time.
   Tensor states(Ops& ops, const Buffers& buffers) const;
@@ -47,13 +53,11 @@ class Expert {
     Linear down;
   };
 
-  std::vector<float> condition(WeightReader& reader, const std::vector<float>& times) const;
-  std::vector<Style> styles(WeightReader& reader, const std::string& name, const std::vector<float>& cond,
-                            std::int64_t times) const;
   void compose_action_in(WeightReader& reader);
   Residual embed_suffix(Ops& ops, const Tensor& states, const Tensor& x_t, const TimeConstants& time) const;
 
   const Config& config_;
+  std::int64_t rows_;
   Linear state_proj_;
   Linear action_in_;
   // The actions' half of it, or where it is fused of it and action_in_; empty with a separate time MLP.

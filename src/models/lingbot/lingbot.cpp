@@ -31,7 +31,7 @@ LingBot::LingBot(const Checkpoint& checkpoint, Device& device, const Config& con
 void LingBot::load(WeightReader& reader, const ModelOptions& options) {
   prefix_ = std::make_unique<Prefix>(reader, config_);
   vision_ = std::make_unique<Vision>(reader, config_.vision, geometry_, shapes_.largest().views);
-  expert_ = std::make_unique<Expert>(reader, config_, limits_.batch * layout_.suffix);
+  load_experts(reader);
   const std::int64_t head_size = config_.language.head_size;
   levels_ = reader.device().constant(3, 256, pixel_levels());
   rope_ = make_rope(reader.device(), position_angles(layout_.stride(), head_size), head_size / 2);
@@ -40,13 +40,30 @@ void LingBot::load(WeightReader& reader, const ModelOptions& options) {
     const std::vector<Step> schedule = make_schedule(steps, options.time_grid);
     all.insert(all.end(), schedule.begin(), schedule.end());
   }
-  const std::vector<TimeConstants> constants = expert_->constants(reader, all);
-  auto next = constants.begin();
-  for (const int steps : options.steps) {
-    const auto begin = next;
-    next += std::ssize(make_schedule(steps, options.time_grid));
-    schedules_.emplace_back(begin, next);
+  const std::vector<TimeConstants> constants = read_time_constants(reader, config_, all);
+  for (const Expert& expert : experts_) {
+    auto& schedules = schedules_.emplace_back();
+    auto next = constants.begin();
+    for (const int steps : options.steps) {
+      auto& schedule = schedules.emplace_back();
+      for (auto left = std::ssize(make_schedule(steps, options.time_grid)); left > 0; --left)
+        schedule.push_back(expert.fold(reader.device(), *next++));
+    }
   }
+}
+
+// Where a device fuses the blocks of few rows alone, calls of a few samples have linears of their own beside those of
+// the largest call: otherwise one sample would wait for kernels that are made for many.
+void LingBot::load_experts(WeightReader& reader) {
+  const std::int64_t rows = limits_.batch * layout_.suffix;
+  const std::int64_t few = reader.device().most_fused_rows() / layout_.suffix * layout_.suffix;
+  if (few > 0 && few < rows) experts_.emplace_back(reader, config_, few);
+  experts_.emplace_back(reader, config_, rows);
+}
+
+std::size_t LingBot::chosen_expert() const {
+  const std::int64_t rows = buffers_->state.rows * layout_.suffix;
+  return rows <= experts_.front().rows() ? 0 : experts_.size() - 1;
 }
 
 std::vector<std::string> LingBot::plan() const {
@@ -81,11 +98,13 @@ void LingBot::prefix() { prefix_->run(*ops_, *buffers_, rope_); }
 
 void LingBot::denoise(std::size_t schedule) {
   const auto scope = ops_->scope();
-  const Tensor states = expert_->states(*ops_, *buffers_);
+  const std::size_t chosen = chosen_expert();
+  const Expert& expert = experts_[chosen];
+  const Tensor states = expert.states(*ops_, *buffers_);
   ops_->copy_into(buffers_->actions, buffers_->noise);
-  for (const TimeConstants& time : schedules_[schedule]) {
+  for (const TimeConstants& time : schedules_[chosen][schedule]) {
     const auto step_scope = ops_->scope();
-    expert_->advance(*ops_, *buffers_, rope_, states, buffers_->actions, time);
+    expert.advance(*ops_, *buffers_, rope_, states, buffers_->actions, time);
   }
 }
 
@@ -131,10 +150,11 @@ std::vector<Array> LingBot::trace_velocity(Device& device, const Checkpoint& che
   Array noise(DType::f32, shape);
   device.download(noise.bytes.data(), buffers_->noise);
   std::vector<Array> velocities;
-  for (const TimeConstants& time : expert_->constants(reader, steps)) {
+  const Expert& expert = experts_[chosen_expert()];
+  for (const TimeConstants& time : read_time_constants(reader, config_, steps)) {
     const auto scope = ops_->scope();
     const Tensor x = ops_->copy(buffers_->noise);
-    expert_->advance(*ops_, *buffers_, rope_, expert_->states(*ops_, *buffers_), x, time);
+    expert.advance(*ops_, *buffers_, rope_, expert.states(*ops_, *buffers_), x, expert.fold(device, time));
     Array array(DType::f32, shape);  // what a step of 1 takes away
     device.download(array.bytes.data(), x.slice(0, plan_.batch * config_.chunk));
     for (std::int64_t i = 0; i < array.count(); ++i)

@@ -41,6 +41,9 @@ class LingBot : public Model {
 
  private:
   void load(WeightReader& reader, const ModelOptions& options);
+  void load_experts(WeightReader& reader);
+  // Which of the experts computes the call that is laid out.
+  std::size_t chosen_expert() const;
 
   Config config_;
   Limits limits_;
@@ -49,10 +52,10 @@ class LingBot : public Model {
   CallShapes shapes_;
   std::unique_ptr<Vision> vision_;
   std::unique_ptr<Prefix> prefix_;
-  std::unique_ptr<Expert> expert_;
-  Rope rope_;                                          // plain positions, of prefix and suffix
-  Tensor levels_;                                      // pixel_levels(), f32 [3, 256]
-  std::vector<std::vector<TimeConstants>> schedules_;  // one a step count
+  std::vector<Expert> experts_;                                     // by the rows that a call may have, rising
+  Rope rope_;                                                       // plain positions, of prefix and suffix
+  Tensor levels_;                                                   // pixel_levels(), f32 [3, 256]
+  std::vector<std::vector<std::vector<TimeConstants>>> schedules_;  // of each expert one a step count
   Ops* ops_ = nullptr;
   std::unique_ptr<Buffers> buffers_;
   Plan plan_;

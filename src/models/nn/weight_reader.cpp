@@ -28,7 +28,8 @@ const TensorInfo& WeightReader::tensor(const std::string& name) const {
 
 void WeightReader::count(const TensorInfo& tensor) {
   done_ += static_cast<std::int64_t>(tensor.bytes);
-  if (progress_) progress_(done_, static_cast<std::int64_t>(checkpoint_.total_bytes()), tensor.name);
+  const auto total = static_cast<std::int64_t>(checkpoint_.total_bytes());
+  if (progress_) progress_(std::min(done_, total), total, tensor.name);  // some tensors are read twice
 }
 
 void WeightReader::fill_weight(const std::vector<std::string>& names, const LinearLayout& layout, DType to,

@@ -11,7 +11,6 @@ struct Variant {
   int columns, cluster, steps;
 };
 
-constexpr std::int64_t most_rows = 192;       // beyond, wide tiles are faster
 constexpr std::int64_t attention_head = 128;  // of attention_narrow
 
 constexpr Variant variants[] = {
@@ -50,7 +49,7 @@ bool block_fits(const BlockShape& shape) {
   const auto has = [&](BlockRole role, std::int64_t outputs, std::int64_t inputs) {
     return choose_block_layout(role, outputs, inputs, shape.heads.size).columns > 0;
   };
-  return shape.rows <= most_rows && shape.heads.size == attention_head && shape.width % 32 == 0 &&
+  return shape.rows <= most_block_rows && shape.heads.size == attention_head && shape.width % 32 == 0 &&
          has(BlockRole::qkv, queries + 2 * shape.heads.key_value * shape.heads.size, shape.width) &&
          has(BlockRole::add, shape.width, queries) && has(BlockRole::gate_up, 2 * shape.inner, shape.width) &&
          has(BlockRole::add, shape.width, shape.inner);

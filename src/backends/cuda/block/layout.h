@@ -91,6 +91,8 @@ NERVUS_HOST_DEVICE constexpr int tiled_offset(int row_index, int column_index, i
 }
 #undef NERVUS_HOST_DEVICE
 
+constexpr std::int64_t most_block_rows = 192;  // beyond, wide tiles are faster
+
 // Whether the fused kernels have all four linears of the block, in bf16.
 bool block_fits(const BlockShape& shape);
 
