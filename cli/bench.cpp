@@ -37,8 +37,9 @@ void check_once(const char* option, const std::vector<std::string>& values) {
 void check_usage(const BenchOptions& options) {
   check_once("--precision", options.precisions);
   check_once("--attention", options.attentions);
-  if (!options.inputs.empty() && (options.text > 0 || options.batch > 1 || options.pixels))
-    throw Error(ErrorKind::usage, "--inputs says what the tensors are: it excludes --text, --batch and --pixels");
+  if (!options.inputs.empty() && (options.text > 0 || options.batch > 1 || options.max_batch > 0 || options.pixels))
+    throw Error(ErrorKind::usage,
+                "--inputs says what the tensors are: it excludes --text, --batch, --max-batch and --pixels");
   if (!options.reference.empty() && !options.reference_precision.empty())
     throw Error(ErrorKind::usage, "--reference and --reference-precision exclude each other");
   if (options.reference_precision.empty() && !(options.reference_out.empty() && options.reference_device.empty()))
@@ -83,7 +84,8 @@ Json begin_document(const BenchOptions& options, const PolicyInfo& info) {
                    {"checkpoint", options.policy.checkpoint},
                    {"device", info.device},
                    {"threads", options.policy.threads}};
-  document["inputs"] = {{"batch", info.limits.batch},
+  document["inputs"] = {{"batch", options.inputs.empty() ? options.batch : info.limits.batch},
+                        {"max_batch", info.limits.batch},
                         {"views", info.limits.views},
                         {"patches", info.limits.patches},
                         {"text_tokens", info.limits.text_tokens},
@@ -165,6 +167,8 @@ Command add_bench(CLI::App& verb, const Output& output) {
              "Tensors of the call, as of 'nervus run', with new noise in each run (default: all random, as large as "
              "the checkpoint's limits, new in each run)");
   add_option(verb, "--batch", options->batch, "N", "Samples of a call").check(integer_between(1, 256));
+  add_option(verb, "--max-batch", options->max_batch, "N", "Load for calls of so many samples (default: --batch)")
+      .check(integer_between(1, 256));
   add_option(verb, "--text", options->text, "N", "Text tokens that count; 0: all").check(integer_between(0, 4096));
   add_steps(verb, options->policy);
   add_device(verb, options->policy, options->precisions, options->attentions);

@@ -17,6 +17,7 @@ struct BenchOptions {
   std::vector<std::string> precisions, attentions;
   std::string inputs;
   int batch = 1;
+  int max_batch = 0;            // that the policies are loaded for; 0: batch
   int text = 0;                 // text tokens that count; 0: all
   int warmup = -1;              // rounds; negative: by device
   int runs = 0;                 // rounds; 0: by device

@@ -20,7 +20,7 @@ LoadOptions load_options_of(const BenchOptions& options, const std::string& prec
     policy.calibration.clear();
   }
   LoadOptions load = policy.load_options(std::move(progress));
-  load.limits.batch = options.batch;
+  load.limits.batch = std::max(options.batch, options.max_batch);
   if (!options.inputs.empty()) load.limits = Inputs::load(options.inputs).limits();
   return load;
 }
@@ -32,7 +32,8 @@ Inputs inputs_of(const BenchOptions& options, const PolicyInfo& info, std::uint6
     inputs.noise = Array();
     return inputs;
   }
-  const Limits& limits = info.limits;
+  Limits limits = info.limits;
+  limits.batch = options.batch;
   if (options.text > limits.text_tokens)
     throw Error(ErrorKind::usage, "--text: expected at most " + std::to_string(limits.text_tokens) +
                                       ", the checkpoint's tokenizer_max_length, found " + std::to_string(options.text));
@@ -75,8 +76,8 @@ std::vector<Series> series_of(const std::vector<Contender>& contenders, const Be
   return all;
 }
 
-Array random_pixels(const PolicyInfo& info, std::uint64_t seed) {
-  Array pixels(DType::u8, {info.limits.batch, info.limits.views, info.image_side, info.image_side, 3});
+Array random_pixels(const BenchOptions& options, const PolicyInfo& info, std::uint64_t seed) {
+  Array pixels(DType::u8, {options.batch, info.limits.views, info.image_side, info.image_side, 3});
   std::mt19937 random(static_cast<std::uint32_t>(seed));
   for (std::byte& level : pixels.bytes) level = static_cast<std::byte>(random());
   return pixels;
@@ -101,7 +102,7 @@ std::vector<Series> measure(std::vector<Contender>& contenders, const BenchOptio
   for (int round = 0; round < warmup + runs; ++round) {
     const std::uint64_t seed = options.seed + static_cast<std::uint64_t>(round);
     Inputs inputs = inputs_of(options, contenders.front().policy.info(), seed);
-    Array pixels = options.pixels ? random_pixels(contenders.front().policy.info(), seed) : Array();
+    Array pixels = options.pixels ? random_pixels(options, contenders.front().policy.info(), seed) : Array();
     for (Series& series : all) {
       const InferOptions infer{
           .steps = series.steps, .seed = series.kept ? seed + other_noise : seed, .keep_prefix = series.kept};

@@ -249,7 +249,8 @@ TEST_CASE("bench: what excludes each other, or is missing, is refused") {
   CHECK(refused("--plan a.plan").find("plan 'a.plan': device 'cpu' has no choices to keep") != std::string::npos);
   CHECK(refused("--text 4096").find("--text: expected at most ") != std::string::npos);
   CHECK(refused("--inputs x --text 3") ==
-        "nervus: error: --inputs says what the tensors are: it excludes --text, --batch and --pixels\n");
+        "nervus: error: --inputs says what the tensors are: it excludes --text, --batch, --max-batch and "
+        "--pixels\n");
   CHECK(refused("--reference-out a.npy") ==
         "nervus: error: --reference-out and --reference-device go with --reference-precision\n");
   CHECK(refused("--reference none.npy").find("none.npy") != std::string::npos);
