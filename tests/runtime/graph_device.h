@@ -10,7 +10,7 @@ namespace nervus::test {
 
 class GraphDevice : public Device, private Kernels {
  public:
-  // `fused_rows`: says that it may fuse the blocks of so many rows, though it fuses none.
+  // `fused_rows`: says that it fuses the blocks of up to so many rows, though it composes them.
   GraphDevice(std::unique_ptr<Device> inner, std::int64_t granularity, std::int64_t fused_rows = 0)
       : Device(3), inner_(std::move(inner)), granularity_(granularity), fused_rows_(fused_rows) {}
 
@@ -23,7 +23,12 @@ class GraphDevice : public Device, private Kernels {
   std::string description() const override { return inner_->description(); }
   Kernels& kernels() override { return *this; }
   DType activation() const override { return inner_->activation(); }
-  Linear make_linear(const LinearSource& source) override { return open()->make_linear(source); }
+  Linear make_linear(const LinearSource& source) override {
+    LinearSource composed = source;
+    composed.fused = false;
+    return open()->make_linear(composed);
+  }
+  bool fuses(const BlockShape& shape) const override { return shape.rows <= fused_rows_; }
   void* allocate(std::int64_t bytes) override { return open()->allocate(bytes); }
   void upload(const Tensor& target, const void* source) override { inner_->upload(target, source); }
   void* staging(const Tensor& target) override {

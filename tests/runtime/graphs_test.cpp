@@ -102,23 +102,27 @@ TEST_CASE("one graph for each extent and step count, no more than forty steps of
 }
 
 TEST_CASE("where a device fuses few rows alone, a few samples are computed by linears of their own") {
-  const Inputs inputs = test::golden_inputs("gated_batch");
-  const std::int64_t rows = 51;  // of a sample: its state and 50 actions
-  Limits limits = test::limits_of(inputs);
-  REQUIRE(limits.batch == 2);
-  limits.batch = 3;
-  Policy plain = test::load_golden("gated_batch", Precision::f32, 2, limits);
-  const auto last = [](const Captured& captured, std::int64_t samples) {
-    return captured.device->weights.at({"model.action_out_proj", samples * 50});
-  };
-  for (const std::int64_t fused : {rows - 1, rows, 2 * rows + 7, 3 * rows}) {
-    CAPTURE(fused);
-    Captured captured("gated_batch", Precision::f32, limits, {4}, fused);
-    for (const Inputs& call : {inputs, test::sample(inputs, 1), inputs, test::sample(inputs, 0)})
-      CHECK(infer(*captured.engine, call) == plain.infer(call).values);
-    for (const std::int64_t samples : {1, 2, 3}) {
-      const bool few = fused >= rows && fused < 3 * rows && samples * rows <= fused;
-      CHECK((last(captured, samples) != last(captured, 3)) == few);
+  const std::int64_t rows = 51;                       // of a sample: its state and 50 actions
+  for (const char* name : {"base", "gated_batch"}) {  // without a time MLP of its own and with it
+    CAPTURE(name);
+    const Inputs one = test::sample(test::golden_inputs(name), 0);
+    Limits limits = test::limits_of(one);
+    limits.batch = 3;
+    Policy plain = test::load_golden(name, Precision::f32, 2, limits);
+    for (const std::int64_t fused : {rows - 1, rows, 2 * rows + 7, 3 * rows}) {
+      CAPTURE(fused);
+      Captured captured(name, Precision::f32, limits, {4}, fused);
+      for (const std::int64_t samples : {2, 1, 3, 1}) {
+        const Inputs call = test::repeated(one, samples);
+        CHECK(infer(*captured.engine, call) == plain.infer(call).values);
+      }
+      const auto weights = [&](std::int64_t samples) {
+        return captured.device->weights.at({"model.action_out_proj", samples * 50});
+      };
+      for (const std::int64_t samples : {1, 2, 3}) {
+        const bool few = fused >= rows && fused < 3 * rows && samples * rows <= fused;
+        CHECK((weights(samples) != weights(3)) == few);
+      }
     }
   }
 }

@@ -60,20 +60,25 @@ std::vector<Style> styles(WeightReader& reader, const Config& config, const std:
 
 }  // namespace
 
+BlockShape expert_blocks(const Config& config, std::int64_t rows) {
+  return {.names = expert_root,
+          .qkv = "self_attn.q_proj",
+          .out = "self_attn.o_proj",
+          .gate_up = "mlp.gate_proj",
+          .down = "mlp.down_proj",
+          .width = config.expert.width,
+          .inner = config.expert.mlp,
+          .rows = rows,
+          .heads = {config.expert.heads, config.expert.kv_heads, config.expert.head_size}};
+}
+
 Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
     : config_(config), rows_(rows), state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})) {
-  const Heads heads{config.expert.heads, config.expert.kv_heads, config.expert.head_size};
-  const bool fused = reader.device().fuses({.names = expert_root,
-                                            .qkv = "self_attn.q_proj",
-                                            .out = "self_attn.o_proj",
-                                            .gate_up = "mlp.gate_proj",
-                                            .down = "mlp.down_proj",
-                                            .width = config.expert.width,
-                                            .inner = config.expert.mlp,
-                                            .rows = rows,
-                                            .heads = heads});
+  const BlockShape blocks = expert_blocks(config, rows);
+  const bool fused = reader.device().fuses(blocks);
   if (fused && !config.separate_time) compose_action_in(reader);
   if (!action_time_in_.fused) {
+    composed_bias_.clear();
     action_in_ = reader.linear({root + "action_in_proj"}, {.full_output = config.separate_time});
     if (!config.separate_time)
       action_time_in_ = reader.linear({root + "action_time_mlp_in"}, {.inputs = config.expert.width});
@@ -85,7 +90,7 @@ Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
   for (std::int64_t i = 0; i < config.expert.layers; ++i) {
     const std::string n = expert_layer(i), a = n + "self_attn.";
     layers_.push_back({
-        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}, {.fused = fused, .heads = heads}),
+        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}, {.fused = fused, .heads = blocks.heads}),
         .out = reader.linear({a + "o_proj"}, {.full_output = true, .fused = fused}),
         .gate_up = reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}, {.fused = fused, .gate_up = true}),
         .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true, .fused = fused}),

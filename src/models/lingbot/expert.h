@@ -30,6 +30,9 @@ struct TimeConstants {
 std::vector<TimeConstants> read_time_constants(WeightReader& reader, const Config& config,
                                                const std::vector<Step>& steps);
 
+// The blocks of the expert in calls of up to `rows` rows.
+BlockShape expert_blocks(const Config& config, std::int64_t rows);
+
 class Expert {
  public:
   // `rows`: most rows of a call, of all samples.

@@ -57,7 +57,8 @@ void LingBot::load(WeightReader& reader, const ModelOptions& options) {
 void LingBot::load_experts(WeightReader& reader) {
   const std::int64_t rows = limits_.batch * layout_.suffix;
   const std::int64_t few = reader.device().most_fused_rows() / layout_.suffix * layout_.suffix;
-  if (few > 0 && few < rows) experts_.emplace_back(reader, config_, few);
+  if (few > 0 && few < rows && reader.device().fuses(expert_blocks(config_, few)))
+    experts_.emplace_back(reader, config_, few);
   experts_.emplace_back(reader, config_, rows);
 }
 
