@@ -186,7 +186,10 @@ TEST_CASE("a connection that ends is opened again, however it ends") {
   }));
   CHECK(connections == 6);
   CHECK(client.status().connections == 3);
-  CHECK(client.status().counts.lost == 1);
+  // The fifth's, and the fourth's where the client asked before it saw the end.
+  const auto requests_lost = client.status().counts.lost;
+  CHECK(requests_lost >= 1);
+  CHECK(requests_lost <= 2);
   const std::lock_guard lock(mutex);
   for (const char* part :
        {"not connected: 127.0.0.1:", ": expected a binary frame of metadata, found text\n",
