@@ -181,15 +181,13 @@ TEST_CASE("a connection that ends is opened again, however it ends") {
   };
   Client client(options);
   CHECK(eventually([&] {
-    if (client.wants_observation()) client.observe(look());
+    // Not on the fourth, which ends at once: who is faster would decide whether a request is lost.
+    if (connections > 4 && client.wants_observation()) client.observe(look());
     return client.motion().state == MotionState::playing;
   }));
   CHECK(connections == 6);
   CHECK(client.status().connections == 3);
-  // The fifth's, and the fourth's where the client asked before it saw the end.
-  const auto requests_lost = client.status().counts.lost;
-  CHECK(requests_lost >= 1);
-  CHECK(requests_lost <= 2);
+  CHECK(client.status().counts.lost == 1);
   const std::lock_guard lock(mutex);
   for (const char* part :
        {"not connected: 127.0.0.1:", ": expected a binary frame of metadata, found text\n",
