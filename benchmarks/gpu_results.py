@@ -3,7 +3,7 @@
 
     python3 benchmarks/gpu_results.py PARTS FILE
 
-PARTS holds bench.json, batch_8.json, peer.json and the like, and step_NAME.json of each step that ran. Each becomes a key
+PARTS holds bench.json, peer.json and the like, and step_NAME.json of each step that ran. Each becomes a key
 of FILE; keys that are not among them stay, so that several calls fill one file. nervus's documents name machine,
 commit, driver and clocks themselves.
 """

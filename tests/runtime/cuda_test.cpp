@@ -3,10 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 
 #include "nervus/error.h"
-#include "preprocess/image.h"
 #include "runtime/cuda_support.h"
 #include "runtime/engine.h"
 
@@ -82,18 +80,9 @@ TEST_CASE("pixels give the bytes that their patches give on cuda:0, where patche
   if (!has_cuda()) return;
   Inputs patches = test::golden_inputs("gated_batch");
   const Limits limits = patches.limits();
-  const PatchGeometry geometry;
-  const int side = geometry.side(limits.patches);
   Inputs pixels = patches;
-  pixels.images = Array(DType::u8, {limits.batch, limits.views, side, side, 3});
-  std::mt19937 random(7);
-  for (std::byte& level : pixels.images.bytes) level = static_cast<std::byte>(random());
-  patches.images = Array(DType::f32, {limits.batch, limits.views, limits.patches, geometry.values()});
-  for (std::int64_t v = 0; v < limits.batch * limits.views; ++v) {
-    const auto* rgb = pixels.images.data<std::uint8_t>() + v * 3 * side * side;
-    extract_patches({side, side, {rgb, rgb + 3 * side * side}}, geometry,
-                    patches.images.data<float>() + v * limits.patches * geometry.values());
-  }
+  pixels.images = test::random_pixels(limits.batch, limits.views, PatchGeometry{}.side(limits.patches), 7);
+  patches.images = test::patches_of(pixels.images);
   for (const Precision precision : {Precision::f32, Precision::bf16, Precision::f16}) {
     Policy policy = Policy::load(test::golden("gated_batch"),
                                  {.device = "cuda:0", .precision = precision, .steps = {2}, .limits = limits});

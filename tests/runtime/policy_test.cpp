@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <random>
 
 #include "runtime/engine.h"
 #include "runtime/observation_inputs.h"
@@ -233,19 +232,12 @@ TEST_CASE("preprocess gives the tensors that infer uses") {
   CHECK(raw.names[74] == "action_74");
 }
 
-TEST_CASE("pixels give the bytes that their patches give, and as many of them as patches") {
-  std::mt19937 random(3);
+TEST_CASE("pixels give the bytes that their patches give") {
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
     Policy policy = load_tiny(precision, 2);
-    const std::int64_t side = policy.info().image_side;
     Inputs pixels = policy.preprocess(observation()), patches = pixels;
-    pixels.images = Array(DType::u8, {1, 3, side, side, 3});
-    for (std::byte& level : pixels.images.bytes) level = static_cast<std::byte>(random());
-    for (std::size_t v = 0; v < 3; ++v) {
-      const auto* rgb = pixels.images.data<std::uint8_t>() + v * 3 * side * side;
-      extract_patches({static_cast<int>(side), static_cast<int>(side), {rgb, rgb + 3 * side * side}}, {},
-                      patches.images.data<float>() + v * 256 * 1176);
-    }
+    pixels.images = test::random_pixels(1, 3, policy.info().image_side, 3);
+    patches.images = test::patches_of(pixels.images);
     const std::vector<float> expected = policy.infer(patches, {.seed = 7}).values;
     CHECK(policy.infer(pixels, {.seed = 7}).values == expected);
     pixels.images.bytes[5] ^= std::byte{0x40};

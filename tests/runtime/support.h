@@ -1,11 +1,13 @@
 // What the tests of this room share.
 #pragma once
 
+#include <random>
 #include <string>
 
 #include "checkpoint/support.h"
 #include "nervus/policy.h"
 #include "nervus/tools.h"
+#include "preprocess/image.h"
 
 namespace nervus::test {
 
@@ -25,6 +27,27 @@ inline Limits limits_of(const Inputs& inputs) {
           .views = inputs.images.shape[1],
           .patches = inputs.images.shape[2],
           .text_tokens = inputs.tokens.shape[1]};
+}
+
+// Images of a call as pixels, u8 [B, V, S, S, 3].
+inline Array random_pixels(std::int64_t batch, std::int64_t views, std::int64_t side, std::uint32_t seed) {
+  Array pixels(DType::u8, {batch, views, side, side, 3});
+  std::mt19937 random(seed);
+  for (std::byte& level : pixels.bytes) level = static_cast<std::byte>(random());
+  return pixels;
+}
+
+// The same as patches, f32 [B, V, P, 1176], made on the host.
+inline Array patches_of(const Array& pixels) {
+  const PatchGeometry geometry;
+  const auto side = static_cast<int>(pixels.shape[2]);
+  const std::int64_t count = patch_count(side, side, geometry), bytes = 3 * side * side;
+  Array patches(DType::f32, {pixels.shape[0], pixels.shape[1], count, geometry.values()});
+  for (std::int64_t v = 0; v < pixels.shape[0] * pixels.shape[1]; ++v) {
+    const auto* rgb = pixels.data<std::uint8_t>() + v * bytes;
+    extract_patches({side, side, {rgb, rgb + bytes}}, geometry, patches.data<float>() + v * count * geometry.values());
+  }
+  return patches;
 }
 
 // A batch of the same samples several times.

@@ -24,7 +24,6 @@ struct VisionConfig {
   std::vector<std::int64_t> full_blocks = {7, 15, 23, 31};  // blocks that see the whole view
 
   std::int64_t head_size() const { return width / heads; }
-  std::int64_t patch_values() const { return channels * temporal * patch * patch; }
   std::int64_t unit() const { return merge * merge; }  // patches of a token
 };
 
