@@ -66,15 +66,15 @@ class Bench {
         workspace_(device_->allocate(workspace_bytes), workspace_bytes),
         ops_(device_->kernels(), workspace_, device_->activation()) {
     device_->use_formats(formats);
-    fused_ = device_->fuses({.names = "layer.",
-                             .qkv = "qkv",
-                             .out = "out",
-                             .gate_up = "gate_up",
-                             .down = "down",
-                             .width = width,
-                             .inner = inner,
-                             .rows = rows_,
-                             .heads = heads});
+    plan_ = device_->plan_blocks({.names = "layer.",
+                                  .qkv = "qkv",
+                                  .out = "out",
+                                  .gate_up = "gate_up",
+                                  .down = "down",
+                                  .width = width,
+                                  .inner = inner,
+                                  .rows = rows_,
+                                  .heads = heads});
     for (std::int64_t i = 0; i < options.layers; ++i) layers_.push_back(make_layer());
     place_rows();
     h_ = ops_.residual(rows_, layers_[0].qkv);
@@ -88,7 +88,9 @@ class Bench {
     x_ = constant(options.batch * actions, action, 1.0f);
   }
 
-  std::string description() const { return device_->description() + (fused_ ? ", fused" : ", not fused"); }
+  std::string description() const {
+    return device_->description() + (!plan_.fused ? ", not fused" : plan_.wide ? ", fused, wide" : ", fused");
+  }
 
   // Median of microseconds a step, with the ops whose flag is set.
   double time(const std::array<bool, parts.size()>& with) {
@@ -121,7 +123,7 @@ class Bench {
   Linear make_linear(LinearSource source) {
     const std::int64_t count = source.inputs * source.outputs;
     if (std::ssize(weights_) < count) weights_ = draw(count, 0.03f);
-    source.fused = fused_;
+    if (source.name.starts_with("layer.") || !plan_.wide) source.block = &plan_;
     source.read_weight = [&](DType to, void* target) { convert(DType::f32, weights_.data(), to, target, count); };
     return device_->make_linear(source);
   }
@@ -197,7 +199,8 @@ class Bench {
       const Tensor x = ops_.silu_linear(x_, embed_in_, rows_, embed_out_.input);
       ops_.embed(h_, states_, x, embed_out_, layers_[0].first);
     }
-    Tensor q = ops_.allocate(Encoding{.dtype = DType::bf16, .tiled = fused_}, rows_, heads.query * heads.size);
+    Tensor q = ops_.allocate(Encoding{.dtype = DType::bf16, .tiled = plan_.fused && !plan_.wide}, rows_,
+                             heads.query * heads.size);
     Tensor attended = ops_.allocate(layers_[0].out.input, rows_, heads.query * heads.size);
     Tensor products = ops_.allocate(layers_[0].down.input, rows_, inner);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -218,7 +221,7 @@ class Bench {
   std::unique_ptr<Device> device_;
   Workspace workspace_;
   Ops ops_;
-  bool fused_ = false;
+  BlockPlan plan_;
   std::mt19937 random_{1};
   std::vector<float> weights_;
   std::vector<Layer> layers_;

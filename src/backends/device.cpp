@@ -65,7 +65,6 @@ Linear Device::begin_linear(const LinearSource& source) {
   if (source.largest_input > 0 && w.input.dtype == DType::e4m3) w.input.scale = source.largest_input / Float8::largest;
   w.output = source.full_output ? DType::f32 : activation();
   w.heads = source.heads;
-  w.fused = source.fused;
   if (source.read_bias) {
     std::vector<float> bias(source.outputs);
     source.read_bias(bias.data());

@@ -91,10 +91,10 @@ class Device {
   // Which attention kernels are active and why: what was asked for, and a line for each kind of call that was met.
   virtual std::vector<std::string> attention_plan() const { return {"one kernel, for every shape and mask"}; }
 
-  // The most rows whose blocks it may fuse; 0: it fuses none.
-  virtual std::int64_t most_fused_rows() const { return 0; }
-  // Whether the four linears of such a block can be made `fused`, in the formats that they were given.
-  virtual bool fuses(const BlockShape&) const { return false; }
+  // The most rows of a call for which it has blocks of their own; 0: it has none.
+  virtual std::int64_t few_rows() const { return 0; }
+  // How the four linears of such a block are to be made, in the formats that they were given.
+  virtual BlockPlan plan_blocks(const BlockShape&) { return {}; }
   // The norm as its only reader wants it: where that linear is fused, with b + W shift folded.
   virtual Norm fold(const Norm& norm, const Linear&) { return norm; }
 

@@ -24,10 +24,11 @@ struct Norm {
 
 // A residual stream: the sum that blocks add to. Where fused linears read it, `scaled` and `squares` follow `h`, so
 // that a norm is no pass of its own: the product is computed on h * scale, and its result divided by the row's norm.
+// A linear that is wide alone gets the norm itself as `scaled`, and no squares.
 struct Residual {
   Tensor h;  // f32 [T, D]
   // act [T, D], or within the same memory e4m3: h times the scale of the norm that reads next, as the linear behind it
-  // wants that (Norm::stream); to a wide linear, that norm itself.
+  // wants that (Norm::stream).
   Tensor scaled;
   Tensor squares;  // f32 [T, D / square_part]: sums of h^2 over each square_part columns
 
@@ -106,8 +107,9 @@ class Kernels {
   // x [T, D] f32 -= dt * v [T, D] f32
   virtual void euler_step(const Tensor& x, const Tensor& v, float dt) = 0;
 
-  // The larger kernels, for linears that say `fused`, and fused_qkv and fused_gate_up for those that say `wide`; a
-  // backend that never makes such linears has none of them. Each is what Ops computes with the methods above.
+  // The larger kernels, for linears that say `fused` (the last three for those that are not `wide`), and fused_qkv and
+  // fused_gate_up for those that say `wide`; a backend that never makes such linears has none of them. Each is what Ops
+  // computes with the methods above.
 
   // h.scaled and h.squares from h.h
   virtual void start_residual(const Residual& h, const Norm& next);

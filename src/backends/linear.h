@@ -46,7 +46,7 @@ struct Heads {
   std::int64_t size = 0;       // d
 };
 
-// A block of a transformer as fused kernels see it.
+// A block of a transformer as fused kernels see it (Device::plan_blocks).
 struct BlockShape {
   std::string_view names;                                        // the beginning of its linears' names
   std::string_view qkv = {}, out = {}, gate_up = {}, down = {};  // their ends
@@ -54,6 +54,13 @@ struct BlockShape {
   std::int64_t inner = 0;                                        // of the MLP
   std::int64_t rows = 0;                                         // most rows of a call
   Heads heads;
+};
+
+// How a device makes the linears of such blocks.
+struct BlockPlan {
+  bool fused = false;                      // norms are part of the linears around them (Residual)
+  bool wide = false;                       // for many rows: what is before and behind the blocks is not fused
+  std::map<std::string, Encoding> inputs;  // where fused, of the linears that were given a format: what they read
 };
 
 // y = x W^T + b. Copies share the weight.
@@ -64,9 +71,12 @@ struct Linear {
   Encoding input;             // what x must be
   DType output = DType::f32;  // what y is
   Tensor bias;                // f32 [1, N] on the device, or empty
-  bool fused = false;         // laid out for the larger kernels (kernels.h), which are then the only ones it has
-  bool wide = false;          // the same, but the norm before it is a kernel of its own: for many rows
-  Heads heads;                // of a qkv
+  // Laid out for the larger kernels (kernels.h), which are then the only ones it has. `fused`: of a block whose norms
+  // are no kernels of their own; `wide`: by tiles for many rows, that take rows as they come. One that is wide alone
+  // reads a norm.
+  bool fused = false;
+  bool wide = false;
+  Heads heads;                         // of a qkv
   std::shared_ptr<const void> weight;  // [N, K], packed by the backend that made it
 };
 
@@ -84,10 +94,10 @@ struct LinearSource {
   std::function<void(float* target)> read_bias = nullptr;             // fills [outputs]; null without bias
   bool full_output = false;  // y is f32 whatever the precision: it starts a residual stream or is a result
   float largest_input = 0;   // |x| stays within it, whatever range e4m3 was given; 0: unknown
-  // What a backend may choose a layout by. `fused`: one of the four of a block that the device fuses (Device::fuses);
-  // `heads`: its outputs are queries, keys and values; `gate_up`: they are gate and up, side by side. Those before and
-  // behind the blocks can be `fused` too.
-  bool fused = false;
+  // What a backend may choose a layout by. `block`: it is one of the four of a block that the device plans so, or where
+  // that is not wide of those before and behind the blocks; `heads`: its outputs are queries, keys and values;
+  // `gate_up`: they are gate and up, side by side.
+  const BlockPlan* block = nullptr;
   Heads heads = {};
   bool gate_up = false;
   bool silu = false;  // its outputs go through silu, its inputs are few and f32

@@ -80,7 +80,9 @@ void check_scene(Device& device, const Scene& scene) {
   CAPTURE(scene.heads.size);
   CAPTURE(scene.settled);
   const auto reference = make_reference_device(Precision::f32);
-  FusedLab first(device, 21), second(device, 21), expected_lab(*reference, 21);
+  BlockPlan tiled;
+  tiled.fused = true;
+  FusedLab first(device, 21, tiled), second(device, 21, tiled), expected_lab(*reference, 21, {});
   const std::vector<float> found = attend(first, scene);
   check_close("attention", scene.e4m3 ? DType::e4m3 : DType::bf16, found, attend(expected_lab, scene));
   CHECK(same_bits(found, attend(second, scene)));
@@ -98,7 +100,10 @@ TEST_CASE("cuda attention: a device of plain attention alone computes every head
   REQUIRE(plan.size() == 4);
   CHECK(plan[0] == "the plain kernel alone, as was asked for");
   CHECK(plan[1] == "4 heads of 128 over 2, bf16: plain, as was asked for");
-  CHECK_FALSE(device->fuses({.names = "", .width = 768, .inner = 2752, .rows = 50, .heads = {16, 2, 128}}));
+  for (const std::int64_t rows : {50, 408}) {
+    const BlockShape shape{.names = "", .width = 768, .inner = 2752, .rows = rows, .heads = {16, 2, 128}};
+    CHECK_FALSE(device->plan_blocks(shape).fused);
+  }
 }
 
 TEST_CASE("cuda attention: a device of fast attention alone refuses what its kernels lack") {

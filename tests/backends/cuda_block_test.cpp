@@ -36,7 +36,15 @@ constexpr BlockCase cases[] = {
     {1, 128, 208, small, true, true, true, 1.0f},     {16, 128, 192, small, false, false, false, 300.0f},
     {51, 768, 2752, full, true, true, false, 1.0f},   {64, 160, 208, small, true, false, true, 1e-3f},
     {65, 128, 192, small, false, true, false, 20.0f}, {102, 768, 2752, full, false, false, true, 1.0f},
-    {192, 128, 208, small, true, true, true, 0.1f},
+    {128, 128, 208, small, true, true, true, 0.1f},
+};
+
+// By wide tiles.
+constexpr BlockCase wide_cases[] = {
+    {129, 128, 208, small, true, true, true, 1.0f},
+    {204, 768, 2752, full, false, true, true, 1.0f},
+    {300, 1024, 144, small, true, false, false, 300.0f},
+    {408, 768, 2752, full, true, true, true, 0.1f},
 };
 
 // Of linears that add to the stream, in e4m3.
@@ -44,7 +52,7 @@ constexpr BlockCase e4m3_cases[] = {
     {1, 128, 224, small, true, true, true, 1.0f},      {16, 128, 192, small, false, false, false, 300.0f},
     {51, 768, 2752, full, true, true, false, 1.0f},    {64, 160, 2080, small, true, false, true, 1e-3f},
     {65, 128, 2816, small, false, true, false, 20.0f}, {102, 768, 2752, full, false, false, true, 1.0f},
-    {192, 128, 992, small, true, true, true, 0.1f},
+    {128, 128, 992, small, true, true, true, 0.1f},
 };
 const Formats in_e4m3 = {{"out", {DType::e4m3, test_scale}}, {"down", {DType::e4m3, test_scale}}};
 
@@ -53,7 +61,7 @@ constexpr BlockCase stream_cases[] = {
     {1, 128, 224, small, true, true, true, 1.0f},    {17, 96, 192, small, false, false, false, 300.0f},
     {51, 768, 2752, full, true, true, false, 1.0f},  {64, 160, 2080, small, true, false, true, 1e-3f},
     {65, 736, 96, small, false, true, false, 20.0f}, {102, 768, 2752, full, false, false, true, 1.0f},
-    {192, 128, 992, small, true, true, true, 0.1f},
+    {128, 128, 992, small, true, true, true, 0.1f},
 };
 
 // Of h times the norm's scale: a few values are beyond the range.
@@ -62,10 +70,16 @@ Formats reads_in_e4m3(const BlockCase& c) {
   return {{"qkv", {DType::e4m3, 1, stream_scale(c)}}, {"gate_up", {DType::e4m3, 1, stream_scale(c)}}};
 }
 
+Formats all_in_e4m3(const BlockCase& c) {
+  Formats formats = reads_in_e4m3(c);
+  formats.insert(in_e4m3.begin(), in_e4m3.end());
+  return formats;
+}
+
 // cuda:0 in bf16, or null and a message of why not: no such device, or one without fused blocks.
 std::unique_ptr<Device> fusing_device_or_skip() {
   auto device = cuda_or_skip(Precision::bf16);
-  if (!device || device->fuses(cases[0].shape())) return device;
+  if (!device || device->plan_blocks(cases[0].shape()).fused) return device;
   MESSAGE("skipped: " << device->description() << " has no fused blocks");
   return nullptr;
 }
@@ -151,7 +165,7 @@ LinearSource gate_up_source(const BlockCase& c) {
 
 // Whether the reference is to compute a linear that is fused in e4m3 elsewhere: there codes of the stream are
 // normalised, where the small ops have codes of the norm.
-bool of_codes(const FusedLab& lab, const Linear& w) { return !lab.tiles() && w.input.dtype == DType::e4m3; }
+bool of_codes(const FusedLab& lab, const Linear& w) { return !lab.fuses() && w.input.dtype == DType::e4m3; }
 
 Tensor product_of_codes(FusedLab& lab, const Tensor& h, const Norm& norm, const Linear& w, float scale) {
   const std::vector<float> values = lab.values(h);
@@ -218,12 +232,12 @@ Outputs run_edges(FusedLab& lab, const BlockCase& c) {
   constexpr std::int64_t columns = 75;
   const std::int64_t first_rows = 1 + c.rows / 64;
   if (c.rows <= first_rows) return {};
-  const Linear in = lab.linear({.name = "", .outputs = c.width, .inputs = columns, .heads = {}, .silu = true}, c.bias);
+  const Linear in = lab.edge({.name = "", .outputs = c.width, .inputs = columns, .heads = {}, .silu = true}, c.bias);
   const Linear out =
-      lab.linear({.name = "", .outputs = c.width, .inputs = c.width, .full_output = true, .heads = {}}, c.bias);
+      lab.edge({.name = "", .outputs = c.width, .inputs = c.width, .full_output = true, .heads = {}}, c.bias);
   const Linear reader = lab.linear(qkv_source(c), false);
   const Linear velocity =
-      lab.linear({.name = "", .outputs = columns, .inputs = c.width, .full_output = true, .heads = {}}, c.bias);
+      lab.edge({.name = "", .outputs = columns, .inputs = c.width, .full_output = true, .heads = {}}, c.bias);
   const Norm next = lab.plain().device().fold(draw_norm(lab, c.width, c.shift), reader);
   const Norm last = lab.plain().device().fold(draw_norm(lab, c.width, c.shift), velocity);
   const Tensor first =
@@ -251,10 +265,12 @@ void check_fused(
     CAPTURE(c.rows);
     CAPTURE(c.width);
     CAPTURE(c.inner);
-    REQUIRE(device->fuses(c.shape()));
+    const BlockPlan plan = device->plan_blocks(c.shape());
+    REQUIRE(plan.fused);
+    CHECK(plan.wide == (c.rows > 128));
     const auto reference = make_reference_device(Precision::f32);
     reference->use_formats(formats);
-    FusedLab first(*device, 11), second(*device, 11), expected_lab(*reference, 11);
+    FusedLab first(*device, 11, plan), second(*device, 11, plan), expected_lab(*reference, 11, {});
     const Outputs found = run(first, c), again = run(second, c), expected = run(expected_lab, c);
     REQUIRE(found.size() == expected.size());
     for (std::size_t i = 0; i < found.size(); ++i) {
@@ -318,11 +334,26 @@ TEST_CASE("cuda block: fused linear_add leaves a stream in e4m3 for a norm whose
     CAPTURE(name);
     const auto run = [&](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, name); };
     check_fused("fused_linear_add", DType::f32, run, cases, reads_in_e4m3);
-    check_fused("linear_add_e4m3", DType::f32, run, e4m3_cases, [](const BlockCase& c) {
-      Formats formats = reads_in_e4m3(c);
-      formats.insert(in_e4m3.begin(), in_e4m3.end());
-      return formats;
-    });
+    check_fused("linear_add_e4m3", DType::f32, run, e4m3_cases, all_in_e4m3);
+  }
+}
+
+TEST_CASE("cuda block: of many rows likewise, by wide tiles, in bf16 and e4m3") {
+  const auto gate_up = [](FusedLab& lab, const BlockCase& c) { return run_gate_up(lab, c, lab.encoding()); };
+  const auto gate_up_e4m3 = [](FusedLab& lab, const BlockCase& c) { return run_gate_up(lab, c, lab.e4m3()); };
+  check_fused("qkv", DType::bf16, run_qkv, wide_cases);
+  check_fused("gate_up", DType::bf16, gate_up, wide_cases);
+  check_fused("gate_up", DType::e4m3, gate_up_e4m3, wide_cases);
+  check_fused("qkv", DType::bf16, run_edges, wide_cases);
+  check_fused("qkv_e4m3", DType::bf16, run_qkv, wide_cases, all_in_e4m3);
+  check_fused("gate_up_e4m3", DType::bf16, gate_up, wide_cases, all_in_e4m3);
+  check_fused("gate_up_e4m3", DType::e4m3, gate_up_e4m3, wide_cases, all_in_e4m3);
+  for (const char* name : {"out", "down"}) {
+    CAPTURE(name);
+    const auto add = [&](FusedLab& lab, const BlockCase& c) { return run_linear_add(lab, c, name); };
+    check_fused("fused_linear_add", DType::f32, add, wide_cases);
+    check_fused("fused_linear_add", DType::f32, add, wide_cases, reads_in_e4m3);
+    check_fused("linear_add_e4m3", DType::f32, add, wide_cases, all_in_e4m3);
   }
 }
 
@@ -331,25 +362,32 @@ TEST_CASE("cuda block: of linears in e4m3 those that add to the stream of a fuse
   if (!device) return;
   Formats formats = in_e4m3;
   formats["velocity"] = {DType::e4m3, test_scale};
+  BlockPlan plan;
   const auto fused = [&](const char* name) {
-    FusedLab lab(*device, 13);
+    FusedLab lab(*device, 13, plan);
     const Linear w = lab.linear({.name = name, .outputs = 128, .inputs = 256, .full_output = true, .heads = {}}, true);
     CHECK(w.input == Encoding{DType::e4m3, test_scale, w.fused});
     return w.fused;
   };
   BlockShape shape = e4m3_cases[0].shape();
   device->use_formats(formats);
-  CHECK_FALSE(device->fuses(shape));  // velocity would be of this block, too
+  plan = device->plan_blocks(shape);
+  CHECK_FALSE(plan.fused);  // velocity would be of this block, too
   CHECK_FALSE(fused("out"));
   shape.names = "out";
-  REQUIRE(device->fuses(shape));
+  plan = device->plan_blocks(shape);
+  REQUIRE(plan.fused);
   CHECK(fused("out"));
   CHECK_FALSE(fused("down"));
   CHECK_FALSE(fused("velocity"));
   shape.names = "down";
   shape.inner = 208;  // not whole steps
-  CHECK_FALSE(device->fuses(shape));
+  const BlockPlan earlier = plan;
+  plan = device->plan_blocks(shape);
+  CHECK_FALSE(plan.fused);
   CHECK_FALSE(fused("down"));
+  plan = earlier;
+  CHECK(fused("out"));  // a plan holds whatever is asked after it
 }
 
 TEST_CASE("cuda block: a linear in e4m3 whose range of the stream is not known is fused in bf16") {
@@ -357,8 +395,9 @@ TEST_CASE("cuda block: a linear in e4m3 whose range of the stream is not known i
   if (!device) return;
   const BlockCase& c = cases[0];
   device->use_formats({{"qkv", {DType::e4m3, test_scale}}, {"gate_up", {DType::e4m3, test_scale, 0.5f}}});
-  REQUIRE(device->fuses(c.shape()));
-  FusedLab lab(*device, 14);
+  const BlockPlan plan = device->plan_blocks(c.shape());
+  REQUIRE(plan.fused);
+  FusedLab lab(*device, 14, plan);
   const Linear qkv = lab.linear(qkv_source(c), true), gate_up = lab.linear(gate_up_source(c), true);
   CHECK(qkv.fused);
   CHECK(qkv.input == Encoding{DType::bf16, 1, true});
@@ -429,10 +468,11 @@ void check_chain(const Formats& formats) {
   const auto device = fusing_device_or_skip();
   if (!device) return;
   device->use_formats(formats);
-  for (const BlockCase& c : {cases[2], cases[4], cases[5]}) {
+  for (const BlockCase& c : {cases[2], cases[4], cases[5], wide_cases[1], wide_cases[3]}) {
     CAPTURE(c.rows);
-    REQUIRE(device->fuses(c.shape()));
-    FusedLab lab(*device, 12);
+    const BlockPlan plan = device->plan_blocks(c.shape());
+    REQUIRE(plan.fused);
+    FusedLab lab(*device, 12, plan);
     Chain chain(lab, c);
     for (const Linear* w : {&chain.qkv, &chain.out, &chain.gate_up, &chain.down})
       CHECK(w->input.dtype == (formats.contains(w->name) ? DType::e4m3 : DType::bf16));

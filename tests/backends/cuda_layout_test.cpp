@@ -122,15 +122,26 @@ TEST_CASE("cuda layout: in e4m3 a lane has four columns of a row together, and w
 
 TEST_CASE("cuda layout: the expert's block fits, what the kernels were not made for does not") {
   const BlockShape expert{.names = "expert", .width = 768, .inner = 2752, .rows = 51, .heads = {16, 2, 128}};
-  CHECK(block_fits(expert));
+  const auto fits = [](const BlockShape& shape) {
+    const FusedBlock block = fuse_block(shape, {});
+    CHECK(block.plan.fused == (block.text != "not fused: no kernels for this shape"));
+    CHECK(block.plan.wide == (block.plan.fused && shape.rows > 128));
+    return block.plan.fused;
+  };
+  CHECK(fits(expert));
   const auto with = [&](auto change) {
     BlockShape shape = expert;
     change(shape);
-    return block_fits(shape);
+    return fits(shape);
   };
-  CHECK(with([](BlockShape& s) { s.rows = 192; }));
+  CHECK(with([](BlockShape& s) { s.rows = 128; }));
   CHECK(with([](BlockShape& s) { s.width = 128, s.inner = 208, s.heads = {2, 1, 128}; }));
-  CHECK_FALSE(with([](BlockShape& s) { s.rows = 193; }));
+  CHECK(with([](BlockShape& s) { s.rows = 129; }));  // by wide tiles, which want other shapes
+  CHECK(with([](BlockShape& s) { s.rows = 408, s.width = 1024, s.inner = 11008, s.heads = {24, 4, 64}; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.rows = 408, s.width = 1152; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.rows = 408, s.width = 736; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.rows = 408, s.inner = 2764; }));
+  CHECK_FALSE(with([](BlockShape& s) { s.rows = 408, s.heads.size = 72; }));
   CHECK_FALSE(with([](BlockShape& s) { s.heads.size = 64; }));
   CHECK_FALSE(with([](BlockShape& s) { s.width = 2048; }));
   CHECK_FALSE(with([](BlockShape& s) { s.width = 744; }));
@@ -160,36 +171,37 @@ TEST_CASE("cuda formats: of a block's linears those in e4m3 are fused so, or in 
                          .heads = {16, 2, 128}};
   const std::string unknown = " in bf16: the calibration has no range of the stream before ";
   const auto refusal = [&](const std::string& linear, DType dtype) {
-    const BlockFormats found = block_formats(shape, {{"expert.0.out", {DType::e4m3, 0.5f}}, {linear, {dtype, 1, 1}}});
-    CHECK(found.inputs.empty() != found.refusal.empty());
-    return found.refusal;
+    const FusedBlock found = fuse_block(shape, {{"expert.0.out", {DType::e4m3, 0.5f}}, {linear, {dtype, 1, 1}}});
+    CHECK(found.plan.inputs.empty() != found.plan.fused);
+    return found.plan.fused ? "" : found.text;
   };
-  CHECK(block_formats(shape, {}).refusal.empty());
-  CHECK(block_formats(shape, {}).text.empty());
-  const BlockFormats all = block_formats(shape, {{"expert.0.q", {DType::e4m3, 2, 3}},
-                                                 {"expert.0.out", {DType::e4m3, 4}},
-                                                 {"expert.0.gate", {DType::e4m3, 5, 6}},
-                                                 {"expert.0.down", {DType::e4m3, 7}}});
-  CHECK(all.refusal.empty());
-  CHECK(all.text == ", 4 linears in f8_e4m3");
-  CHECK(all.inputs == std::map<std::string, Encoding>{{"expert.0.q", {DType::e4m3, 3}},
-                                                      {"expert.0.out", {DType::e4m3, 4}},
-                                                      {"expert.0.gate", {DType::e4m3, 6}},
-                                                      {"expert.0.down", {DType::e4m3, 7}}});
-  const BlockFormats some = block_formats(
+  CHECK(fuse_block(shape, {}).plan.fused);
+  CHECK(fuse_block(shape, {}).text == "five fused kernels a layer");
+  const FusedBlock all = fuse_block(shape, {{"expert.0.q", {DType::e4m3, 2, 3}},
+                                            {"expert.0.out", {DType::e4m3, 4}},
+                                            {"expert.0.gate", {DType::e4m3, 5, 6}},
+                                            {"expert.0.down", {DType::e4m3, 7}}});
+  CHECK(all.plan.fused);
+  CHECK(all.text == "five fused kernels a layer, 4 linears in f8_e4m3");
+  CHECK(all.plan.inputs == std::map<std::string, Encoding>{{"expert.0.q", {DType::e4m3, 3}},
+                                                           {"expert.0.out", {DType::e4m3, 4}},
+                                                           {"expert.0.gate", {DType::e4m3, 6}},
+                                                           {"expert.0.down", {DType::e4m3, 7}}});
+  const FusedBlock some = fuse_block(
       shape, {{"expert.0.q", {DType::e4m3, 2}}, {"expert.0.out", {DType::e4m3, 4}}, {"expert.1.q", {DType::e4m3, 2}}});
-  CHECK(some.text == ", 1 linear in f8_e4m3, 2 linears" + unknown + "their norms: run `nervus calibrate` again");
-  CHECK(some.inputs.at("expert.1.q") == Encoding{DType::bf16});
-  CHECK(block_formats(shape, {{"expert.0.gate", {DType::e4m3, 2}}}).text ==
-        ", 1 linear" + unknown + "its norm: run `nervus calibrate` again");
+  CHECK(some.text == "five fused kernels a layer, 1 linear in f8_e4m3, 2 linears" + unknown +
+                         "their norms: run `nervus calibrate` again");
+  CHECK(some.plan.inputs.at("expert.1.q") == Encoding{DType::bf16});
+  CHECK(fuse_block(shape, {{"expert.0.gate", {DType::e4m3, 2}}}).text ==
+        "five fused kernels a layer, 1 linear" + unknown + "its norm: run `nervus calibrate` again");
   CHECK(refusal("expert.1.down", DType::e4m3) == "");
-  CHECK(refusal("expert.1.down", DType::i8) == "expert.1.down is in i8, expected f8_e4m3 or bf16");
-  CHECK(refusal("expert.1.q", DType::f16) == "expert.1.q is in f16, expected f8_e4m3 or bf16");
-  CHECK(refusal("expert.1.k", DType::e4m3) == "expert.1.k is in f8_e4m3, and none of the block's four");
+  CHECK(refusal("expert.1.down", DType::i8) == "not fused: expert.1.down is in i8, expected f8_e4m3 or bf16");
+  CHECK(refusal("expert.1.q", DType::f16) == "not fused: expert.1.q is in f16, expected f8_e4m3 or bf16");
+  CHECK(refusal("expert.1.k", DType::e4m3) == "not fused: expert.1.k is in f8_e4m3, and none of the block's four");
   BlockShape odd = shape;
   odd.inner = 2768;  // of which down would have half a step
-  CHECK(block_formats(odd, {{"expert.1.down", {DType::e4m3, 1}}}).refusal ==
-        "expert.1.down is in f8_e4m3, which has no kernel for 2768 inputs");
+  CHECK(fuse_block(odd, {{"expert.1.down", {DType::e4m3, 1}}}).text ==
+        "not fused: expert.1.down is in f8_e4m3, which has no kernel for 2768 inputs");
 }
 
 }  // namespace

@@ -145,14 +145,14 @@ TEST_CASE("cuda: blocks are fused unless their linears have formats or an observ
                          .inner = 2752,
                          .rows = 50,
                          .heads = {16, 2, 128}};
-  CHECK_FALSE(make_cuda_device(Precision::bf16, 0, false)->fuses(shape));
-  const bool fuses = device->fuses(shape);
+  CHECK_FALSE(make_cuda_device(Precision::bf16, 0, false)->plan_blocks(shape).fused);
+  const bool fuses = device->plan_blocks(shape).fused;
   if (!device->multiplies(DType::e4m3)) return;
   device->use_formats({{"experts", {DType::e4m3, 1.0f}}, {"vision.qkv", {DType::e4m3, 1.0f}}});
-  CHECK(device->fuses(shape) == fuses);
+  CHECK(device->plan_blocks(shape).fused == fuses);
   const auto how = [&](Formats formats) {
     device->use_formats(std::move(formats));
-    const bool found = device->fuses(shape);
+    const bool found = device->plan_blocks(shape).fused;
     const std::string line = device->plan().at(1), beginning = "blocks of expert.*, up to 50 rows: ";
     REQUIRE(line.starts_with(beginning));
     CHECK(line.substr(beginning.size()).starts_with("not fused: ") != found);

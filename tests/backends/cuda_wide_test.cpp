@@ -75,7 +75,7 @@ struct WideInputs {
       return y;
     };
     const auto packed = [&](const Tensor& w) {
-      if (!w || role == WideRole::add) return w;
+      if (!w || apart(role) == WideRole::add) return w;
       const Tensor y = wide.empty(w.dtype, w.rows, w.columns);
       wide_pack(wide.stream, y, w, role, c.heads.size);
       return y;
@@ -86,15 +86,39 @@ struct WideInputs {
     const Tensor y = wide.empty(DType::f32, c.rows, c.outputs);
     lab.device().synchronize();
     const Tensor rows = in_format(weight, scale);
-    plain_linear(wide.stream, {.y = y, .x = product.x, .bias = bias, .gate = {}, .scale = scale}, rows);
+    const bool normed = role == WideRole::fused_qkv || role == WideRole::fused_gate_up;
+    plain_linear(wide.stream, {.y = y, .x = product.x, .bias = normed ? Tensor{} : bias, .gate = {}, .scale = scale},
+                 rows);
     values = wide.take(y);
+    if (normed) divide_by_norms(lab, c, bias);
+  }
+
+  // Of a stream that says what its squares are.
+  void divide_by_norms(Lab& lab, const WideCase& c, const Tensor& bias) {
+    const std::int64_t parts = c.inputs / Residual::square_part;
+    Values squares = lab.random_values(c.rows * parts, 9.0f);
+    const Values offsets = bias ? lab.values(bias) : Values(static_cast<std::size_t>(c.outputs));
+    for (std::int64_t row = 0; row < c.rows; ++row) {
+      double sum = 0.0;
+      for (std::int64_t i = 0; i < parts; ++i) {
+        float& square = squares[static_cast<std::size_t>(row * parts + i)];
+        sum += square = std::abs(square) * static_cast<float>(row % 7 + 1);
+      }
+      const double root = std::sqrt(sum / static_cast<double>(c.inputs) + 1e-6);
+      for (std::int64_t n = 0; n < c.outputs; ++n) {
+        float& value = values[static_cast<std::size_t>(row * c.outputs + n)];
+        value = static_cast<float>(value / root) + offsets[static_cast<std::size_t>(n)];
+      }
+    }
+    product.squares = lab.input(DType::f32, c.rows, parts, squares);
+    lab.device().synchronize();
   }
 
   WideProduct product;
   Values values;
 };
 
-// Runs `check` on each tile of a role, in each format, for each of `cases` that it can compute.
+// Runs `check` on each tile of a role, in each of its formats, for each of `cases` that it can compute.
 template <typename Check>
 void for_each_tile(WideRole role, const std::vector<WideCase>& cases, const Check& check) {
   const auto device = cuda_or_skip(Precision::bf16);
@@ -108,6 +132,7 @@ void for_each_tile(WideRole role, const std::vector<WideCase>& cases, const Chec
       for (const WideCase& c : cases) {
         if (!wide_fits(role, c.outputs, c.inputs, c.heads.size, dtype) || !wide_fits(tile, c.inputs, dtype)) continue;
         if (c.many && !tile.persistent) continue;
+        if (role != apart(role) && (dtype == DType::f16 || dtype == DType::i8)) continue;
         CAPTURE(name_of(tile));
         CAPTURE(std::string(name_of(dtype)));
         CAPTURE(c.rows);
@@ -149,51 +174,91 @@ TEST_CASE("cuda wide, the model's shapes: linear_add") {
       {{242, 2048, 2048, false}, {768, 3424, 1280, true}, {768, 1280, 1280, true}, {264, 11008, 2048, false}});
 }
 
-void check_gate_up(const std::vector<WideCase>& cases) {
-  for_each_tile(
-      WideRole::gate_up, cases, [](WideLab& lab, const WideTile& tile, const WideCase& c, DType dtype, auto& in) {
-        const std::int64_t width = c.outputs / 2;
-        Values expected;
-        for (std::int64_t i = 0; i < c.rows * width; ++i) {
-          const float* row = in.values.data() + i / width * c.outputs + i % width;
-          expected.push_back(row[0] / (1.0f + std::exp(-row[0])) * row[width]);
-        }
-        Values found[2];
-        for (Values& result : found) {
-          const Tensor y = lab.empty(DType::bf16, c.rows, width);
-          lab.lab.device().synchronize();
-          wide_gate_up(lab.stream, tile, y, in.product);
-          result = lab.take(y);
-        }
-        check_close(dtype == DType::e4m3 ? "linear_e4m3" : "gate_up", DType::bf16, found[0], expected);
-        CHECK(same_bits(found[0], found[1]));
-        Tensor half = lab.empty(DType::f16, c.rows, width);
-        half.scale = 4;
-        lab.lab.device().synchronize();
-        wide_gate_up(lab.stream, tile, half, in.product);
-        Values halves = lab.take(half);
-        for (float& value : halves) value *= half.scale;
-        if (dtype != DType::e4m3) check_close("gate_up", DType::f16, halves, expected);
-        Tensor y = lab.empty(DType::e4m3, c.rows, width);
-        y.scale = test_scale;
-        lab.lab.device().synchronize();
-        wide_gate_up(lab.stream, tile, y, in.product);
-        Values coded = lab.take(y);
-        for (std::size_t i = 0; i < coded.size(); ++i) {  // half a step of the code, and what the product may be off
-          const float bound = std::abs(expected[i]) / 15.0f + 0.04f, most = Float8::largest * test_scale;
-          const float wanted = std::min(std::max(expected[i], -most), most);
-          if (!(std::abs(coded[i] * test_scale - wanted) <= bound)) {
-            CHECK(coded[i] * test_scale == doctest::Approx(wanted));
-            break;
-          }
-        }
-      });
+// h and what the next norm needs.
+void check_fused_add(const std::vector<WideCase>& cases, DType held) {
+  const auto check = [&](WideLab& lab, const WideTile& tile, const WideCase& c, DType dtype, auto& in) {
+    const Values start = lab.lab.random_values(c.rows * c.outputs, 1.0f);
+    const Tensor gate = lab.lab.input(DType::f32, 1, c.outputs), scale = lab.lab.input(DType::f32, 1, c.outputs);
+    const Values gates = lab.lab.values(gate), scales = lab.lab.values(scale);
+    Values expected = start;
+    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += gates[i % gates.size()] * in.values[i];
+    const std::int64_t parts = c.outputs / Residual::square_part;
+    for (int round = 0; round < 2; ++round) {
+      Residual h{lab.lab.input(DType::f32, c.rows, c.outputs, start),
+                 held == DType::e4m3 ? lab.cleared(held, c.rows, c.outputs) : lab.empty(held, c.rows, c.outputs),
+                 lab.empty(DType::f32, c.rows, parts)};
+      if (held == DType::e4m3) h.scaled.scale = test_scale;
+      lab.lab.device().synchronize();
+      wide_fused_add(lab.stream, tile, h, in.product, gate, scale);
+      const Values found = lab.take(h.h), scaled = lab.take(h.scaled), squares = lab.take(h.squares);
+      check_close(dtype == DType::e4m3 ? "linear_add_e4m3" : "wide_linear_add", DType::f32, found, expected);
+      Values stream = found, sums(squares.size());
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        const float value = found[i] * (scales[i % scales.size()] * (1.0f / h.scaled.scale));
+        stream[i] = held == DType::e4m3 ? to_float(to_float8(value)) : to_float(to_bfloat16(value));
+        sums[i / Residual::square_part] += found[i] * found[i];
+      }
+      CHECK(scaled == stream);
+      check_close("squares", DType::f32, squares, sums);
+    }
+  };
+  for_each_tile(WideRole::fused_add, cases, check);
+}
+
+TEST_CASE("cuda wide: linear_add of a fused block leaves what the next norm needs, in bf16 and e4m3") {
+  for (const DType held : {DType::bf16, DType::e4m3})
+    check_fused_add({{1, 1024, 128, false}, {130, 1040, 384, true}, {408, 2752, 768, false}, {1030, 2048, 768, true}},
+                    held);
+}
+
+void check_gate_up(const std::vector<WideCase>& cases, WideRole role = WideRole::gate_up) {
+  for_each_tile(role, cases, [](WideLab& lab, const WideTile& tile, const WideCase& c, DType dtype, auto& in) {
+    const std::int64_t width = c.outputs / 2;
+    Values expected;
+    for (std::int64_t i = 0; i < c.rows * width; ++i) {
+      const float* row = in.values.data() + i / width * c.outputs + i % width;
+      expected.push_back(row[0] / (1.0f + std::exp(-row[0])) * row[width]);
+    }
+    Values found[2];
+    for (Values& result : found) {
+      const Tensor y = lab.empty(DType::bf16, c.rows, width);
+      lab.lab.device().synchronize();
+      wide_gate_up(lab.stream, tile, y, in.product);
+      result = lab.take(y);
+    }
+    check_close(dtype == DType::e4m3 ? "linear_e4m3" : "gate_up", DType::bf16, found[0], expected);
+    CHECK(same_bits(found[0], found[1]));
+    Tensor half = lab.empty(DType::f16, c.rows, width);
+    half.scale = 4;
+    lab.lab.device().synchronize();
+    wide_gate_up(lab.stream, tile, half, in.product);
+    Values halves = lab.take(half);
+    for (float& value : halves) value *= half.scale;
+    if (dtype != DType::e4m3) check_close("gate_up", DType::f16, halves, expected);
+    Tensor y = lab.empty(DType::e4m3, c.rows, width);
+    y.scale = test_scale;
+    lab.lab.device().synchronize();
+    wide_gate_up(lab.stream, tile, y, in.product);
+    Values coded = lab.take(y);
+    for (std::size_t i = 0; i < coded.size(); ++i) {  // half a step of the code, and what the product may be off
+      const float bound = std::abs(expected[i]) / 15.0f + 0.04f, most = Float8::largest * test_scale;
+      const float wanted = std::min(std::max(expected[i], -most), most);
+      if (!(std::abs(coded[i] * test_scale - wanted) <= bound)) {
+        CHECK(coded[i] * test_scale == doctest::Approx(wanted));
+        break;
+      }
+    }
+  });
 }
 
 TEST_CASE("cuda wide: gate_up is product and swiglu, in bf16, f16 and e4m3") {
   check_gate_up({{1, 64, 16, false}, {130, 208, 400, true}, {257, 1040, 336, true}, {1030, 528, 544, false}});
   check_gate_up({{4000, 64, 3200, true, {}, true}});  // many of one step each
   check_gate_up({{1540, 208, 3200, true, {}, true}, {1100, 1040, 2304, false, {}, true}});
+}
+
+TEST_CASE("cuda wide: gate_up of a stream before its norm divides rows by their norms") {
+  check_gate_up({{1, 128, 16, false}, {130, 1024, 400, true}, {408, 768, 5504, true}}, WideRole::fused_gate_up);
 }
 
 TEST_CASE("cuda wide, the model's shapes: gate_up") {
@@ -244,9 +309,9 @@ std::vector<Values> split(const WideCase& c, const Values& product, const Angles
   return out;
 }
 
-void check_qkv(std::vector<WideCase> cases) {
+void check_qkv(std::vector<WideCase> cases, WideRole role = WideRole::qkv) {
   for (WideCase& c : cases) c.outputs = (c.heads.query + 2 * c.heads.key_value) * c.heads.size;
-  for_each_tile(WideRole::qkv, cases, [](WideLab& lab, const WideTile& tile, const WideCase& c, DType dtype, auto& in) {
+  for_each_tile(role, cases, [](WideLab& lab, const WideTile& tile, const WideCase& c, DType dtype, auto& in) {
     const Angles angles = draw_angles(lab.lab, c.rows, c.heads.size / 2);
     const std::vector<Values> expected = split(c, in.values, angles);
     std::vector<Values> found[2];
@@ -271,6 +336,11 @@ TEST_CASE("cuda wide: qkv is product and rotation, and writes its slots alone") 
   check_qkv({{1, 256, 0, false, {2, 1, 16}}, {130, 208, 0, true, {3, 3, 48}}, {1030, 528, 0, false, {4, 2, 80}}});
   check_qkv({{4000, 64, 0, true, {20, 10, 64}, true}});
   check_qkv({{1540, 208, 0, true, {20, 10, 64}, true}, {1100, 1040, 0, false, {8, 5, 96}, true}});
+}
+
+TEST_CASE("cuda wide: qkv of a stream before its norm divides rows by their norms") {
+  check_qkv({{1, 128, 0, false, {2, 1, 16}}, {130, 1024, 0, true, {3, 3, 48}}, {408, 768, 0, true, {16, 2, 128}}},
+            WideRole::fused_qkv);
 }
 
 TEST_CASE("cuda wide, the model's shapes: qkv") {

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "backends/cuda/block/layout.h"
 
 namespace nervus {
 namespace {
 
-constexpr std::int64_t workspace_bytes = std::int64_t{8} << 20;
+constexpr std::int64_t workspace_bytes = std::int64_t{32} << 20;
 
 Workspace make_poisoned(Device& device) {
   void* memory = device.allocate(workspace_bytes);
@@ -20,9 +21,9 @@ Workspace make_poisoned(Device& device) {
 
 }  // namespace
 
-FusedLab::FusedLab(Device& device, std::uint64_t seed)
+FusedLab::FusedLab(Device& device, std::uint64_t seed, const BlockPlan& plan)
     : lab_(device, seed),
-      tiles_(device.activation() == DType::bf16),
+      plan_(plan),
       workspace_(make_poisoned(device)),
       ops_(device.kernels(), workspace_, device.activation()) {}
 
@@ -67,12 +68,18 @@ std::vector<float> FusedLab::values(const Tensor& x) {
   return found;
 }
 
-Linear FusedLab::linear(LinearSource shape, bool bias) {
+Linear FusedLab::linear(LinearSource shape, bool bias) { return make(std::move(shape), bias, &plan_); }
+
+Linear FusedLab::edge(LinearSource shape, bool bias) {
+  return make(std::move(shape), bias, plan_.wide ? nullptr : &plan_);
+}
+
+Linear FusedLab::make(LinearSource shape, bool bias, const BlockPlan* block) {
   const std::int64_t count = shape.inputs * shape.outputs;
   const std::vector<float> weight = draw(count, 1.0f / std::sqrt(static_cast<float>(shape.inputs)));
   const std::vector<float> offsets = draw(shape.outputs, 1.0f);
   if (shape.name.empty()) shape.name = "weight";
-  shape.fused = tiles_;
+  shape.block = block;
   shape.read_weight = [&](DType to, void* target) { convert(DType::f32, weight.data(), to, target, count); };
   if (bias) shape.read_bias = [&](float* target) { std::copy(offsets.begin(), offsets.end(), target); };
   return lab_.device().make_linear(shape);

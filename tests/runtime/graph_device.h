@@ -10,9 +10,9 @@ namespace nervus::test {
 
 class GraphDevice : public Device, private Kernels {
  public:
-  // `fused_rows`: says that it fuses the blocks of up to so many rows, though it composes them.
-  GraphDevice(std::unique_ptr<Device> inner, std::int64_t granularity, std::int64_t fused_rows = 0)
-      : Device(3), inner_(std::move(inner)), granularity_(granularity), fused_rows_(fused_rows) {}
+  // `few_rows`: says that it fuses the blocks of up to so many rows, though it composes them.
+  GraphDevice(std::unique_ptr<Device> inner, std::int64_t granularity, std::int64_t few_rows = 0)
+      : Device(3), inner_(std::move(inner)), granularity_(granularity), few_rows_(few_rows) {}
 
   void seal() { sealed_ = true; }
   int launches = 0;
@@ -25,10 +25,14 @@ class GraphDevice : public Device, private Kernels {
   DType activation() const override { return inner_->activation(); }
   Linear make_linear(const LinearSource& source) override {
     LinearSource composed = source;
-    composed.fused = false;
+    composed.block = nullptr;
     return open()->make_linear(composed);
   }
-  bool fuses(const BlockShape& shape) const override { return shape.rows <= fused_rows_; }
+  BlockPlan plan_blocks(const BlockShape& shape) override {
+    BlockPlan plan;
+    plan.fused = shape.rows <= few_rows_;
+    return plan;
+  }
   void* allocate(std::int64_t bytes) override { return open()->allocate(bytes); }
   void upload(const Tensor& target, const void* source) override { inner_->upload(target, source); }
   void* staging(const Tensor& target) override {
@@ -43,7 +47,7 @@ class GraphDevice : public Device, private Kernels {
   }
   std::int64_t memory() const override { return inner_->memory(); }
   std::int64_t row_granularity() const override { return granularity_; }
-  std::int64_t most_fused_rows() const override { return fused_rows_; }
+  std::int64_t few_rows() const override { return few_rows_; }
   void synchronize() override { open(); }
   std::unique_ptr<Graph> capture(std::function<void()> work) override {
     open();
@@ -115,7 +119,7 @@ class GraphDevice : public Device, private Kernels {
 
   std::unique_ptr<Device> inner_;
   std::map<const void*, std::int64_t> staging_;  // bytes asked for
-  std::int64_t granularity_, fused_rows_;
+  std::int64_t granularity_, few_rows_;
   bool sealed_ = false;
   Calls* recording_ = nullptr;
 };

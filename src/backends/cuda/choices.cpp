@@ -15,7 +15,9 @@ namespace {
 constexpr std::string_view first_line = "nervus plan 1", end_word = "end ", shape_end = " = ";
 constexpr std::size_t most_shape_bytes = 120;
 constexpr std::pair<std::string_view, WideRole> roles[] = {
-    {"linear ", WideRole::add}, {"qkv ", WideRole::qkv}, {"gate_up ", WideRole::gate_up}};
+    {"linear ", WideRole::add},          {"qkv ", WideRole::qkv},
+    {"gate_up ", WideRole::gate_up},     {"fused_add ", WideRole::fused_add},
+    {"fused_qkv ", WideRole::fused_qkv}, {"fused_gate_up ", WideRole::fused_gate_up}};
 
 // FNV-1a of 64 bits.
 std::uint64_t checksum(std::string_view text) {

@@ -59,15 +59,16 @@ class CudaKernels final : public Kernels {
   void start_residual(const Residual& h, const Norm& next) override { cuda::start_residual(stream_, h, next); }
   void fused_linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
                         const Norm& next) override {
+    if (w.wide) return wide_.linear_add(h, x, w, gate, next);
     block_linear_add(stream_, h, x, w, gate, next);
   }
   void fused_qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h, const Norm& norm,
                  const Linear& w, const Rope& rope) override {
-    if (w.wide) return wide_.qkv(q, cache, slots, h.scaled, w, rope);
+    if (w.wide) return wide_.qkv(q, cache, slots, h, norm, w, rope);
     block_qkv(stream_, q, cache, slots, h, norm, w, rope);
   }
   void fused_gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w) override {
-    if (w.wide) return wide_.gate_up(y, h.scaled, w);
+    if (w.wide) return wide_.gate_up(y, h, norm, w);
     block_gate_up(stream_, y, h, norm, w);
   }
   void fused_silu(const Tensor& y, const Tensor& x, const Linear& w) override { silu_linear(stream_, y, x, w); }

@@ -114,8 +114,8 @@ class CudaDevice final : public Device {
 
   Linear make_linear(const LinearSource& source) override {
     Linear w = begin_linear(source);
-    w.fused = w.fused && fits_block(source, w);
-    w.wide = fuse_ && !w.fused && kernels_.wide().fits(source, w);
+    w.fused = source.block != nullptr && source.block->fused && fits_block(source, w);
+    w.wide = w.fused ? source.block->wide : fuse_ && kernels_.wide().fits(source, w);
     if (w.wide) w.weight = kernels_.wide().pack(source, w, weights_);
     else if (!w.fused) w.weight = kernels_.linears().pack(source, w, weights_);
     else w.weight = source.silu ? pack_silu(source, w) : pack_fused(source, w);
@@ -127,23 +127,20 @@ class CudaDevice final : public Device {
     if (!w.fused) other.weight = kernels_.linears().with_bias(other);
     return other;
   }
-  std::int64_t most_fused_rows() const override { return why_nothing_is_fused().empty() ? most_block_rows : 0; }
-  bool fuses(const BlockShape& shape) const override {
-    for (auto& [key, other] : blocks_) {
-      if (key.first == shape.names) other.inputs.clear();  // its linears have been made, perhaps in other formats
-    }
-    BlockFormats& block = blocks_[{std::string(shape.names), shape.rows}] =
-        block_formats(shape, formats_of(shape.names));
-    if (const std::string refusal = why_not_fused(shape); !refusal.empty())
-      block = {.refusal = refusal, .text = {}, .inputs = {}};
-    return block.refusal.empty();
+  std::int64_t few_rows() const override { return why_nothing_is_fused().empty() ? most_block_rows : 0; }
+  BlockPlan plan_blocks(const BlockShape& shape) override {
+    const std::string refusal = why_nothing_is_fused();
+    const FusedBlock block = refusal.empty() ? fuse_block(shape, formats_of(shape.names)) : not_fused(refusal);
+    blocks_[{std::string(shape.names), shape.rows}] = block.text;
+    return block.plan;
   }
   Norm fold(const Norm& norm, const Linear& reader) override {
     if (!reader.fused) return norm;
     Norm folded = norm;
     folded.folded = {arena_.allocate(reader.outputs * 4), DType::f32, 1, reader.outputs};
     folded.stream = reader.input;
-    fold_block(stream_, folded.folded, reader, norm.shift);
+    if (reader.wide) kernels_.wide().fold(folded.folded, reader, norm.shift);
+    else fold_block(stream_, folded.folded, reader, norm.shift);
     return folded;
   }
 
@@ -192,10 +189,8 @@ class CudaDevice final : public Device {
   std::string choices() const override { return kernels_.choices().text(); }
   std::vector<std::string> plan() const override {
     std::vector<std::string> lines{kernels_.choices().summary()};
-    for (const auto& [key, block] : blocks_) {
-      const std::string how = block.refusal.empty() ? "five fused kernels a layer" : "not fused: " + block.refusal;
-      lines.push_back(concat("blocks of ", key.first, "*, up to ", plural(key.second, "row"), ": ", how, block.text));
-    }
+    for (const auto& [key, how] : blocks_)
+      lines.push_back(concat("blocks of ", key.first, "*, up to ", plural(key.second, "row"), ": ", how));
     for (std::string& line : kernels_.wide().plan()) lines.push_back(std::move(line));
     for (std::string& line : kernels_.linears().plan()) lines.push_back(std::move(line));
     return lines;
@@ -206,20 +201,13 @@ class CudaDevice final : public Device {
   // Whether a fused kernel computes it; of a block's linear in another format, `input` becomes what that reads.
   bool fits_block(const LinearSource& source, Linear& w) const {
     if (w.input.dtype == activation_) return !source.silu || silu_linear_fits(w);
-    for (const auto& [key, block] : blocks_) {
-      const auto input = block.inputs.find(w.name);
-      if (input == block.inputs.end()) continue;
-      w.input = input->second;
-      return true;
-    }
-    return false;
+    const auto input = source.block->inputs.find(w.name);
+    if (input == source.block->inputs.end()) return false;
+    w.input = input->second;
+    return true;
   }
 
-  // Empty where the fused kernels compute the block.
-  std::string why_not_fused(const BlockShape& shape) const {
-    if (const std::string refusal = why_nothing_is_fused(); !refusal.empty()) return refusal;
-    return block_fits(shape) ? "" : "no kernels for this shape";
-  }
+  // Empty where fused kernels may compute blocks.
   std::string why_nothing_is_fused() const {
     if (!fuse_) return "an observer is to see every linear";
     if (attention_ == Attention::plain) return "the plain attention reads rows, not tiles";
@@ -273,7 +261,7 @@ class CudaDevice final : public Device {
   DType activation_;
   bool fuse_;
   Attention attention_;
-  mutable std::map<std::pair<std::string, std::int64_t>, BlockFormats> blocks_;  // by their names' beginning and rows
+  std::map<std::pair<std::string, std::int64_t>, std::string> blocks_;  // how: by their names' beginning and rows
   std::string description_;
   Stream stream_;
   Arena arena_;

@@ -90,4 +90,11 @@ class Stream {
   Owned<cudaStream_t, cudaStreamDestroy> handle_;
 };
 
+// For the results of trials: some add to what is there.
+inline DeviceBuffer cleared_buffer(const Stream& stream, std::int64_t bytes) {
+  DeviceBuffer buffer = device_buffer(bytes);
+  check_cuda(cudaMemsetAsync(buffer.get(), 0, static_cast<std::size_t>(bytes), stream.get()), "clearing memory");
+  return buffer;
+}
+
 }  // namespace nervus::cuda

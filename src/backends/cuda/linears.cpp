@@ -34,13 +34,6 @@ cublasLtMatmulAlgo_t algorithm_of(const Choice& choice) {
   return algorithm;
 }
 
-// For the results of trials: some add to what is there.
-DeviceBuffer cleared_buffer(const Stream& stream, std::int64_t bytes) {
-  DeviceBuffer buffer = device_buffer(bytes);
-  check_cuda(cudaMemsetAsync(buffer.get(), 0, static_cast<std::size_t>(bytes), stream.get()), "clearing memory");
-  return buffer;
-}
-
 }  // namespace
 
 struct Linears::PackedWeight {

@@ -58,25 +58,26 @@ std::vector<Style> styles(WeightReader& reader, const Config& config, const std:
   return result;
 }
 
+Heads heads_of(const Config& config) { return {config.expert.heads, config.expert.kv_heads, config.expert.head_size}; }
+
 }  // namespace
 
-BlockShape expert_blocks(const Config& config, std::int64_t rows) {
-  return {.names = expert_root,
-          .qkv = "self_attn.q_proj",
-          .out = "self_attn.o_proj",
-          .gate_up = "mlp.gate_proj",
-          .down = "mlp.down_proj",
-          .width = config.expert.width,
-          .inner = config.expert.mlp,
-          .rows = rows,
-          .heads = {config.expert.heads, config.expert.kv_heads, config.expert.head_size}};
+BlockPlan plan_blocks(Device& device, const Config& config, std::int64_t rows) {
+  return device.plan_blocks({.names = expert_root,
+                             .qkv = "self_attn.q_proj",
+                             .out = "self_attn.o_proj",
+                             .gate_up = "mlp.gate_proj",
+                             .down = "mlp.down_proj",
+                             .width = config.expert.width,
+                             .inner = config.expert.mlp,
+                             .rows = rows,
+                             .heads = heads_of(config)});
 }
 
-Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
+Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows, const BlockPlan& plan)
     : config_(config), rows_(rows), state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})) {
-  const BlockShape blocks = expert_blocks(config, rows);
-  const bool fused = reader.device().fuses(blocks);
-  if (fused && !config.separate_time) compose_action_in(reader);
+  const BlockPlan* const edges = plan.wide ? nullptr : &plan;
+  if (edges != nullptr && plan.fused && !config.separate_time) compose_action_in(reader, plan);
   if (!action_time_in_.fused) {
     composed_bias_.clear();
     action_in_ = reader.linear({root + "action_in_proj"}, {.full_output = config.separate_time});
@@ -84,23 +85,23 @@ Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows)
       action_time_in_ = reader.linear({root + "action_time_mlp_in"}, {.inputs = config.expert.width});
   }
   if (!config.separate_time) {
-    action_time_out_ =
-        reader.linear({root + "action_time_mlp_out"}, {.full_output = true, .fused = action_time_in_.fused});
+    action_time_out_ = reader.linear({root + "action_time_mlp_out"},
+                                     {.full_output = true, .block = action_time_in_.fused ? edges : nullptr});
   }
   for (std::int64_t i = 0; i < config.expert.layers; ++i) {
     const std::string n = expert_layer(i), a = n + "self_attn.";
     layers_.push_back({
-        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}, {.fused = fused, .heads = blocks.heads}),
-        .out = reader.linear({a + "o_proj"}, {.full_output = true, .fused = fused}),
-        .gate_up = reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}, {.fused = fused, .gate_up = true}),
-        .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true, .fused = fused}),
+        .qkv = reader.linear({a + "q_proj", a + "k_proj", a + "v_proj"}, {.block = &plan, .heads = heads_of(config)}),
+        .out = reader.linear({a + "o_proj"}, {.full_output = true, .block = &plan}),
+        .gate_up = reader.linear({n + "mlp.gate_proj", n + "mlp.up_proj"}, {.block = &plan, .gate_up = true}),
+        .down = reader.linear({n + "mlp.down_proj"}, {.full_output = true, .block = &plan}),
     });
   }
-  action_out_ = reader.linear({root + "action_out_proj"}, {.full_output = true, .fused = fused});
+  action_out_ = reader.linear({root + "action_out_proj"}, {.full_output = true, .block = edges});
 }
 
 // Nothing stands between the action projection and the actions' half of action_time_mlp_in: as one they are [E, A].
-void Expert::compose_action_in(WeightReader& reader) {
+void Expert::compose_action_in(WeightReader& reader, const BlockPlan& plan) {
   const std::int64_t width = config_.expert.width, columns = config_.action;
   const std::vector<float> outer = reader.values(root + "action_time_mlp_in.weight");  // [E, 2 E]
   const std::vector<float> inner = reader.values(root + "action_in_proj.weight"),      // [E, A]
@@ -115,7 +116,7 @@ void Expert::compose_action_in(WeightReader& reader) {
     }
   }
   LinearSource source{
-      .name = root + "action_in_proj", .outputs = width, .inputs = columns, .fused = true, .silu = true};
+      .name = root + "action_in_proj", .outputs = width, .inputs = columns, .block = &plan, .silu = true};
   source.read_weight = [&](DType to, void* target) {
     convert(DType::f32, weight.data(), to, target, std::ssize(weight));
   };

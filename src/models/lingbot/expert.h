@@ -30,13 +30,13 @@ struct TimeConstants {
 std::vector<TimeConstants> read_time_constants(WeightReader& reader, const Config& config,
                                                const std::vector<Step>& steps);
 
-// The blocks of the expert in calls of up to `rows` rows.
-BlockShape expert_blocks(const Config& config, std::int64_t rows);
+// How the device makes the expert's blocks for calls of up to `rows` rows.
+BlockPlan plan_blocks(Device& device, const Config& config, std::int64_t rows);
 
 class Expert {
  public:
-  // `rows`: most rows of a call, of all samples.
-  Expert(WeightReader& reader, const Config& config, std::int64_t rows);
+  // `rows`: most rows of a call, of all samples, as those of plan_blocks().
+  Expert(WeightReader& reader, const Config& config, std::int64_t rows, const BlockPlan& plan);
 
   std::int64_t rows() const { return rows_; }
   // The constants as the linears of this expert read them.
@@ -56,7 +56,7 @@ class Expert {
     Linear down;
   };
 
-  void compose_action_in(WeightReader& reader);
+  void compose_action_in(WeightReader& reader, const BlockPlan& plan);
   Residual embed_suffix(Ops& ops, const Tensor& states, const Tensor& x_t, const TimeConstants& time) const;
 
   const Config& config_;

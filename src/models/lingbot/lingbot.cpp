@@ -52,14 +52,16 @@ void LingBot::load(WeightReader& reader, const ModelOptions& options) {
   }
 }
 
-// Where a device fuses the blocks of few rows alone, calls of a few samples have linears of their own beside those of
+// Where a device has blocks of their own for few rows, calls of a few samples have linears of their own beside those of
 // the largest call: otherwise one sample would wait for kernels that are made for many.
 void LingBot::load_experts(WeightReader& reader) {
   const std::int64_t rows = limits_.batch * layout_.suffix;
-  const std::int64_t few = reader.device().most_fused_rows() / layout_.suffix * layout_.suffix;
-  if (few > 0 && few < rows && reader.device().fuses(expert_blocks(config_, few)))
-    experts_.emplace_back(reader, config_, few);
-  experts_.emplace_back(reader, config_, rows);
+  const std::int64_t few = reader.device().few_rows() / layout_.suffix * layout_.suffix;
+  if (few > 0 && few < rows) {
+    const BlockPlan plan = plan_blocks(reader.device(), config_, few);
+    if (plan.fused) experts_.emplace_back(reader, config_, few, plan);
+  }
+  experts_.emplace_back(reader, config_, rows, plan_blocks(reader.device(), config_, rows));
 }
 
 std::size_t LingBot::chosen_expert() const {

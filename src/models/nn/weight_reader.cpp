@@ -65,7 +65,7 @@ Linear WeightReader::linear(const std::vector<std::string>& names, const LinearL
   LinearSource source{.name = names[0],
                       .full_output = layout.full_output,
                       .largest_input = layout.rotated.largest_input(),
-                      .fused = layout.fused,
+                      .block = layout.block,
                       .heads = layout.heads,
                       .gate_up = layout.gate_up};
   source.inputs = padded(taken_columns(first, layout), layout.pad_inputs);

@@ -16,7 +16,7 @@ struct LinearLayout {
   std::int64_t pad_inputs = 1;   // likewise the columns
   std::int64_t inputs = 0;       // only so many of the first columns are taken; 0: all
   bool full_output = false;      // see LinearSource, as the rest
-  bool fused = false;
+  const BlockPlan* block = nullptr;
   Heads heads = {};
   bool gate_up = false;
   Rotated rotated = {};

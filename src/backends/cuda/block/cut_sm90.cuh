@@ -17,10 +17,10 @@ constexpr int block_threads = 256;
 template <typename T>
 constexpr int launched_threads = sizeof(T) == 1 ? block_threads + 128 : block_threads;
 
-// Of products of N outputs whose rows are more than a tile, so that there are more blocks than multiprocessors: whether
-// one would wait for another to end, unless two of them fit. Gate and up would, in e4m3 for the registers of its warps
+// Whether products of N outputs have more blocks than multiprocessors where their rows are more than a tile, so that
+// one waits for another to end, unless two of them fit. Gate and up would not, in e4m3 for the registers of its warps
 // more, in bf16 for memory.
-constexpr bool crowded(int N, int rows) { return N == 96 && rows > 64; }
+constexpr bool crowds(int N) { return N == 96; }
 
 struct ProductArguments {
   const void* x;         // tiled [rows, inputs]

@@ -44,8 +44,8 @@ void launch_block(const Stream& stream, const Linear& w, const Tensor& x, const 
            kernel, arguments, epilogue);
   };
   const auto start = [&]<int Sure>() {
-    if constexpr (crowded(N, 65)) {
-      if (crowded(N, arguments.rows)) return start_for.template operator()<Sure, true>();
+    if constexpr (crowds(N)) {
+      if (arguments.rows > 64) return start_for.template operator()<Sure, true>();
     }
     start_for.template operator()<Sure, false>();
   };

@@ -44,15 +44,8 @@ BlockLayout choose_block_layout(BlockRole role, std::int64_t outputs, std::int64
   return {};
 }
 
-bool block_fits(const BlockShape& shape) {
-  const std::int64_t queries = shape.heads.query * shape.heads.size;
-  const auto has = [&](BlockRole role, std::int64_t outputs, std::int64_t inputs) {
-    return choose_block_layout(role, outputs, inputs, shape.heads.size).columns > 0;
-  };
-  return shape.rows <= most_block_rows && shape.heads.size == attention_head && shape.width % 32 == 0 &&
-         has(BlockRole::qkv, queries + 2 * shape.heads.key_value * shape.heads.size, shape.width) &&
-         has(BlockRole::add, shape.width, queries) && has(BlockRole::gate_up, 2 * shape.inner, shape.width) &&
-         has(BlockRole::add, shape.width, shape.inner);
+bool block_stream_fits(std::int64_t width, std::int64_t head_size) {
+  return head_size == attention_head && width % 32 == 0;
 }
 
 }  // namespace nervus::cuda

@@ -91,10 +91,10 @@ NERVUS_HOST_DEVICE constexpr int tiled_offset(int row_index, int column_index, i
 }
 #undef NERVUS_HOST_DEVICE
 
-constexpr std::int64_t most_block_rows = 192;  // beyond, wide tiles are faster
+constexpr std::int64_t most_block_rows = 128;  // beyond, wide tiles are faster
 
-// Whether the fused kernels have all four linears of the block, in bf16.
-bool block_fits(const BlockShape& shape);
+// Whether the fused kernels have a stream of this width, and the attention between them such heads.
+bool block_stream_fits(std::int64_t width, std::int64_t head_size);
 
 // The layout of a linear whose inputs and weights are bf16 or e4m3; columns = 0 where the fused kernels do not have it.
 BlockLayout choose_block_layout(BlockRole role, std::int64_t outputs, std::int64_t inputs, std::int64_t head_size,

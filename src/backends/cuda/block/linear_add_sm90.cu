@@ -141,8 +141,8 @@ struct AddEpilogue {
 
 // Rows of h as the first norm wants them: one block a row, one warp a part.
 template <typename S>
-__global__ void start_residual_kernel(const float* h, const float* scale, S* scaled, float inverse, float* squares,
-                                      int width, int parts) {
+__global__ void start_residual_kernel(const float* h, const float* scale, S* scaled, bool tiled, float inverse,
+                                      float* squares, int width, int parts) {
   begin();
   const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
   const std::int64_t row = blockIdx.x;
@@ -150,7 +150,8 @@ __global__ void start_residual_kernel(const float* h, const float* scale, S* sca
     const int column = part * 32 + lane;
     const float value = column < width ? __ldcg(h + row * width + column) : 0.0f;
     if (column < width) {
-      scaled[tiled_offset(row, column, width, sizeof(S))] = from_float<S>(value * (scale[column] * inverse));
+      const std::int64_t at = tiled ? tiled_offset(row, column, width, sizeof(S)) : row * width + column;
+      scaled[at] = from_float<S>(value * (scale[column] * inverse));
     }
     float sum = value * value;
     for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
@@ -209,8 +210,9 @@ void block_embed(const Stream& stream, const Residual& h, const Tensor& first, c
 void start_residual(const Stream& stream, const Residual& h, const Norm& next) {
   with_element(h.scaled.dtype, [&]<typename S>(Type<S>) {
     launch(stream, {.blocks = dim3(static_cast<unsigned>(h.h.rows)), .threads = 256}, start_residual_kernel<S>,
-           data<const float>(h.h), data<const float>(next.scale), data<S>(h.scaled), 1.0f / h.scaled.scale,
-           data<float>(h.squares), static_cast<int>(h.h.columns), static_cast<int>(h.squares.columns));
+           data<const float>(h.h), data<const float>(next.scale), data<S>(h.scaled), h.scaled.tiled,
+           1.0f / h.scaled.scale, data<float>(h.squares), static_cast<int>(h.h.columns),
+           static_cast<int>(h.squares.columns));
   });
 }
 

@@ -35,6 +35,9 @@ struct WideArguments {
   const float* bias;         // or null
   const float* gate;         // of sum and bias, or null
   const float* row_scales;   // of int8: of each row of x
+  const float* squares;      // where x is a stream before its norm: [rows, parts], sums of parts of a row
+  int parts;
+  float inverse_width;  // of that stream
   [[no_unique_address]] Trace trace;
 };
 

@@ -26,7 +26,8 @@ __device__ inline float4 wide_value(const float4& sum, const float2* constants, 
   return make_float4(sum.x * c.x + c.y, sum.y * c.z + c.w, sum.z * c.x + c.y, sum.w * c.z + c.w);
 }
 
-// Epilogue: `blocks` columns of 8 are finished together. rows(row, T) is what it needs of rows row and row + 8, also of
+// Epilogue: `fused` tells that it is of a fused block, `normed` that x is then a stream before its norm (Residual).
+// `blocks` columns of 8 are finished together. rows(row, T) is what it needs of rows row and row + 8, also of
 // such as are not there; inputs(rows, output) is what it loads ahead; finish() takes the values of both rows, of
 // outputs output + 8 b and + 1.
 template <typename Tile, typename Epilogue>

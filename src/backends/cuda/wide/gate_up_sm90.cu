@@ -1,4 +1,4 @@
-// y [T, F] = silu(g) u with g, u = x W^T + b
+// y [T, F] = silu(g) u with g, u = x W^T + b, or norm(x) W^T + b
 // Work: product_sm90.cuh; eight channels of gate lie beside the same of up, so one thread holds both.
 // Bound: see product_sm90.cuh; 22016 x 2048 at 242 rows are 21.8 GFLOP and 90 MB of weights in bf16.
 // Reference: ReferenceKernels::linear, swiglu.
@@ -23,12 +23,13 @@ struct HalfOutput {
   }
 };
 
-template <typename Out>
+template <typename Out, bool Fused>
 struct GateUpEpilogue {
+  static constexpr bool fused = Fused, normed = Fused;
   static constexpr const char* name = "gate_up";
   using Y = typename Out::type;
   static constexpr int blocks = 2, staged_bytes = 8 * static_cast<int>(sizeof(Y));  // of 8 channels
-  static constexpr int weights_ahead = 1;  // the norm before it ends as soon as it begins
+  static constexpr int weights_ahead = Fused ? 8 : 1;  // a norm before it ends as soon as it begins
   using Chunk = Pack<Y, 8>;
   Out y;
   int width;  // F
@@ -75,8 +76,14 @@ struct GateUpEpilogue {
 
 void wide_gate_up(const Stream& stream, const WideTile& tile, const Tensor& y, const WideProduct& product) {
   const auto run = [&](auto output) {
-    const GateUpEpilogue<decltype(output)> epilogue{.y = output, .width = static_cast<int>(y.columns)};
-    launch_wide<wide_gate_up_tiles>(stream, tile, product, {}, epilogue);
+    const auto width = static_cast<int>(y.columns);
+    if (product.squares) {
+      const GateUpEpilogue<decltype(output), true> epilogue{.y = output, .width = width};
+      launch_wide<wide_fused_gate_up_tiles>(stream, tile, product, {}, epilogue);
+    } else {
+      const GateUpEpilogue<decltype(output), false> epilogue{.y = output, .width = width};
+      launch_wide<wide_gate_up_tiles>(stream, tile, product, {}, epilogue);
+    }
   };
   if (y.dtype == DType::e4m3) run(Output<__nv_fp8_e4m3>{data<__nv_fp8_e4m3>(y), 1.0f / y.scale});
   else run(HalfOutput{data<std::uint16_t>(y), 1.0f / y.scale, y.dtype == DType::f16});

@@ -40,6 +40,9 @@ void launch_wide(const Stream& stream, const WideProduct& product, const Tensor&
                                 .bias = data<const float>(product.bias),
                                 .gate = data<const float>(gate),
                                 .row_scales = product.x.row_scales,
+                                .squares = data<const float>(product.squares),
+                                .parts = static_cast<int>(product.squares.columns),
+                                .inverse_width = 1.0f / static_cast<float>(product.x.columns),
                                 .trace = trace_launch(Epilogue::name, product.x.columns)};
   launch(stream, shape, kernel, tensor_map(product.x, Tile::rows / Tile::share_x),
          tensor_map(product.weight, Tile::columns / Tile::share_w), arguments, epilogue);
@@ -56,15 +59,16 @@ void launch_wide(const Stream& stream, const WideTile& tile, const WideProduct& 
     constexpr WideTile t = tiles[i];
     using Tile = WideCut<t.rows, t.columns, t.share_w, t.share_x, t.split, t.persistent>;
     if (tile != t) return false;
-    if (product.x.dtype == DType::i8) launch_wide<Tile, std::int8_t>(stream, product, gate, epilogue);
-    else if (product.x.dtype == DType::e4m3) launch_wide<Tile, __nv_fp8_e4m3>(stream, product, gate, epilogue);
-    else if (product.x.dtype == DType::f16) launch_wide<Tile, __half>(stream, product, gate, epilogue);
-    else launch_wide<Tile, __nv_bfloat16>(stream, product, gate, epilogue);
+    if (product.x.dtype == DType::e4m3) launch_wide<Tile, __nv_fp8_e4m3>(stream, product, gate, epilogue);
+    else if (product.x.dtype == DType::bf16) launch_wide<Tile, __nv_bfloat16>(stream, product, gate, epilogue);
+    else if constexpr (Epilogue::fused) return false;
+    else if (product.x.dtype == DType::i8) launch_wide<Tile, std::int8_t>(stream, product, gate, epilogue);
+    else launch_wide<Tile, __half>(stream, product, gate, epilogue);
     return true;
   };
   const bool found = [&]<std::size_t... i>(std::index_sequence<i...>) { return (with.template operator()<i>() || ...); }
   (std::make_index_sequence<std::size(tiles)>{});
-  check(found, "the tile is one that is compiled");
+  check(found, "the tile and the format are among those that are compiled");
 }
 
 }  // namespace nervus::cuda

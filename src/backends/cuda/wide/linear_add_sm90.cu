@@ -8,6 +8,7 @@ namespace nervus::cuda {
 namespace {
 
 struct AddEpilogue {
+  static constexpr bool fused = false, normed = false;
   static constexpr const char* name = "add";
   static constexpr int blocks = 1, ahead = 16, staged_bytes = 0;
   static constexpr int weights_ahead = 8;  // what is before it takes its time

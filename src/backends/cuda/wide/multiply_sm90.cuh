@@ -60,6 +60,51 @@ __device__ int wide_multiply(Sum (&sums)[Tiles][Tile::columns / 2], int count, c
   return before;
 }
 
+// The inverse norms of this thread's rows, where x is a stream before its norm. Four lanes have a row in common.
+template <typename Tile>
+struct WideRowNorms {
+  static constexpr int Tiles = Tile::group_tiles;
+  float inverse[Tiles][2];
+
+  __device__ WideRowNorms(const WideArguments& a, const WidePlace<Tile>& place) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    constexpr int each = wide_most_parts / 16;  // loads of a lane
+    float4 parts[Tiles][2][each];
+#pragma unroll
+    for (int tile = 0; tile < Tiles; ++tile) {
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+        const int row = min(place.group_row() + tile * 64 + warp % 4 * 16 + lane / 4 + 8 * s, a.rows - 1);
+        const auto* from = reinterpret_cast<const float4*>(a.squares + static_cast<std::int64_t>(row) * a.parts);
+#pragma unroll
+        for (int i = 0; i < each; ++i) {
+          const int at = i * 4 + lane % 4;
+          parts[tile][s][i] = at * 4 < a.parts ? __ldcg(from + at) : make_float4(0, 0, 0, 0);
+        }
+      }
+    }
+#pragma unroll
+    for (int tile = 0; tile < Tiles; ++tile) {
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+        float sum = 0;
+#pragma unroll
+        for (const float4& p : parts[tile][s]) sum += p.x + p.y + p.z + p.w;
+        sum += __shfl_xor_sync(~0u, sum, 1);
+        sum += __shfl_xor_sync(~0u, sum, 2);
+        inverse[tile][s] = rsqrtf(sum * a.inverse_width + 1e-6f);
+      }
+    }
+  }
+  __device__ void apply(float (&sums)[Tiles][Tile::columns / 2]) const {
+#pragma unroll
+    for (int tile = 0; tile < Tiles; ++tile) {
+#pragma unroll
+      for (int i = 0; i < Tile::columns / 2; ++i) sums[tile][i] *= inverse[tile][i % 4 / 2];
+    }
+  }
+};
+
 // The scales of this thread's rows of integers, and their sums times them.
 template <typename Tile>
 struct WideRowScales {

@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
                     const Epilogue epilogue) {
   using Shared = WideShared<Tile>;
   a.trace.begun();
-  static_assert(Tile::split == 1 && Epilogue::staged_bytes > 0);
+  static_assert(Tile::split == 1 && Epilogue::staged_bytes > 0 && !Epilogue::fused);
   static_assert(Shared::stages >= 2 && 2 * Shared::stages * 8 <= Shared::barrier_bytes);
   extern __shared__ __align__(1024) std::byte shared[];
   auto* full = reinterpret_cast<std::uint64_t*>(shared + Shared::barriers);

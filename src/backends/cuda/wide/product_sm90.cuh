@@ -1,6 +1,7 @@
 // The product of a wide linear, bf16, f16, e4m3 or int8, and what follows it in the same kernel.
 //
-//   sums [T, N] = x [T, K] W^T in float32, then the epilogue
+//   sums [T, N] = x [T, K] W^T in float32, where x is a stream before its norm over the norms of its rows, then the
+//   epilogue
 //
 // Work: a block makes Tile::rows x Tile::columns sums. One warp fetches tiles of x and W, 128 bytes of inputs a time,
 // into a ring in shared memory; two warpgroups multiply what has come. Blocks of a cluster that have rows or outputs in
@@ -71,6 +72,12 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     finish.load();
     products_wait();
     scales.apply(sums, whole);
+  } else if constexpr (Epilogue::normed) {
+    const WideRowNorms<Tile> norms(a, place);
+    wide_multiply<T, Tile>(sums, count, place, shared, full, empty, ring);
+    finish.load();
+    products_wait();
+    norms.apply(sums);
   } else {
     wide_multiply<T, Tile>(sums, count, place, shared, full, empty, ring);
     finish.load();

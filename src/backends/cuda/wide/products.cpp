@@ -15,11 +15,36 @@ struct PackedWide {
   Tensor weight, scale, bias;
 
   WideProduct times(const Tensor& x) const { return {x, weight, scale, bias}; }
+  // Of a stream before its norm, or of that norm.
+  WideProduct times(const Residual& h, const Norm& norm, const Linear& w) const {
+    if (!w.fused) return times(h.scaled);
+    return {h.scaled, weight, scale, norm.folded, h.squares};
+  }
 };
 
 const PackedWide& packed_of(const Linear& w) { return *static_cast<const PackedWide*>(w.weight.get()); }
 
-WideRole role_of(const LinearSource& source) { return source.gate_up ? WideRole::gate_up : WideRole::qkv; }
+WideRole role_of(const LinearSource& source, const Linear& w) {
+  if (source.gate_up) return w.fused ? WideRole::fused_gate_up : WideRole::gate_up;
+  if (w.heads.size > 0) return w.fused ? WideRole::fused_qkv : WideRole::qkv;
+  return w.fused ? WideRole::fused_add : WideRole::add;
+}
+
+// In choices (choices.h), and in the plan.
+struct RoleNames {
+  const char *shape, *line;
+};
+RoleNames names_of(WideRole role) {
+  switch (role) {
+    case WideRole::qkv: return {"qkv ", "qkv by tiles of "};
+    case WideRole::gate_up: return {"gate_up ", "gate and up by tiles of "};
+    case WideRole::fused_qkv: return {"fused_qkv ", "fused qkv by tiles of "};
+    case WideRole::fused_gate_up: return {"fused_gate_up ", "fused gate and up by tiles of "};
+    case WideRole::fused_add: return {"fused_add ", "added to a fused stream by tiles of "};
+    case WideRole::add: break;  // Linears has those
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -67,12 +92,12 @@ Choice fastest_tile(const Stream& stream, WideRole role, const Tensor& weight,
 
 bool WideProducts::fits(const LinearSource& source, const Linear& w) const {
   return stream_.major() == 9 && (source.gate_up || w.heads.size > 0) && w.output == DType::bf16 &&
-         wide_fits(role_of(source), w.outputs, w.inputs, w.heads.size, w.input.dtype);
+         wide_fits(role_of(source, w), w.outputs, w.inputs, w.heads.size, w.input.dtype);
 }
 
 std::shared_ptr<const void> WideProducts::pack(const LinearSource& source, const Linear& w, Staging& staging) {
   auto packed = std::make_shared<PackedWide>();
-  packed->role = role_of(source);
+  packed->role = role_of(source, w);
   const auto kept = [&](Tensor x) {
     x.data = arena_.allocate(x.bytes());
     return x;
@@ -106,36 +131,57 @@ std::shared_ptr<const void> WideProducts::pack(const LinearSource& source, const
   return packed;
 }
 
-void WideProducts::run(WideRole role, const WideProduct& product, const std::function<void(const WideTile&)>& launch) {
+void WideProducts::run(WideRole role, const WideProduct& product, const Launch& launch, const Launch& trial) {
   const Tensor& weight = product.weight;
   const Key key{static_cast<std::int64_t>(role), weight.rows, weight.columns, product.x.rows,
                 static_cast<std::int64_t>(weight.dtype)};
   auto found = plans_.find(key);
   if (found == plans_.end()) {
     stream_.use();
-    const std::string shape = concat(role == WideRole::qkv ? "qkv " : "gate_up ", weight.rows, " ", weight.columns, " ",
-                                     product.x.rows, " ", name_of(weight.dtype));
+    const RoleNames names = names_of(role);
+    const std::string shape =
+        concat(names.shape, weight.rows, " ", weight.columns, " ", product.x.rows, " ", name_of(weight.dtype));
     const Choice& choice = choices_.choose(
         shape, [&](const Choice& kept) { return is_tile_for(kept, role, weight); },
-        [&] { return fastest_tile(stream_, role, weight, launch); });
-    const std::string line = concat(weight.rows, " x ", weight.columns, format_of(weight.dtype), ", ",
-                                    plural(product.x.rows, "row"), ": ", role == WideRole::qkv ? "qkv" : "gate and up",
-                                    " by tiles of ", name_of(choice.tile), ", ", time_of(choice));
+        [&] { return fastest_tile(stream_, role, weight, trial); });
+    const std::string line =
+        concat(weight.rows, " x ", weight.columns, format_of(weight.dtype), ", ", plural(product.x.rows, "row"), ": ",
+               names.line, name_of(choice.tile), ", ", time_of(choice));
     found = plans_.emplace(key, Plan{choice.tile, line}).first;
   }
   launch(found->second.tile);
 }
 
-void WideProducts::qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& x, const Linear& w,
-                       const Rope& rope) {
-  const WideProduct product = packed_of(w).times(x);
-  run(WideRole::qkv, product,
-      [&](const WideTile& tile) { wide_qkv(stream_, tile, q, cache, slots, product, w.heads, rope); });
+void WideProducts::fold(const Tensor& folded, const Linear& w, const Tensor& shift) {
+  wide_fold(stream_, folded, packed_of(w).times({}), shift, w.input.scale);
 }
 
-void WideProducts::gate_up(const Tensor& y, const Tensor& x, const Linear& w) {
+void WideProducts::qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h,
+                       const Norm& norm, const Linear& w, const Rope& rope) {
+  const WideProduct product = packed_of(w).times(h, norm, w);
+  const Launch launch = [&](const WideTile& tile) { wide_qkv(stream_, tile, q, cache, slots, product, w.heads, rope); };
+  run(packed_of(w).role, product, launch, launch);
+}
+
+void WideProducts::gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w) {
+  const WideProduct product = packed_of(w).times(h, norm, w);
+  const Launch launch = [&](const WideTile& tile) { wide_gate_up(stream_, tile, y, product); };
+  run(packed_of(w).role, product, launch, launch);
+}
+
+void WideProducts::linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate,
+                              const Norm& next) {
   const WideProduct product = packed_of(w).times(x);
-  run(WideRole::gate_up, product, [&](const WideTile& tile) { wide_gate_up(stream_, tile, y, product); });
+  DeviceBuffer memory;
+  const auto start = [&](const Residual& to) {
+    return [&](const WideTile& tile) { wide_fused_add(stream_, tile, to, product, gate, next.scale); };
+  };
+  Residual other = h;  // for trials, which would add to it again and again
+  run(WideRole::fused_add, product, start(h), [&](const WideTile& tile) {
+    if (!memory) memory = cleared_buffer(stream_, h.h.bytes());
+    other.h.data = memory.get();
+    start(other)(tile);
+  });
 }
 
 std::vector<std::string> WideProducts::plan() const {

@@ -39,10 +39,15 @@ class WideProducts {
   // bits.
   std::shared_ptr<const void> pack(const LinearSource& source, const Linear& w, Staging& staging);
 
-  // A shape that is new here may be measured, which must not happen while a graph is recorded.
-  void qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Tensor& x, const Linear& w,
-           const Rope& rope);
-  void gate_up(const Tensor& y, const Tensor& x, const Linear& w);
+  // Of a fused linear: b + W shift.
+  void fold(const Tensor& folded, const Linear& w, const Tensor& shift);
+
+  // As fused_qkv, fused_gate_up and fused_linear_add of backends/kernels.h; of a linear that is not fused, h.scaled is
+  // the norm. A shape that is new here may be measured, which must not happen while a graph is recorded.
+  void qkv(const Tensor& q, const KeyValues& cache, const Tensor& slots, const Residual& h, const Norm& norm,
+           const Linear& w, const Rope& rope);
+  void gate_up(const Tensor& y, const Residual& h, const Norm& norm, const Linear& w);
+  void linear_add(const Residual& h, const Tensor& x, const Linear& w, const Tensor& gate, const Norm& next);
 
   // A line for each shape: "2560 x 2048 f8_e4m3, 242 rows: qkv by tiles of 128 x 96, ..., 5.9 us".
   std::vector<std::string> plan() const;
@@ -54,7 +59,10 @@ class WideProducts {
   };
   using Key = std::array<std::int64_t, 5>;
 
-  void run(WideRole role, const WideProduct& product, const std::function<void(const WideTile&)>& launch);
+  using Launch = std::function<void(const WideTile&)>;
+
+  // launch(tile) computes it; trial(tile) takes as long, and may be repeated.
+  void run(WideRole role, const WideProduct& product, const Launch& launch, const Launch& trial);
 
   const Stream& stream_;
   Arena& arena_;

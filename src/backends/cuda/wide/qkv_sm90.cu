@@ -1,16 +1,18 @@
-// q, k, v = split_rope(x W^T + b): queries [T, H d] and, at cache rows slots[r], keys and values [slots, G d].
-// Work: product_sm90.cuh; eight channels of the first half of a head lie beside the eight that they are rotated with,
-// so one thread holds both. Bound: see product_sm90.cuh; 3840 x 1280 at 768 rows are 7.5 GFLOP and 9.8 MB of weights in
-// bf16. Reference: ReferenceKernels::linear, split_rope.
+// q, k, v = split_rope(x W^T + b), or of norm(x): queries [T, H d] and, at cache rows slots[r], keys and values [slots,
+// G d]. Work: product_sm90.cuh; eight channels of the first half of a head lie beside the eight that they are rotated
+// with, so one thread holds both. Bound: see product_sm90.cuh; 3840 x 1280 at 768 rows are 7.5 GFLOP and 9.8 MB of
+// weights in bf16. Reference: ReferenceKernels::linear, split_rope.
 #include "backends/cuda/wide/launch_sm90.cuh"
 
 namespace nervus::cuda {
 namespace {
 
+template <bool Fused>
 struct QkvEpilogue {
+  static constexpr bool fused = Fused, normed = Fused;
   static constexpr const char* name = "qkv";
   static constexpr int blocks = 2, staged_bytes = 32;  // of 8 channels of both halves
-  static constexpr int weights_ahead = 2;
+  static constexpr int weights_ahead = Fused ? 8 : 2;  // a norm before it ends soon
   const float* cosine;
   const float* sine;
   const int* positions;
@@ -170,19 +172,24 @@ struct QkvEpilogue {
 void wide_qkv(const Stream& stream, const WideTile& tile, const Tensor& q, const KeyValues& cache, const Tensor& slots,
               const WideProduct& product, const Heads& heads, const Rope& rope) {
   const auto half = static_cast<unsigned>(heads.size / 2);
-  const QkvEpilogue epilogue{.cosine = rope.cosine.as<float>(),
-                             .sine = rope.sine.as<float>(),
-                             .positions = rope.positions.as<std::int32_t>(),
-                             .slots = slots.as<std::int32_t>(),
-                             .q = data<__nv_bfloat16>(q),
-                             .keys = data<__nv_bfloat16>(cache.keys),
-                             .values = data<__nv_bfloat16>(cache.values),
-                             .query_heads = static_cast<int>(heads.query),
-                             .key_heads = static_cast<int>(heads.key_value),
-                             .half = static_cast<int>(half),
-                             .inverse_half = static_cast<unsigned>(((std::uint64_t{1} << 32) - 1) / half + 1),
-                             .outputs = static_cast<int>(product.weight.rows)};
-  launch_wide<wide_qkv_tiles>(stream, tile, product, {}, epilogue);
+  const auto run = [&]<bool Fused>() {
+    const QkvEpilogue<Fused> epilogue{.cosine = rope.cosine.as<float>(),
+                                      .sine = rope.sine.as<float>(),
+                                      .positions = rope.positions.as<std::int32_t>(),
+                                      .slots = slots.as<std::int32_t>(),
+                                      .q = data<__nv_bfloat16>(q),
+                                      .keys = data<__nv_bfloat16>(cache.keys),
+                                      .values = data<__nv_bfloat16>(cache.values),
+                                      .query_heads = static_cast<int>(heads.query),
+                                      .key_heads = static_cast<int>(heads.key_value),
+                                      .half = static_cast<int>(half),
+                                      .inverse_half = static_cast<unsigned>(((std::uint64_t{1} << 32) - 1) / half + 1),
+                                      .outputs = static_cast<int>(product.weight.rows)};
+    if constexpr (Fused) launch_wide<wide_fused_qkv_tiles>(stream, tile, product, {}, epilogue);
+    else launch_wide<wide_qkv_tiles>(stream, tile, product, {}, epilogue);
+  };
+  if (product.squares) run.template operator()<true>();
+  else run.template operator()<false>();
 }
 
 }  // namespace nervus::cuda
