@@ -123,7 +123,7 @@ class Bench {
   Linear make_linear(LinearSource source) {
     const std::int64_t count = source.inputs * source.outputs;
     if (std::ssize(weights_) < count) weights_ = draw(count, 0.03f);
-    if (source.name.starts_with("layer.") || !plan_.wide) source.block = &plan_;
+    if (source.name.starts_with("layer.") || source.silu || !plan_.wide) source.block = &plan_;
     source.read_weight = [&](DType to, void* target) { convert(DType::f32, weights_.data(), to, target, count); };
     return device_->make_linear(source);
   }

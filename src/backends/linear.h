@@ -59,7 +59,7 @@ struct BlockShape {
 // How a device makes the linears of such blocks.
 struct BlockPlan {
   bool fused = false;                      // norms are part of the linears around them (Residual)
-  bool wide = false;                       // for many rows: what is before and behind the blocks is not fused
+  bool wide = false;                       // for many rows: what is beside the blocks is not fused but for silu
   std::map<std::string, Encoding> inputs;  // where fused, of the linears that were given a format: what they read
 };
 
@@ -94,9 +94,9 @@ struct LinearSource {
   std::function<void(float* target)> read_bias = nullptr;             // fills [outputs]; null without bias
   bool full_output = false;  // y is f32 whatever the precision: it starts a residual stream or is a result
   float largest_input = 0;   // |x| stays within it, whatever range e4m3 was given; 0: unknown
-  // What a backend may choose a layout by. `block`: it is one of the four of a block that the device plans so, or where
-  // that is not wide of those before and behind the blocks; `heads`: its outputs are queries, keys and values;
-  // `gate_up`: they are gate and up, side by side.
+  // What a backend may choose a layout by. `block`: it is one of the four of a block that the device plans so, or of
+  // those before and behind the blocks (where that is wide the one with `silu` alone); `heads`: its outputs are
+  // queries, keys and values; `gate_up`: they are gate and up, side by side.
   const BlockPlan* block = nullptr;
   Heads heads = {};
   bool gate_up = false;

@@ -122,15 +122,16 @@ Tensor Ops::gate_up(const Residual& h, const Norm& norm, const Linear& w, const 
 Tensor Ops::silu_linear(const Tensor& x, const Linear& w, std::int64_t rows, const Encoding& encoding) {
   if (!w.fused) return silu(linear(encode(x, w.input), w), encoding);
   check(x.rows <= rows && x.columns == w.inputs && encoding_of(x) == w.input, "silu_linear: rows of " + w.name);
-  const Tensor y = allocate(encoding, rows, w.outputs);
+  const Tensor y = allocate(Encoding{.dtype = activation_, .tiled = encoding.tiled}, rows, w.outputs);
   if (rows > 0) kernels_->fused_silu(y, x, w);
-  return y;
+  return encode(y, encoding);
 }
 
 void Ops::embed(const Residual& h, const Tensor& first, const Tensor& x, const Linear& w, const Norm& next) {
   if (!w.fused) {
+    const std::int64_t others = h.h.rows - first.rows;
     copy_into(h.h.slice(0, first.rows), first);
-    linear_into(h.h.slice(first.rows, h.h.rows - first.rows), x, w);
+    linear_into(h.h.slice(first.rows, others), x.slice(x.rows - others, others), w);
     return start_residual(h, next);
   }
   check_linear(h.h, x, w);

@@ -234,7 +234,7 @@ Outputs run_edges(FusedLab& lab, const BlockCase& c) {
   if (c.rows <= first_rows) return {};
   const Linear in = lab.edge({.name = "", .outputs = c.width, .inputs = columns, .heads = {}, .silu = true}, c.bias);
   const Linear out =
-      lab.edge({.name = "", .outputs = c.width, .inputs = c.width, .full_output = true, .heads = {}}, c.bias);
+      lab.edge({.name = "embed", .outputs = c.width, .inputs = c.width, .full_output = true, .heads = {}}, c.bias);
   const Linear reader = lab.linear(qkv_source(c), false);
   const Linear velocity =
       lab.edge({.name = "", .outputs = columns, .inputs = c.width, .full_output = true, .heads = {}}, c.bias);
@@ -244,7 +244,7 @@ Outputs run_edges(FusedLab& lab, const BlockCase& c) {
       lab.plain().input(DType::f32, first_rows, c.width, lab.plain().random_values(first_rows * c.width, c.deviation));
   const Tensor x = lab.plain().input(DType::f32, c.rows - first_rows, columns, 1.0f);
   const Residual h = lab.ops().residual(c.rows, reader);
-  lab.ops().embed(h, first, lab.ops().silu_linear(x, in, c.rows, lab.encoding()), out, next);
+  lab.ops().embed(h, first, lab.ops().silu_linear(x, in, c.rows, out.input), out, next);
   check_residual(lab, h, next);
   const std::vector<float> stream = lab.values(h.h);
   lab.ops().start_residual(h, last);
@@ -408,6 +408,21 @@ TEST_CASE("cuda block: a linear in e4m3 whose range of the stream is not known i
 TEST_CASE("cuda block: fused edges embed actions behind given rows, and take a step of Euler by what the stream says") {
   check_fused("qkv", DType::bf16, run_edges);
   check_fused("qkv", DType::bf16, run_edges, cases, reads_in_e4m3);
+}
+
+TEST_CASE("cuda block: what is embedded behind given rows may come in e4m3") {
+  const auto device = fusing_device_or_skip();
+  if (!device) return;
+  for (const BlockCase& c : {cases[2], wide_cases[1]}) {
+    CAPTURE(c.rows);
+    const BlockPlan plan = device->plan_blocks(c.shape());
+    const auto reference = make_reference_device(Precision::f32);
+    for (Device* each : {device.get(), reference.get()}) each->use_formats({{"embed", {DType::e4m3, test_scale}}});
+    FusedLab lab(*device, 15, plan), expected_lab(*reference, 15, {});
+    const Outputs found = run_edges(lab, c), expected = run_edges(expected_lab, c);
+    for (std::size_t i = 0; i < found.size(); ++i) check_close("linear_add_e4m3", DType::f32, found[i], expected[i]);
+    device->use_formats({});
+  }
 }
 
 // A block run again and again on its own stream; `between` is called after each launch.

@@ -71,7 +71,8 @@ std::vector<float> FusedLab::values(const Tensor& x) {
 Linear FusedLab::linear(LinearSource shape, bool bias) { return make(std::move(shape), bias, &plan_); }
 
 Linear FusedLab::edge(LinearSource shape, bool bias) {
-  return make(std::move(shape), bias, plan_.wide ? nullptr : &plan_);
+  const BlockPlan* block = plan_.wide && !shape.silu ? nullptr : &plan_;
+  return make(std::move(shape), bias, block);
 }
 
 Linear FusedLab::make(LinearSource shape, bool bias, const BlockPlan* block) {

@@ -115,7 +115,7 @@ class CudaDevice final : public Device {
   Linear make_linear(const LinearSource& source) override {
     Linear w = begin_linear(source);
     w.fused = source.block != nullptr && source.block->fused && fits_block(source, w);
-    w.wide = w.fused ? source.block->wide : fuse_ && kernels_.wide().fits(source, w);
+    w.wide = w.fused ? source.block->wide && !source.silu : fuse_ && kernels_.wide().fits(source, w);
     if (w.wide) w.weight = kernels_.wide().pack(source, w, weights_);
     else if (!w.fused) w.weight = kernels_.linears().pack(source, w, weights_);
     else w.weight = source.silu ? pack_silu(source, w) : pack_fused(source, w);

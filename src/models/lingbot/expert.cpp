@@ -77,7 +77,7 @@ BlockPlan plan_blocks(Device& device, const Config& config, std::int64_t rows) {
 Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows, const BlockPlan& plan)
     : config_(config), rows_(rows), state_proj_(reader.linear({root + "state_proj"}, {.full_output = true})) {
   const BlockPlan* const edges = plan.wide ? nullptr : &plan;
-  if (edges != nullptr && plan.fused && !config.separate_time) compose_action_in(reader, plan);
+  if (plan.fused && !config.separate_time) compose_action_in(reader, plan);
   if (!action_time_in_.fused) {
     composed_bias_.clear();
     action_in_ = reader.linear({root + "action_in_proj"}, {.full_output = config.separate_time});
@@ -85,8 +85,8 @@ Expert::Expert(WeightReader& reader, const Config& config, std::int64_t rows, co
       action_time_in_ = reader.linear({root + "action_time_mlp_in"}, {.inputs = config.expert.width});
   }
   if (!config.separate_time) {
-    action_time_out_ = reader.linear({root + "action_time_mlp_out"},
-                                     {.full_output = true, .block = action_time_in_.fused ? edges : nullptr});
+    const BlockPlan* const fused = action_time_in_.fused ? edges : nullptr;
+    action_time_out_ = reader.linear({root + "action_time_mlp_out"}, {.full_output = true, .block = fused});
   }
   for (std::int64_t i = 0; i < config.expert.layers; ++i) {
     const std::string n = expert_layer(i), a = n + "self_attn.";

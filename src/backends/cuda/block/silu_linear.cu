@@ -1,4 +1,4 @@
-// y [T, N] = silu(x W^T + b) for x f32 of at most 80 columns; y bf16, tiled; rows of y before x's are zero.
+// y [T, N] = silu(x W^T + b) for x f32 of at most 80 columns; y bf16, tiled or not; rows of y before x's are zero.
 // Work: a block makes 32 outputs of 16 rows; a thread keeps its output's weights in registers, loaded before the
 // dependency wait, and takes two rows. Bound: latency; 768 x 75 are 0.2 MB of weights and 3 M multiply-adds.
 // Reference: ReferenceKernels::linear, silu.
@@ -11,8 +11,8 @@ namespace {
 constexpr int most_inputs = 80, outputs_each = 32, warps = 8, tile_rows = 16;
 
 __global__ void __launch_bounds__(warps * 32)
-    silu_linear_kernel(__nv_bfloat16* y, const float* x, const float* weight, const float* bias, int rows, int first,
-                       int inputs, int outputs) {
+    silu_linear_kernel(__nv_bfloat16* y, bool tiled, const float* x, const float* weight, const float* bias, int rows,
+                       int first, int inputs, int outputs) {
   __shared__ __align__(16) float tile[tile_rows][most_inputs];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int column = blockIdx.x * outputs_each + lane, first_row = blockIdx.y * tile_rows;
@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(warps * 32)
     const float value = row < first ? 0.0f : sigmoid_product((sums[0] + sums[1]) + (sums[2] + sums[3]));
     const float next = __shfl_down_sync(~0u, value, 1);
     if (lane % 2 == 0) {
-      auto* target = reinterpret_cast<__nv_bfloat162*>(y + tiled_offset(row, column, outputs));
-      *target = __floats2bfloat162_rn(value, next);
+      const int at = tiled ? tiled_offset(row, column, outputs) : row * outputs + column;
+      *reinterpret_cast<__nv_bfloat162*>(y + at) = __floats2bfloat162_rn(value, next);
     }
   }
 }
@@ -57,7 +57,7 @@ void silu_linear(const Stream& stream, const Tensor& y, const Tensor& x, const L
   const auto& weight = *static_cast<const Tensor*>(w.weight.get());
   launch(stream,
          {.blocks = dim3(blocks_for(w.outputs, outputs_each), blocks_for(y.rows, tile_rows)), .threads = warps * 32},
-         silu_linear_kernel, data<__nv_bfloat16>(y), data<const float>(x), data<const float>(weight),
+         silu_linear_kernel, data<__nv_bfloat16>(y), y.tiled, data<const float>(x), data<const float>(weight),
          data<const float>(w.bias), static_cast<int>(y.rows), static_cast<int>(y.rows - x.rows),
          static_cast<int>(w.inputs), static_cast<int>(w.outputs));
 }
