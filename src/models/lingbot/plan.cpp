@@ -38,6 +38,7 @@ class Planner {
       exact.prefix_rows += samples_.back().length();
     }
     plan_.shape = shapes.rounded(exact);
+    reserve();
     plan_patches();
     plan_images();
     plan_queries();
@@ -57,6 +58,15 @@ class Planner {
     s.queries = std::ssize(s.views) * config_.query_tokens;
     for (std::int64_t t = 0; t < presence_.text; ++t) s.text += presence_.token_mask[b * presence_.text + t] ? 1 : 0;
     return s;
+  }
+
+  void reserve() {
+    const std::int64_t rows = plan_.shape.prefix_rows;
+    for (auto* each : {&plan_.image_rows, &plan_.query_rows, &plan_.text_rows, &plan_.prefix_columns})
+      each->reserve(rows);
+    plan_.patches.reserve(plan_.shape.views * geometry_.patches());
+    plan_.prefix.reserve(rows);
+    plan_.suffix.reserve(plan_.shape.batch * cache_.suffix);
   }
 
   void plan_patches() {
@@ -195,6 +205,12 @@ class Planner {
 };
 
 }  // namespace
+
+void Rows::reserve(std::int64_t rows) {
+  positions.reserve(rows);
+  slots.reserve(rows);
+  ranges.reserve(4 * rows);
+}
 
 void Rows::add(std::int64_t position, std::int64_t slot, std::int64_t begin, std::int64_t end, std::int64_t begin2,
                std::int64_t end2) {

@@ -20,6 +20,7 @@ struct Rows {
   std::vector<std::int32_t> order;  // of several samples' suffix: see Visible::order
 
   std::int64_t count() const { return static_cast<std::int64_t>(positions.size()); }
+  void reserve(std::int64_t rows);  // so that adding so many moves nothing
   void add(std::int64_t position, std::int64_t slot, std::int64_t begin, std::int64_t end, std::int64_t begin2 = 0,
            std::int64_t end2 = 0);
 };
