@@ -37,9 +37,11 @@ void check_once(const char* option, const std::vector<std::string>& values) {
 void check_usage(const BenchOptions& options) {
   check_once("--precision", options.precisions);
   check_once("--attention", options.attentions);
-  if (!options.inputs.empty() && (options.text > 0 || options.batch > 1 || options.max_batch > 0 || options.pixels))
+  const bool others = options.pixels || !options.frames.empty();
+  if (!options.inputs.empty() && (options.text > 0 || options.batch > 1 || options.max_batch > 0 || others))
     throw Error(ErrorKind::usage,
-                "--inputs says what the tensors are: it excludes --text, --batch, --max-batch and --pixels");
+                "--inputs says what the tensors are: it excludes --text, --batch, --max-batch, --pixels and --frames");
+  if (!options.frames.empty()) frame_size(options.frames);
   if (!options.reference.empty() && !options.reference_precision.empty())
     throw Error(ErrorKind::usage, "--reference and --reference-precision exclude each other");
   if (options.reference_precision.empty() && !(options.reference_out.empty() && options.reference_device.empty()))
@@ -133,10 +135,10 @@ int bench(const BenchOptions& given, const Output& output) {
   }
   for (const Series& series : all) {
     Contender& contender = contenders[series.contender];
-    Json result = report_latency(series, contender, output);
+    Json result = report_latency(series, contender, options, output);
     const std::vector<OpRecord> records = profile(contender, series.steps, options);
     result["peaks"] = report_peaks(series, records, peaks[series.contender], output);
-    if (options.on_cpu() && !series.kept && !series.pixels)
+    if (options.on_cpu() && !series.kept && series.images == Images::patches)
       result["linears"] = report_linears(series, records, peaks[series.contender].flops, output);
     document["results"].push_back(result);
   }
@@ -174,6 +176,9 @@ Command add_bench(CLI::App& verb, const Output& output) {
   add_device(verb, options->policy, options->precisions, options->attentions);
   verb.add_flag("--pixels", options->pixels,
                 "Also calls whose images are RGB bytes, as cameras give them, of which the device makes the patches");
+  add_option(verb, "--frames", options->frames, "WxH",
+             "Also calls of an observation, whose preprocessing counts: of each camera a frame of that size, such as "
+             "640x480, an instruction and a state");
   verb.add_flag("--kept-prefix", options->kept, "Also calls whose images and text are those of the call before");
   const auto add_rounds = [&verb](const char* name, int& value, std::uint64_t least, const char* text) {
     verb.add_option(name, value, text)->type_name("N")->check(integer_between(least, 1000000));

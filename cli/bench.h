@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/options.h"
@@ -22,6 +23,7 @@ struct BenchOptions {
   int warmup = -1;              // rounds; negative: by device
   int runs = 0;                 // rounds; 0: by device
   bool pixels = false;          // also calls whose images are pixels
+  std::string frames;           // also calls of observations with frames of this size, see frame_size(); empty: none
   bool kept = false;            // also calls with a kept prefix
   bool without_clocks = false;  // of a GPU whose clocks are unknown
   std::uint64_t seed = 0;
@@ -50,14 +52,21 @@ LoadOptions load_options_of(const BenchOptions& options, const std::string& prec
 // text tokens as asked for valid. Without noise, which the call's seed draws.
 Inputs inputs_of(const BenchOptions& options, const PolicyInfo& info, std::uint64_t seed);
 
+// Width and height of "640x480". Throws Error(usage).
+std::pair<int, int> frame_size(const std::string& frames);
+
 // A stage's milliseconds over the calls, sorted, in the order of the stages.
 using Samples = std::vector<std::pair<std::string, std::vector<double>>>;
+
+// What a call's images are: tensors of one of two kinds, or an observation's frames.
+enum class Images { patches, pixels, frames };
 
 // One kind of call.
 struct Series {
   std::size_t contender = 0;
   int steps = 0;
-  bool pixels = false, kept = false;
+  Images images = Images::patches;
+  bool kept = false;
   Samples samples;
 };
 
@@ -77,7 +86,8 @@ Json compare_with(const Reference& reference, Contender& contender, const BenchO
 
 // ---- reports
 // The latencies of a series, with "latency_ms".
-Json report_latency(const Series& series, const Contender& contender, const Output& output);
+Json report_latency(const Series& series, const Contender& contender, const BenchOptions& options,
+                    const Output& output);
 // What its stages reach of the device's peaks.
 Json report_peaks(const Series& series, const std::vector<OpRecord>& records, const DevicePeaks& peaks,
                   const Output& output);

@@ -1,5 +1,6 @@
 // Calls that take turns.
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <random>
 #include <utility>
@@ -70,8 +71,9 @@ std::vector<Series> series_of(const std::vector<Contender>& contenders, const Be
   for (const int steps : contenders.front().policy.info().steps)
     for (std::size_t c = 0; c < contenders.size(); ++c) {
       all.push_back({.contender = c, .steps = steps});
-      if (options.pixels) all.push_back({.contender = c, .steps = steps, .pixels = true});
+      if (options.pixels) all.push_back({.contender = c, .steps = steps, .images = Images::pixels});
       if (options.kept) all.push_back({.contender = c, .steps = steps, .kept = true});  // of the call before it
+      if (!options.frames.empty()) all.push_back({.contender = c, .steps = steps, .images = Images::frames});
     }
   return all;
 }
@@ -81,6 +83,31 @@ Array random_pixels(const BenchOptions& options, const PolicyInfo& info, std::ui
   std::mt19937 random(static_cast<std::uint32_t>(seed));
   for (std::byte& level : pixels.bytes) level = static_cast<std::byte>(random());
   return pixels;
+}
+
+// Of each sample: frames of every camera, an instruction and a state.
+std::vector<Observation> random_observations(const BenchOptions& options, const PolicyInfo& info, std::uint64_t seed) {
+  if (options.frames.empty()) return {};
+  const auto [width, height] = frame_size(options.frames);
+  std::mt19937 random(static_cast<std::uint32_t>(seed));
+  std::uniform_real_distribution<float> angle(-0.5f, 0.5f);
+  std::vector<Observation> observations(static_cast<std::size_t>(options.batch));
+  for (Observation& observation : observations) {
+    observation.prompt = "pick up the red cube and put it on the plate";
+    observation.state.resize(static_cast<std::size_t>(info.state_dimensions));
+    for (float& joint : observation.state) joint = angle(random);
+    for (const std::string& camera : info.cameras) {
+      Image& frame = observation.images[camera];
+      frame = {width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width) * height * 3)};
+      for (std::uint8_t& level : frame.rgb) level = static_cast<std::uint8_t>(random());
+    }
+  }
+  return observations;
+}
+
+ActionChunk infer_all(Policy& policy, const std::vector<Observation>& observations, const InferOptions& infer) {
+  if (observations.size() == 1) return policy.infer(observations.front(), infer);
+  return policy.infer_batch(observations, std::vector<InferOptions>(observations.size(), infer)).front();
 }
 
 void add_sample(Series& series, const ActionChunk& chunk) {
@@ -94,6 +121,22 @@ void add_sample(Series& series, const ActionChunk& chunk) {
 
 }  // namespace
 
+std::pair<int, int> frame_size(const std::string& frames) {
+  const auto wrong = [&]() -> Error {
+    return {ErrorKind::usage,
+            "--frames: expected WIDTHxHEIGHT of 1 to 8192 pixels each, such as 640x480, found '" + frames + "'"};
+  };
+  const auto number = [&](const std::string& text) {
+    int value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || value < 1 || value > 8192) throw wrong();
+    return value;
+  };
+  const std::size_t between = frames.find('x');
+  if (between == std::string::npos) throw wrong();
+  return {number(frames.substr(0, between)), number(frames.substr(between + 1))};
+}
+
 std::vector<Series> measure(std::vector<Contender>& contenders, const BenchOptions& options, const Output& output) {
   constexpr std::uint64_t other_noise = std::uint64_t{1} << 32;
   const int warmup = options.warmup_rounds(), runs = options.measured_rounds();
@@ -103,12 +146,15 @@ std::vector<Series> measure(std::vector<Contender>& contenders, const BenchOptio
     const std::uint64_t seed = options.seed + static_cast<std::uint64_t>(round);
     Inputs inputs = inputs_of(options, contenders.front().policy.info(), seed);
     Array pixels = options.pixels ? random_pixels(options, contenders.front().policy.info(), seed) : Array();
+    const std::vector<Observation> observations = random_observations(options, contenders.front().policy.info(), seed);
     for (Series& series : all) {
       const InferOptions infer{
           .steps = series.steps, .seed = series.kept ? seed + other_noise : seed, .keep_prefix = series.kept};
-      if (series.pixels) std::swap(inputs.images, pixels);
-      const ActionChunk chunk = contenders[series.contender].policy.infer(inputs, infer);
-      if (series.pixels) std::swap(inputs.images, pixels);
+      Policy& policy = contenders[series.contender].policy;
+      if (series.images == Images::pixels) std::swap(inputs.images, pixels);
+      const ActionChunk chunk =
+          series.images == Images::frames ? infer_all(policy, observations, infer) : policy.infer(inputs, infer);
+      if (series.images == Images::pixels) std::swap(inputs.images, pixels);
       if (round >= warmup) add_sample(series, chunk);
     }
     if (progress) progress(round + 1, warmup + runs, round < warmup ? "warming up" : "measuring");

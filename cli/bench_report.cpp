@@ -51,14 +51,18 @@ std::vector<OpRecord> linears_of(const std::vector<OpRecord>& records) {
 
 }  // namespace
 
-Json report_latency(const Series& series, const Contender& contender, const Output& output) {
+Json report_latency(const Series& series, const Contender& contender, const BenchOptions& options,
+                    const Output& output) {
+  const std::string images = series.images == Images::frames   ? "frames of " + options.frames
+                             : series.images == Images::pixels ? "pixels"
+                                                               : "patches";
   Json out = {{"precision", contender.precision},
               {"attention", contender.attention},
               {"steps", series.steps},
-              {"images", series.pixels ? "pixels" : "patches"},
+              {"images", images},
               {"kept_prefix", series.kept}};
-  Table table({contender.name() + ", " + std::to_string(series.steps) + " steps" + (series.pixels ? ", pixels" : "") +
-                   (series.kept ? ", kept prefix" : ""),
+  Table table({contender.name() + ", " + std::to_string(series.steps) + " steps" +
+                   (series.images != Images::patches ? ", " + images : "") + (series.kept ? ", kept prefix" : ""),
                "p50", "p95", "p99", "p99.9", "max", "mean"});
   for (const auto& [stage, sorted] : series.samples) {
     double sum = 0;

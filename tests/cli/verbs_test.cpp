@@ -228,6 +228,25 @@ TEST_CASE("bench: precisions and step counts take turns, beside a reference of t
   CHECK(program("bench --checkpoint $goldens/causal --steps 4 --runs 1 --reference reference.safetensors").code == 3);
 }
 
+TEST_CASE("bench: calls of observations, from a camera's frames on") {
+  const auto latencies = [](const std::string& batch) {
+    const json document = done(program("bench --checkpoint tiny --steps 1 --runs 2 --warmup 0 --json --quiet --pixels "
+                                       "--frames 640x480 " +
+                                       batch))
+                              .json();
+    REQUIRE(document["results"].size() == 3);
+    CHECK(document["results"][1]["images"] == "pixels");
+    CHECK(document["results"][2]["images"] == "frames of 640x480");
+    for (const json& result : document["results"]) {  // an observation's whole preprocessing is in both
+      const json& latency = result["latency_ms"];
+      CHECK(latency["preprocess"]["max"] > 0);
+      CHECK(latency["total"]["max"] > latency["preprocess"]["max"]);
+    }
+  };
+  latencies("");
+  latencies("--batch 2");
+}
+
 TEST_CASE("bench: the file that run wrote is a reference for the same inputs and seed") {
   const std::string inputs = "--checkpoint $goldens/causal --inputs $goldens/causal/inputs.safetensors --steps 2 ";
   done(program("run --precision f32 --seed 5 --out run.safetensors " + inputs));
@@ -249,8 +268,13 @@ TEST_CASE("bench: what excludes each other, or is missing, is refused") {
   CHECK(refused("--plan a.plan").find("plan 'a.plan': device 'cpu' has no choices to keep") != std::string::npos);
   CHECK(refused("--text 4096").find("--text: expected at most ") != std::string::npos);
   CHECK(refused("--inputs x --text 3") ==
-        "nervus: error: --inputs says what the tensors are: it excludes --text, --batch, --max-batch and "
-        "--pixels\n");
+        "nervus: error: --inputs says what the tensors are: it excludes --text, --batch, --max-batch, --pixels "
+        "and --frames\n");
+  for (const char* frames : {"640", "640x", "0x480", "640x480x3", "640x9000"})
+    CHECK(refused(std::string("--frames ") + frames) ==
+          std::string("nervus: error: --frames: expected WIDTHxHEIGHT of 1 to 8192 pixels each, such as 640x480, found "
+                      "'") +
+              frames + "'\n");
   CHECK(refused("--reference-out a.npy") ==
         "nervus: error: --reference-out and --reference-device go with --reference-precision\n");
   CHECK(refused("--reference none.npy").find("none.npy") != std::string::npos);
