@@ -136,10 +136,12 @@ int bench(const BenchOptions& given, const Output& output) {
   for (const Series& series : all) {
     Contender& contender = contenders[series.contender];
     Json result = report_latency(series, contender, options, output);
-    const std::vector<OpRecord> records = profile(contender, series.steps, options);
-    result["peaks"] = report_peaks(series, records, peaks[series.contender], output);
-    if (options.on_cpu() && !series.kept && series.images == Images::patches)
-      result["linears"] = report_linears(series, records, peaks[series.contender].flops, output);
+    if (series.images != Images::frames) {  // whose instruction has other rows than the tensors that are profiled
+      const std::vector<OpRecord> records = profile(contender, series.steps, options);
+      result["peaks"] = report_peaks(series, records, peaks[series.contender], output);
+      if (options.on_cpu() && !series.kept && series.images == Images::patches)
+        result["linears"] = report_linears(series, records, peaks[series.contender].flops, output);
+    }
     document["results"].push_back(result);
   }
   output.document(document);

@@ -237,7 +237,9 @@ TEST_CASE("bench: calls of observations, from a camera's frames on") {
     REQUIRE(document["results"].size() == 3);
     CHECK(document["results"][1]["images"] == "pixels");
     CHECK(document["results"][2]["images"] == "frames of 640x480");
-    for (const json& result : document["results"]) {  // an observation's whole preprocessing is in both
+    CHECK(document["results"][1].contains("peaks"));
+    CHECK_FALSE(document["results"][2].contains("peaks"));  // of another instruction than the tensors'
+    for (const json& result : document["results"]) {        // an observation's whole preprocessing is in both
       const json& latency = result["latency_ms"];
       CHECK(latency["preprocess"]["max"] > 0);
       CHECK(latency["total"]["max"] > latency["preprocess"]["max"]);
