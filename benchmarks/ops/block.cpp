@@ -199,8 +199,8 @@ class Bench {
       const Tensor x = ops_.silu_linear(x_, embed_in_, rows_, embed_out_.input);
       ops_.embed(h_, states_, x, embed_out_, layers_[0].first);
     }
-    Tensor q = ops_.allocate(Encoding{.dtype = DType::bf16, .tiled = plan_.fused && !plan_.wide}, rows_,
-                             heads.query * heads.size);
+    const bool tiled = layers_[0].qkv.input.tiled;
+    Tensor q = ops_.allocate(Encoding{.dtype = DType::bf16, .tiled = tiled}, rows_, heads.query * heads.size);
     Tensor attended = ops_.allocate(layers_[0].out.input, rows_, heads.query * heads.size);
     Tensor products = ops_.allocate(layers_[0].down.input, rows_, inner);
     for (std::size_t i = 0; i < layers_.size(); ++i) {

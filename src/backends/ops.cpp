@@ -54,7 +54,7 @@ void Ops::linear_into(const Tensor& y, const Tensor& x, const Linear& w) {
 Residual Ops::residual(std::int64_t rows, const Linear& reader) {
   Residual h{.h = allocate(DType::f32, rows, reader.inputs)};
   if (!reader.fused) return h;
-  h.scaled = allocate(Encoding{.dtype = activation_, .tiled = !reader.wide}, rows, reader.inputs);
+  h.scaled = allocate(Encoding{.dtype = activation_, .tiled = reader.input.tiled}, rows, reader.inputs);
   h.squares = allocate(DType::f32, rows, (reader.inputs + Residual::square_part - 1) / Residual::square_part);
   return h;
 }
@@ -105,7 +105,7 @@ Tensor Ops::qkv(const Residual& h, const Norm& norm, const Linear& w, const Rope
   if (!w.fused && !w.wide) return split_rope(linear(x, w), w.heads, rope, cache, slots);
   check_cache(cache, w.heads, activation_);
   check_rope(rope, slots, w.heads, h.h.rows);
-  const Encoding queries{.dtype = activation_, .tiled = w.fused && !w.wide};
+  const Encoding queries{.dtype = activation_, .tiled = w.input.tiled};
   const Tensor q = allocate(queries, h.h.rows, w.heads.query * w.heads.size);
   if (q.rows > 0) kernels_->fused_qkv(q, cache, slots, {h.h, x, h.squares}, norm, w, rope);
   return q;

@@ -178,6 +178,10 @@ class Reader {
 
 }  // namespace
 
+std::string_view beginning_of(WideRole role) {
+  return std::ranges::find(roles, role, [](const auto& each) { return each.second; })->first;
+}
+
 std::string write_choices(const ChoiceIdentity& identity, const ChoiceMap& choices) {
   std::string text;
   for (const auto& [name, value] : identity) text += concat(name, " ", value, "\n");

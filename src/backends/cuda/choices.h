@@ -33,6 +33,8 @@ struct Choice {
 
 // By shape: "linear 3840 1280 768 bf16 f32 6", "gate_up ...", "qkv ...", "fused_qkv ...".
 using ChoiceMap = std::map<std::string, Choice>;
+// How the shape of a product begins: "qkv ".
+std::string_view beginning_of(WideRole role);
 // What choices hold for: {"device", "NVIDIA H200, sm_90, 132 SMs"}, {"kernels", "0f3a..."}, ...
 using ChoiceIdentity = std::vector<std::pair<std::string, std::string>>;
 

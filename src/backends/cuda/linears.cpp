@@ -70,8 +70,8 @@ struct Linears::Operands {
   }
   // The key for Choices: "linear 3840 1280 768 bf16 f32 6".
   std::string shape() const {
-    return concat("linear ", weight.rows, " ", weight.columns, " ", x.rows, " ", name_of(x.dtype), " ",
-                  name_of(y.dtype), " ", key().back());
+    return concat(beginning_of(WideRole::add), weight.rows, " ", weight.columns, " ", x.rows, " ", name_of(x.dtype),
+                  " ", name_of(y.dtype), " ", key().back());
   }
   bool fit_library() const { return x.dtype != DType::i8 && fits_library(x, weight.rows); }
 };

@@ -30,20 +30,17 @@ WideRole role_of(const LinearSource& source, const Linear& w) {
   return w.fused ? WideRole::fused_add : WideRole::add;
 }
 
-// In choices (choices.h), and in the plan.
-struct RoleNames {
-  const char *shape, *line;
-};
-RoleNames names_of(WideRole role) {
+// In the plan.
+const char* text_of(WideRole role) {
   switch (role) {
-    case WideRole::qkv: return {"qkv ", "qkv by tiles of "};
-    case WideRole::gate_up: return {"gate_up ", "gate and up by tiles of "};
-    case WideRole::fused_qkv: return {"fused_qkv ", "fused qkv by tiles of "};
-    case WideRole::fused_gate_up: return {"fused_gate_up ", "fused gate and up by tiles of "};
-    case WideRole::fused_add: return {"fused_add ", "added to a fused stream by tiles of "};
+    case WideRole::qkv: return "qkv";
+    case WideRole::gate_up: return "gate and up";
+    case WideRole::fused_qkv: return "fused qkv";
+    case WideRole::fused_gate_up: return "fused gate and up";
+    case WideRole::fused_add: return "added to a fused stream";
     case WideRole::add: break;  // Linears has those
   }
-  return {};
+  return "added";
 }
 
 }  // namespace
@@ -138,15 +135,14 @@ void WideProducts::run(WideRole role, const WideProduct& product, const Launch& 
   auto found = plans_.find(key);
   if (found == plans_.end()) {
     stream_.use();
-    const RoleNames names = names_of(role);
     const std::string shape =
-        concat(names.shape, weight.rows, " ", weight.columns, " ", product.x.rows, " ", name_of(weight.dtype));
+        concat(beginning_of(role), weight.rows, " ", weight.columns, " ", product.x.rows, " ", name_of(weight.dtype));
     const Choice& choice = choices_.choose(
         shape, [&](const Choice& kept) { return is_tile_for(kept, role, weight); },
         [&] { return fastest_tile(stream_, role, weight, trial); });
     const std::string line =
         concat(weight.rows, " x ", weight.columns, format_of(weight.dtype), ", ", plural(product.x.rows, "row"), ": ",
-               names.line, name_of(choice.tile), ", ", time_of(choice));
+               text_of(role), " by tiles of ", name_of(choice.tile), ", ", time_of(choice));
     found = plans_.emplace(key, Plan{choice.tile, line}).first;
   }
   launch(found->second.tile);
@@ -173,14 +169,15 @@ void WideProducts::linear_add(const Residual& h, const Tensor& x, const Linear& 
                               const Norm& next) {
   const WideProduct product = packed_of(w).times(x);
   DeviceBuffer memory;
-  const auto start = [&](const Residual& to) {
-    return [&](const WideTile& tile) { wide_fused_add(stream_, tile, to, product, gate, next.scale); };
+  const auto add_to = [&](const Residual& stream, const WideTile& tile) {
+    wide_fused_add(stream_, tile, stream, product, gate, next.scale);
   };
   Residual other = h;  // for trials, which would add to it again and again
-  run(WideRole::fused_add, product, start(h), [&](const WideTile& tile) {
+  const Launch launch = [&](const WideTile& tile) { add_to(h, tile); };
+  run(WideRole::fused_add, product, launch, [&](const WideTile& tile) {
     if (!memory) memory = cleared_buffer(stream_, h.h.bytes());
     other.h.data = memory.get();
-    start(other)(tile);
+    add_to(other, tile);
   });
 }
 
