@@ -74,6 +74,15 @@ struct Client::Implementation final : client::ConnectionHandler {
   void send(const Observation& observation, double age_seconds, double deadline_seconds, Sent sent);
   void end_doubtful();
 
+  // What the player says at a time, which may be that it waits no longer for its request's reply.
+  template <typename Answer>
+  Answer ask(Answer (Player::*question)(Instant), Instant now) {
+    const std::uint64_t lost = player.counts().lost;
+    Answer answer = (player.*question)(now);
+    if (player.counts().lost > lost) end_doubtful();
+    return answer;
+  }
+
   const ClientOptions options;
   std::mutex mutex;
   std::condition_variable changed;
@@ -196,18 +205,14 @@ ClientStatus Client::status() const {
 bool Client::wants_observation() {
   Implementation& my = *implementation_;
   const Lock lock(my.mutex);
-  const std::uint64_t lost = my.player.counts().lost;
-  const bool wanted = my.player.wants_request(clock_now());
-  if (my.player.counts().lost > lost) my.end_doubtful();
-  return wanted && my.connected;
+  return my.ask(&Player::wants_request, clock_now()) && my.connected;
 }
 
 bool Client::observe(const Observation& observation, Instant observed) {
-  if (!wants_observation()) return false;
   Implementation& my = *implementation_;
   const Lock lock(my.mutex);
   const Instant now = clock_now();
-  if (!my.connected || !my.player.wants_request(now)) return false;
+  if (!my.ask(&Player::wants_request, now) || !my.connected) return false;
   my.send(observation, to_seconds(now - observed), my.options.player.timeout_seconds,
           {.id = ++my.last_id, .of_player = my.player.requested(observed, now)});
   return true;
@@ -215,7 +220,7 @@ bool Client::observe(const Observation& observation, Instant observed) {
 
 Motion Client::motion(Instant now) {
   const Lock lock(implementation_->mutex);
-  return implementation_->player.motion(now);
+  return implementation_->ask(&Player::motion, now);
 }
 
 void Client::reset() {
