@@ -67,8 +67,8 @@ TEST_CASE("the observation's age travels with it, and the guard's order to hold 
   served.guard.age_ms = 500;
   FakeServer server(
       [](const Observation&, const InferOptions&, ActionChunk& chunk) {
-        chunk.steps = 50;
-        chunk.values.assign(100, 3);
+        chunk.steps = 150;
+        chunk.values.assign(300, 3);
       },
       served);
   Client client(options_for(server.port()));
@@ -92,8 +92,8 @@ TEST_CASE("the guard's order to stop is obeyed until reset") {
   served.guard.verdict = serve::Verdict::stop;
   FakeServer server(
       [](const Observation&, const InferOptions&, ActionChunk& chunk) {
-        chunk.steps = 20;
-        chunk.values.assign(40, 3);
+        chunk.steps = 150;
+        chunk.values.assign(300, 3);
       },
       served);
   Client client(options_for(server.port()));

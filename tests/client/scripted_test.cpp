@@ -140,7 +140,7 @@ TEST_CASE("actions that are not finite are never played") {
       ScriptedServer::send(stream, ScriptedServer::actions({5, value}, {2, 1}));
     }
   });
-  ClientOptions options = options_for(server.port());
+  ClientOptions options = options_for(server.port(), 1);
   options.player.retry_seconds = 0.005;
   Client client(options);
   bool finite = true;
@@ -174,7 +174,7 @@ TEST_CASE("a connection that ends is opened again, however it ends") {
   });
   std::mutex mutex;
   std::string log;
-  ClientOptions options = options_for(server.port());
+  ClientOptions options = options_for(server.port(), 1);
   options.log = [&](const std::string& line) {
     const std::lock_guard lock(mutex);
     log += line + "\n";
@@ -205,8 +205,8 @@ TEST_CASE("a reply that is missing ends a connection whose replies carry no id")
     ScriptedServer::send(stream, ScriptedServer::actions({1, 1}, {2, 1}));
     ScriptedServer::receive(stream);
   });
-  ClientOptions options = options_for(server.port());
-  options.player.timeout_seconds = 0.5;
+  ClientOptions options = options_for(server.port(), 1);
+  options.player.timeout_seconds = 1;
   Client client(options);
   const auto observe = [&] { return client.observe(look()); };
   CHECK(eventually(observe));

@@ -12,9 +12,10 @@ inline Observation look(float position = 0) {
           .prompt = "go"};
 }
 
-inline ClientOptions options_for(int port) {
+// A chunk must last longer than a slow machine takes to answer and to look at what is played.
+inline ClientOptions options_for(int port, double actions_per_second = 100) {
   ClientOptions options{.port = port, .backoff_seconds = 0.01, .most_backoff_seconds = 0.05};
-  options.player.actions_per_second = 100;
+  options.player.actions_per_second = actions_per_second;
   return options;
 }
 
