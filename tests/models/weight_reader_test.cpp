@@ -40,6 +40,12 @@ class KeepingDevice : public Device {
   std::vector<std::vector<std::byte>> blocks;
 };
 
+std::vector<TensorSpec> all_of(const Checkpoint& checkpoint) {
+  std::vector<TensorSpec> table;
+  for (const std::string& name : checkpoint.names()) table.push_back({.name = name});
+  return table;
+}
+
 struct Fixture {
   Fixture() {
     write_safetensors(directory / "model.safetensors", {{"a.weight", Array::from<float>({1, 2, 3, 4, 5, 6}, {2, 3})},
@@ -58,7 +64,8 @@ TEST_CASE_FIXTURE(Fixture, "tensors stack along the outputs, with their biases")
   const Checkpoint checkpoint = Checkpoint::open(directory.path());
   std::int64_t read = 0;
   WeightReader reader(
-      checkpoint, device, [&](std::int64_t done, std::int64_t, const std::string&) { read = done; }, false);
+      checkpoint, device, all_of(checkpoint), [&](std::int64_t done, std::int64_t, const std::string&) { read = done; },
+      false);
   const Linear linear = reader.linear({"a", "b"});
   CHECK(linear.outputs == 3);
   CHECK(linear.inputs == 3);
@@ -69,7 +76,7 @@ TEST_CASE_FIXTURE(Fixture, "tensors stack along the outputs, with their biases")
 
 TEST_CASE_FIXTURE(Fixture, "padding is zero: rows of each tensor, columns of every row") {
   const Checkpoint checkpoint = Checkpoint::open(directory.path());
-  WeightReader reader(checkpoint, device, {}, false);
+  WeightReader reader(checkpoint, device, all_of(checkpoint), {}, false);
   const Linear linear = reader.linear({"a", "b"}, {.pad_outputs = 2, .pad_inputs = 4});
   CHECK(linear.outputs == 4);
   CHECK(linear.inputs == 4);
@@ -79,7 +86,7 @@ TEST_CASE_FIXTURE(Fixture, "padding is zero: rows of each tensor, columns of eve
 
 TEST_CASE_FIXTURE(Fixture, "a linear can take the first columns only") {
   const Checkpoint checkpoint = Checkpoint::open(directory.path());
-  WeightReader reader(checkpoint, device, {}, false);
+  WeightReader reader(checkpoint, device, all_of(checkpoint), {}, false);
   CHECK(reader.linear({"a"}, {.inputs = 2}).inputs == 2);
   CHECK(device.weight == std::vector<float>{1, 2, 4, 5});
 }
@@ -97,7 +104,7 @@ TEST_CASE("weights and biases around a rotated stream are rotated before they ar
   directory.write("config.json", "{}");
   const Checkpoint checkpoint = Checkpoint::open(directory.path());
   KeepingDevice device;
-  WeightReader reader(checkpoint, device, {}, false);
+  WeightReader reader(checkpoint, device, all_of(checkpoint), {}, false);
   const Rotation rotation(width);
 
   reader.linear({"writer"}, {.pad_inputs = 16, .rotated = {.outputs = &rotation}});
@@ -132,7 +139,7 @@ TEST_CASE("a stream is rotated where one of its readers is in int8, and e4m3 the
   for (const DType format : {DType::f16, DType::i8}) {
     PlanningDevice device(Precision::bf16);
     device.use_formats({{"qkv", {format}}, {"head", {DType::e4m3, 0.5f}}});
-    WeightReader weights(checkpoint, device, {}, true);
+    WeightReader weights(checkpoint, device, all_of(checkpoint), {}, true);
     RotatingReader stream(weights, 16, {"qkv"});
     CHECK(stream.rotates() == (format == DType::i8));
     Norm norm;
@@ -142,7 +149,7 @@ TEST_CASE("a stream is rotated where one of its readers is in int8, and e4m3 the
     CHECK(head.input == Encoding{DType::e4m3, format == DType::i8 ? 4.0f / 448.0f : 0.5f});
   }
   KeepingDevice device;
-  WeightReader weights(checkpoint, device, {}, false);
+  WeightReader weights(checkpoint, device, all_of(checkpoint), {}, false);
   RotatingReader plain(weights, 16, {"qkv"});
   Norm norm;
   plain.reader(norm, "norm.weight", {"qkv"}, {});
@@ -152,14 +159,35 @@ TEST_CASE("a stream is rotated where one of its readers is in int8, and e4m3 the
 
 TEST_CASE_FIXTURE(Fixture, "affine multiplies on the host, from a column on") {
   const Checkpoint checkpoint = Checkpoint::open(directory.path());
-  WeightReader reader(checkpoint, device, {}, false);
+  WeightReader reader(checkpoint, device, all_of(checkpoint), {}, false);
   CHECK(reader.affine("a", {1, 0, 0, 1, 1, 1}, 2) == std::vector<float>{11, 24, 16, 35});
   CHECK(reader.affine("a", {1, 10}, 1, 1) == std::vector<float>{10 + 2 + 30, 20 + 5 + 60});
 }
 
+TEST_CASE_FIXTURE(Fixture, "a tensor that the table does not list is not there") {
+  const Checkpoint checkpoint = Checkpoint::open(directory.path());
+  WeightReader reader(checkpoint, device, {{.name = "a.weight"}, {.name = "c.weight"}}, {}, false);
+  CHECK(reader.has("a.weight"));
+  CHECK_FALSE(reader.has("a.bias"));
+  CHECK_FALSE(reader.has("c.weight"));
+  reader.linear({"a"});
+  CHECK(device.bias.empty());
+  CHECK(reader.affine("a", {1, 0, 0}, 1) == std::vector<float>{1, 4});
+  CHECK(test::error_of([&] { reader.values("a.bias"); }).second.find("the weight table required a.bias") !=
+        std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a bias of another size than its weight has outputs is not copied") {
+  write_safetensors(directory / "model.safetensors", {{"a.weight", Array::from<float>({1, 2, 3, 4, 5, 6}, {2, 3})},
+                                                      {"a.bias", Array::from<float>({10, 20, 30}, {3})}});
+  const Checkpoint checkpoint = Checkpoint::open(directory.path());
+  WeightReader reader(checkpoint, device, all_of(checkpoint), {}, false);
+  CHECK(test::error_of([&] { reader.linear({"a"}); }).second.find("a: a bias for each output") != std::string::npos);
+}
+
 TEST_CASE_FIXTURE(Fixture, "a dry reader reads nothing") {
   const Checkpoint checkpoint = Checkpoint::open(directory.path());
-  WeightReader reader(checkpoint, device, {}, true);
+  WeightReader reader(checkpoint, device, all_of(checkpoint), {}, true);
   CHECK(reader.values("a.weight") == std::vector<float>(6));
   CHECK(reader.affine("a", {1, 0, 0}, 1) == std::vector<float>(2));
 }

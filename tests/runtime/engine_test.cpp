@@ -111,6 +111,20 @@ TEST_CASE("what the last language layer does not need may be absent") {
   CHECK(verify(directory.path(), test::golden("causal"), {.precision = Precision::f32}).passed());
 }
 
+TEST_CASE("tensors that the weight table does not know are not used, whatever they are called") {
+  test::TemporaryDirectory directory;
+  std::filesystem::copy(test::golden("causal") + "/config.json", directory / "config.json");
+  auto arrays = read_arrays(test::golden("causal") + "/model.safetensors");
+  const std::string root = "model.qwenvl_with_expert.", gate = root + "qwen_expert.model.layers.1.input_layernorm.gate";
+  const auto ones = [](Shape shape) { return Array::from(std::vector<float>(element_count(shape), 1.0f), shape); };
+  arrays[root + "qwenvl.model.layers.0.self_attn.o_proj.bias"] = ones({256});
+  arrays[gate + ".weight"] = ones({128, 128});
+  arrays[gate + ".bias"] = ones({128});
+  write_arrays(directory / "model.safetensors", arrays);
+  CHECK(inspect(directory.path()).unknown.size() == 3);
+  CHECK(verify(directory.path(), test::golden("causal"), {.precision = Precision::f32}).passed());
+}
+
 TEST_CASE("weights that overflow give an error, never a NaN") {
   test::TemporaryDirectory directory;
   std::filesystem::copy(test::golden("causal") + "/config.json", directory / "config.json");

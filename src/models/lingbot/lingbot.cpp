@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/lingbot/weights.h"
 #include "models/nn/rope_table.h"
 
 namespace nervus::lingbot {
@@ -24,7 +25,7 @@ LingBot::LingBot(const Checkpoint& checkpoint, Device& device, const Config& con
       geometry_(view_geometry(config.vision, options.limits.patches)),
       layout_(cache_layout(config, options.limits)),
       shapes_(largest_call(layout_, options.limits), device.row_granularity()) {
-  WeightReader reader(checkpoint, device, options.progress, options.dry);
+  WeightReader reader(checkpoint, device, weight_table(config), options.progress, options.dry);
   load(reader, options);
 }
 
@@ -146,7 +147,7 @@ std::map<std::string, Array> LingBot::trace_prefix(Device& device) {
 
 std::vector<Array> LingBot::trace_velocity(Device& device, const Checkpoint& checkpoint,
                                            const std::vector<float>& times) {
-  WeightReader reader(checkpoint, device, {}, false);
+  WeightReader reader(checkpoint, device, weight_table(config_), {}, false);
   std::vector<Step> steps;
   for (const float t : times) steps.push_back({t, 1});
   const Shape shape{plan_.batch, config_.chunk, config_.action};

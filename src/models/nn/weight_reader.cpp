@@ -17,11 +17,18 @@ std::int64_t taken_columns(const TensorInfo& tensor, const LinearLayout& layout)
 
 }  // namespace
 
-WeightReader::WeightReader(const Checkpoint& checkpoint, Device& device, ProgressFunction progress, bool dry)
-    : checkpoint_(checkpoint), device_(device), progress_(std::move(progress)), dry_(dry) {}
+WeightReader::WeightReader(const Checkpoint& checkpoint, Device& device, const std::vector<TensorSpec>& table,
+                           ProgressFunction progress, bool dry)
+    : checkpoint_(checkpoint), device_(device), progress_(std::move(progress)), dry_(dry) {
+  for (const TensorSpec& spec : table) table_.insert(spec.name);
+}
+
+const TensorInfo* WeightReader::find(const std::string& name) const {
+  return table_.contains(name) ? checkpoint_.find(name) : nullptr;
+}
 
 const TensorInfo& WeightReader::tensor(const std::string& name) const {
-  const TensorInfo* info = checkpoint_.find(name);
+  const TensorInfo* info = find(name);
   check(info != nullptr, "the weight table required " + name);
   return *info;
 }
@@ -81,6 +88,7 @@ Linear WeightReader::linear(const std::vector<std::string>& names, const LinearL
         std::vector<float> bias = values(name + ".bias");
         layout.rotated.apply_to_bias(bias, device_.crew());
         const std::int64_t rows = static_cast<std::int64_t>(bias.size()), all = padded(rows, layout.pad_outputs);
+        check(rows == tensor(name + ".weight").shape[0], name + ": a bias for each output");
         std::memcpy(target, bias.data(), bias.size() * sizeof(float));
         std::memset(target + rows, 0, (all - rows) * sizeof(float));
         target += all;

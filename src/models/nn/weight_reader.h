@@ -1,11 +1,13 @@
 // WeightReader: from a checkpoint's tensors to linears and constants on a device, with progress.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
 #include "backends/device.h"
 #include "checkpoint/checkpoint.h"
+#include "models/families.h"
 #include "models/nn/rotation.h"
 
 namespace nervus {
@@ -24,10 +26,13 @@ struct LinearLayout {
 
 class WeightReader {
  public:
-  // `dry`: nothing is read, values are zero. `progress` counts the bytes of the tensors read.
-  WeightReader(const Checkpoint& checkpoint, Device& device, ProgressFunction progress, bool dry);
+  // `table`: whose tensors alone are read, since theirs alone are the shapes that were checked. `dry`: nothing is read,
+  // values are zero. `progress` counts the bytes of the tensors read.
+  WeightReader(const Checkpoint& checkpoint, Device& device, const std::vector<TensorSpec>& table,
+               ProgressFunction progress, bool dry);
 
-  bool has(const std::string& name) const { return checkpoint_.find(name) != nullptr; }
+  // Whether it is in the table and in the checkpoint.
+  bool has(const std::string& name) const { return find(name) != nullptr; }
   // Tensors `name.weight` (and `name.bias`, where the first has one), stacked along the outputs.
   Linear linear(const std::vector<std::string>& names, const LinearLayout& layout = {});
   // A tensor as f32 [1, n].
@@ -43,12 +48,14 @@ class WeightReader {
   Device& device() { return device_; }
 
  private:
+  const TensorInfo* find(const std::string& name) const;
   const TensorInfo& tensor(const std::string& name) const;
   void count(const TensorInfo& tensor);
   void fill_weight(const std::vector<std::string>& names, const LinearLayout& layout, DType to, void* target);
 
   const Checkpoint& checkpoint_;
   Device& device_;
+  std::set<std::string> table_;
   ProgressFunction progress_;
   bool dry_;
   std::int64_t done_ = 0;
