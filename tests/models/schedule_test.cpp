@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "checkpoint/support.h"
+
 using namespace nervus;
 using namespace nervus::lingbot;
 
@@ -25,6 +27,15 @@ TEST_CASE("the bf16 grid drifts as the public implementation's does") {
   const std::vector<Step> steps = make_schedule(25, TimeGrid::bf16_accumulated);
   CHECK(steps.back().t == doctest::Approx(0.0576).epsilon(1e-3));
   CHECK(steps.back().dt == doctest::Approx(0.04).epsilon(2e-3));
+}
+
+TEST_CASE("steps that bfloat16 cannot tell from none are refused") {
+  CHECK(make_schedule(most_bf16_steps, TimeGrid::bf16_accumulated).size() > 100);
+  const auto [kind, message] = test::error_of([] { make_schedule(most_bf16_steps + 1, TimeGrid::bf16_accumulated); });
+  CHECK(kind == ErrorKind::usage);
+  CHECK(message ==
+        "steps: expected at most 510 for the time grid bf16-accumulated, since a bfloat16 cannot tell shorter steps "
+        "from none, found 511: take fewer, or the exact grid");
 }
 
 TEST_CASE("the time embedding is sine and cosine at periods from 0.004 to 4") {

@@ -30,17 +30,17 @@ LingBot::LingBot(const Checkpoint& checkpoint, Device& device, const Config& con
 }
 
 void LingBot::load(WeightReader& reader, const ModelOptions& options) {
+  std::vector<Step> all;  // of every schedule, so that the weights are read once
+  for (const int steps : options.steps) {
+    const std::vector<Step> schedule = make_schedule(steps, options.time_grid);
+    all.insert(all.end(), schedule.begin(), schedule.end());
+  }
   prefix_ = std::make_unique<Prefix>(reader, config_);
   vision_ = std::make_unique<Vision>(reader, config_.vision, geometry_, shapes_.largest().views);
   load_experts(reader);
   const std::int64_t head_size = config_.language.head_size;
   levels_ = reader.device().constant(3, 256, pixel_levels());
   rope_ = make_rope(reader.device(), position_angles(layout_.stride(), head_size), head_size / 2);
-  std::vector<Step> all;  // of every schedule, so that the weights are read once
-  for (const int steps : options.steps) {
-    const std::vector<Step> schedule = make_schedule(steps, options.time_grid);
-    all.insert(all.end(), schedule.begin(), schedule.end());
-  }
   const std::vector<TimeConstants> constants = read_time_constants(reader, config_, all);
   for (const Expert& expert : experts_) {
     auto& schedules = schedules_.emplace_back();

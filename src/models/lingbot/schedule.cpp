@@ -4,6 +4,7 @@
 #include <numbers>
 
 #include "core/float16.h"
+#include "core/message.h"
 
 namespace nervus::lingbot {
 
@@ -14,6 +15,10 @@ std::vector<Step> make_schedule(int steps, TimeGrid grid) {
       schedule.push_back({static_cast<float>(1.0 - static_cast<double>(i) / steps), 1.0f / static_cast<float>(steps)});
     }
     return schedule;
+  }
+  if (steps > most_bf16_steps) {  // then 1 + dt is 1 again
+    fail(ErrorKind::usage, "steps: expected at most ", most_bf16_steps, " for the time grid bf16-accumulated, since a ",
+         "bfloat16 cannot tell shorter steps from none, found ", steps, ": take fewer, or the exact grid");
   }
   const float dt = to_float(to_bfloat16(static_cast<float>(-1.0 / steps)));
   const float last = to_float(to_bfloat16(-dt / 2));

@@ -14,8 +14,11 @@ struct Step {
   float dt = 0;
 };
 
+constexpr int most_bf16_steps = 510;
+
 // From t = 1 (noise) to t = 0 (actions) in `steps` steps; the bf16 grid may take one more (public function:
-// sample_actions, whose time is a tensor of the model's dtype).
+// sample_actions, whose time is a tensor of the model's dtype). Throws Error(usage) for more than most_bf16_steps on
+// it.
 std::vector<Step> make_schedule(int steps, TimeGrid grid);
 
 // [times, width]: sine, then cosine, of each time at width / 2 periods from 0.004 to 4, geometrically spaced (public
