@@ -81,6 +81,11 @@ TEST_CASE("every broken config says which field, what was expected and what was 
       {R"({"hidden_act": "relu"})", "config.json: field 'hidden_act': expected \"silu\", found \"relu\""},
       {R"({"rms_norm_eps": 1e-05})",
        "config.json: field 'rms_norm_eps': expected 1e-06, as the public implementation has it, found 1e-05"},
+      {R"({"hidden_size": 512, "num_attention_heads": 1024})",
+       "config.json: field 'num_attention_heads': expected at most hidden_size (512), or a head_dim, found 1024"},
+      {R"({"qwen_expert_config": {"num_attention_heads": 1024}})",
+       "config.json: field 'qwen_expert_config.num_attention_heads': expected at most hidden_size (768), or a "
+       "head_dim, found 1024"},
       {R"({"num_key_value_heads": 3})",
        "config.json: field 'num_key_value_heads': expected a divisor of 16 query heads, found 3"},
       {R"({"resize_imgs_with_padding": [224, 200]})",

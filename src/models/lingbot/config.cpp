@@ -96,6 +96,9 @@ DecoderConfig read_decoder(const Fields& fields, const Sizes& sizes, const std::
   }
   d.head_size = q_rows / d.heads;
   if (sizes.has(layer + "self_attn.q_proj.weight") == false && fields.has("num_attention_heads")) {
+    if (!fields.has("head_dim") && d.heads > d.width) {
+      fields.refuse("num_attention_heads", "at most hidden_size (" + std::to_string(d.width) + "), or a head_dim");
+    }
     d.head_size = size_or(fields, "head_dim", d.width / d.heads);  // no tensors: the config decides
   }
   const std::int64_t k_rows = sizes.extent(layer + "self_attn.k_proj.weight", 0, d.kv_heads * d.head_size);
