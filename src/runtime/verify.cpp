@@ -2,6 +2,8 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "checkpoint/file.h"
+#include "core/dtype.h"
 #include "core/message.h"
 #include "nervus/array_file.h"
 #include "nervus/policy.h"
@@ -23,7 +25,12 @@ using Arrays = std::map<std::string, Array>;
 std::vector<int> step_counts(const Arrays& expected) {
   std::vector<int> counts;
   for (const auto& [name, array] : expected) {
-    if (name.starts_with("actions.")) counts.push_back(std::atoi(name.c_str() + 8));
+    if (!name.starts_with("actions.")) continue;
+    counts.push_back(std::atoi(name.c_str() + 8));
+    if (counts.back() < 1 || counts.back() > 1000 || name != concat("actions.", counts.back())) {
+      fail(ErrorKind::input, "expected.safetensors: tensor ", in_quotes(name),
+           ": expected actions.N with N from 1 to 1000 steps");
+    }
   }
   return counts;
 }
@@ -66,10 +73,13 @@ StageError compare(const std::string& name, const Array& found, const Array& exp
 StageError judge(const std::string& name, const Arrays& found, const Arrays& expected, Precision precision) {
   const Array& wanted = expected.at(name);
   const auto trace = found.find(name);
-  if (trace == found.end() || trace->second.shape != wanted.shape) {
-    fail(ErrorKind::input, "expected.safetensors: tensor '", name, "': expected one that this checkpoint has (",
-         (trace == found.end() ? "no such stage" : to_string(trace->second.shape)), "), found ",
-         to_string(wanted.shape));
+  const auto described = [](const Array& array) { return concat(name_of(array.dtype), " ", to_string(array.shape)); };
+  const bool number = is_float(wanted.dtype);
+  if (trace == found.end() || trace->second.shape != wanted.shape || is_float(trace->second.dtype) != number ||
+      (!number && size_of(trace->second.dtype) != size_of(wanted.dtype))) {
+    fail(ErrorKind::input, "expected.safetensors: tensor ", in_quotes(name),
+         ": expected one that this checkpoint has (",
+         (trace == found.end() ? "no such stage" : described(trace->second)), "), found ", described(wanted));
   }
   const auto valid = expected.find("prefix.valid");
   const bool padded = name.starts_with("prefix.") && name != "prefix.valid" && valid != expected.end();
@@ -82,7 +92,8 @@ StageError judge(const std::string& name, const Arrays& found, const Arrays& exp
   return stage;
 }
 
-// In the order of the straight line: embeddings, keys and values by layer, velocities, actions.
+// In the order of the straight line, behind the mask that the others are compared by: embeddings, keys and values by
+// layer, velocities, actions.
 int rank_of(const std::string& name) {
   if (name == "prefix.valid") return 0;
   if (name == "prefix.embeddings") return 1;
@@ -111,9 +122,7 @@ VerifyReport verify(const std::filesystem::path& directory, const std::filesyste
   const Arrays found = policy.trace(inputs, velocity_times(expected));
   VerifyReport report;
   std::vector<std::string> names;
-  for (const auto& [name, array] : expected) {
-    if (array.shape.size() >= 2) names.push_back(name);
-  }
+  for (const auto& [name, array] : expected) names.push_back(name);
   std::stable_sort(names.begin(), names.end(),
                    [](const std::string& a, const std::string& b) { return rank_of(a) < rank_of(b); });
   for (const std::string& name : names) report.stages.push_back(judge(name, found, expected, options.precision));

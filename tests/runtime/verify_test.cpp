@@ -46,3 +46,30 @@ TEST_CASE("a case of another checkpoint is refused in words") {
   CHECK(kind == ErrorKind::input);
   CHECK(message == "state: expected f32, f16 or bf16 [1, 75] (batch, max_state_dim), found f32 [1, 9]");
 }
+
+TEST_CASE("a case whose tensors are not the checkpoint's stages is refused, not left out") {
+  test::TemporaryDirectory directory;
+  std::filesystem::copy(test::golden("causal") + "/inputs.safetensors", directory / "inputs.safetensors");
+  const auto whole = read_arrays(test::golden("causal") + "/expected.safetensors");
+  const auto error = [&](const std::string& name, Array array) {
+    auto expected = whole;
+    expected[name] = std::move(array);
+    write_arrays(directory / "expected.safetensors", expected);
+    return test::error_of([&] { verify(test::golden("causal"), directory.path(), {.precision = Precision::f32}); });
+  };
+  const std::string at = "expected.safetensors: tensor ", has = ": expected one that this checkpoint has (";
+  const std::tuple<const char*, Array, std::string> table[] = {
+      {"actions.10", Array(DType::f32, {3750}), has + "f32 [1, 50, 75]), found f32 [3750]"},
+      {"prefix.valid", Array(DType::boolean, {1}), has + "bool [1, 40]), found bool [1]"},
+      {"prefix.valid", Array(DType::f32, {1, 40}), has + "bool [1, 40]), found f32 [1, 40]"},
+      {"prefix.embeddings", Array(DType::i64, {1, 40, 256}), has + "f32 [1, 40, 256]), found i64 [1, 40, 256]"},
+      {"notes", Array(DType::f32, {}), has + "no such stage), found f32 []"},
+      {"actions.x", Array(DType::f32, {1, 50, 75}), ": expected actions.N with N from 1 to 1000 steps"},
+      {"actions.1001", Array(DType::f32, {1, 50, 75}), ": expected actions.N with N from 1 to 1000 steps"},
+  };
+  for (const auto& [name, array, message] : table) {
+    const auto [kind, found] = error(name, array);
+    CHECK(kind == ErrorKind::input);
+    CHECK(found == at + "'" + name + "'" + message);
+  }
+}
