@@ -95,7 +95,8 @@ void add_steps(CLI::App& verb, PolicyOptions& options) {
 CLI::Validator integer_between(std::uint64_t least, std::uint64_t most) {
   const auto check = [least, most](const std::string& text) {
     const auto value = number_of<std::uint64_t>(text);
-    if (value && *value >= least && *value <= most) return std::string();
+    const bool octal = text.size() > 1 && text.front() == '0';  // to CLI11, which reads it behind this check
+    if (value && !octal && *value >= least && *value <= most) return std::string();
     return "expected an integer from " + std::to_string(least) + " to " + std::to_string(most) + ", found '" + text +
            "'";
   };

@@ -71,6 +71,8 @@ const std::vector<Wrong> command_lines = {
      "--threads: expected an integer from 0 to 1024, found '-1' (see 'nervus run --help')"},
     {tensors + "--seed -1", 2,
      "--seed: expected an integer from 0 to 18446744073709551615, found '-1' (see 'nervus run --help')"},
+    {tensors + "--seed 010", 2,
+     "--seed: expected an integer from 0 to 18446744073709551615, found '010' (see 'nervus run --help')"},
     {tensors + "--time-grid bf16", 2,
      "--time-grid: expected exact or bf16-accumulated, found 'bf16': did you mean 'bf16-accumulated'? (see 'nervus run "
      "--help')"},
