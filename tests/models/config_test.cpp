@@ -117,6 +117,9 @@ TEST_CASE("a flag that the tensors contradict is an error") {
   CHECK(error(R"({"vision_config": {"num_heads": 2}, "num_attention_heads": 2, "split_gate_liner": true})") ==
         "config.json: field 'split_gate_liner': expected false, since the checkpoint has no tensor "
         "'model.qwenvl_with_expert.qwen_expert.model.layers.0.input_layernorm.gate.weight', found true");
+  CHECK(error(R"({"vision_config": {"num_heads": 2}, "num_attention_heads": 2, "old_adanorm": false})") ==
+        "config.json: field 'old_adanorm': expected true, since the checkpoint has the tensor "
+        "'model.qwenvl_with_expert.qwen_expert.model.layers.0.input_layernorm.weight', found false");
   CHECK(error(R"({"vision_config": {"num_heads": 2}, "num_attention_heads": 2,
                   "align_params": {"mode": "query", "num_task_tokens": 8}})") ==
         "config.json: field 'align_params.mode': \"query\" needs the tensor 'model.depth_align_embs', found none: the "

@@ -119,10 +119,13 @@ DecoderConfig read_decoder(const Fields& fields, const Sizes& sizes, const std::
 // A flag of the config against the tensor that comes with it.
 bool agreed(const Fields& fields, std::string_view name, const Sizes& sizes, const std::string& tensor) {
   if (!sizes.known()) return fields.boolean_or(name, false);
-  if (fields.boolean_or(name, sizes.has(tensor)) && !sizes.has(tensor)) {
-    fields.refuse(name, "false, since the checkpoint has no tensor '" + tensor + "'");
+  const bool there = sizes.has(tensor);
+  if (fields.boolean_or(name, there) != there) {
+    fields.refuse(name, concat(there ? "true, since the checkpoint has the tensor '"
+                                     : "false, since the checkpoint has no tensor '",
+                               tensor, "'"));
   }
-  return sizes.has(tensor);
+  return there;
 }
 
 void read_variants(const Fields& fields, const Sizes& sizes, Config& c) {
@@ -137,7 +140,7 @@ void read_variants(const Fields& fields, const Sizes& sizes, Config& c) {
       agreed(fields, "final_norm_adanorm", sizes, sizes.has(joint_last) ? joint_last : last + "gamma.weight");
   c.causal = fields.boolean_or("vlm_causal", false);
   if (sizes.known()) {
-    c.ada_norm.weight = sizes.has(norm + "weight");
+    c.ada_norm.weight = agreed(fields, "old_adanorm", sizes, norm + "weight");
     c.final_weight = sizes.has(last + "weight");
     c.final_gate = sizes.has(last + "gate.weight");
   } else {
