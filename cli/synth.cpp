@@ -20,7 +20,8 @@ int synth(Options options, const Output& output) {
   std::error_code error;
   if (fs::exists(target, error) && !fs::is_directory(target, error))
     throw Error(ErrorKind::usage, "--out: " + options.out + ": expected a directory, found a file");
-  for (const char* file : {"config.json", "model.safetensors", "model.safetensors.index.json"})
+  for (const char* file :
+       {"config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json", "norm_stats.json"})
     if (fs::exists(target / file, error))
       throw Error(ErrorKind::usage, "--out: " + options.out + " already holds " + file + ": name another directory");
   Unfinished directory(target);

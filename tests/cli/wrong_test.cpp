@@ -21,6 +21,8 @@ const std::string observed = "run --checkpoint tiny --prompt hi --image cam_high
 const std::string tensors = "run --checkpoint $goldens/base --inputs $goldens/base/inputs.safetensors ";
 
 void write_files() {
+  std::filesystem::create_directories(scratch() / "beside");
+  write_file(scratch() / "beside" / "tokenizer.json", "{}");
   write_file(scratch() / "text.json", "[1, 2, \"x\"]");
   write_file(scratch() / "none.json", "{\"a\": 1}");
   write_file(scratch() / "bad.json", "{bad");
@@ -100,6 +102,7 @@ const std::vector<Wrong> command_lines = {
     {"bench --checkpoint tiny --runs 0", 2,
      "--runs: expected an integer from 1 to 1000000, found '0' (see 'nervus bench --help')"},
     {"synth --preset tiny --out tiny", 2, "--out: tiny already holds config.json: name another directory"},
+    {"synth --preset tiny --out beside", 2, "--out: beside already holds tokenizer.json: name another directory"},
     {"synth --preset tini --out x", 2,
      "--preset: expected tiny or lingbot-vla-4b, found 'tini': did you mean 'tiny'? (see 'nervus synth --help')"},
     {"synth --out nowhere/x", 6, "nowhere/x: cannot be written: there is no directory nowhere"},
