@@ -45,7 +45,7 @@ Inputs inputs_of(const BenchOptions& options, const PolicyInfo& info, std::uint6
     std::generate_n(array.data<float>(), array.count(), [&] { return normal(random); });
     return array;
   };
-  inputs.images = fill({limits.batch, limits.views, limits.patches, 1176});
+  inputs.images = fill({limits.batch, limits.views, limits.patches, info.patch_values});
   inputs.state = fill({limits.batch, info.state_dimensions});
   inputs.image_mask = Array(DType::boolean, {limits.batch, limits.views});
   inputs.tokens = Array(DType::i64, {limits.batch, limits.text_tokens});
@@ -54,8 +54,9 @@ Inputs inputs_of(const BenchOptions& options, const PolicyInfo& info, std::uint6
   const std::int64_t valid = options.text > 0 ? options.text : limits.text_tokens;
   for (std::int64_t i = 0; i < inputs.tokens.count(); ++i)
     inputs.token_mask.data<std::uint8_t>()[i] = i % limits.text_tokens < valid;
+  const auto words = static_cast<std::uint64_t>(std::min<std::int64_t>(info.vocabulary, 100));
   std::generate_n(inputs.tokens.data<std::int64_t>(), inputs.tokens.count(),
-                  [&] { return static_cast<std::int64_t>(random() % 100); });
+                  [&] { return static_cast<std::int64_t>(random() % words); });
   return inputs;
 }
 

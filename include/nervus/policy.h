@@ -24,8 +24,8 @@ namespace nervus {
 
 // The tensors of a call. B batch, V views, P patches of a view, S pixels of its side, T text tokens.
 struct Inputs {
-  // [B, V, P, 1176] f32, f16 or bf16: patches in merge-block order. Or [B, V, S, S, 3] u8: RGB pixels, which the device
-  // makes those patches of (PolicyInfo::image_side); the same actions, sooner.
+  // [B, V, P, 1176] f32, f16 or bf16: patches in merge-block order (PolicyInfo::patch_values). Or [B, V, S, S, 3] u8:
+  // RGB pixels, which the device makes those patches of (PolicyInfo::image_side); the same actions, sooner.
   Array images;
   Array image_mask;  // [B, V] bool: which views are there
   Array tokens;      // [B, T] i64 or i32
@@ -56,6 +56,8 @@ struct PolicyInfo {
   std::vector<std::string> joints;   // of a state and an action, in the robot's order; empty without a robot
   std::vector<std::string> cameras;  // names that an Observation may carry, in the model's order
   std::int64_t image_side = 0;       // pixels that the model sees of each, in both directions
+  std::int64_t patch_values = 0;     // of a patch in Inputs::images
+  std::int64_t vocabulary = 0;       // Inputs::tokens are below it
   Limits limits;
   std::int64_t weight_bytes = 0;     // on the device
   std::int64_t workspace_bytes = 0;  // arena of activations and caches

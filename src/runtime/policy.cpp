@@ -42,6 +42,8 @@ struct Policy::Implementation {
             .joints = observations.joints(),
             .cameras = shape.cameras,
             .image_side = shape.image_side,
+            .patch_values = shape.patches.values(),
+            .vocabulary = shape.vocabulary,
             .limits = engine.model().limits(),
             .weight_bytes = engine.weight_bytes(),
             .workspace_bytes = engine.workspace_bytes(),

@@ -249,6 +249,11 @@ TEST_CASE("bench: calls of observations, from a camera's frames on") {
   latencies("--batch 2");
 }
 
+TEST_CASE("bench: random tokens are of the checkpoint's vocabulary, however small") {
+  for (const char* name : {"depth_causal_batch", "odd_one_view", "joint_four_views"})
+    done(program(std::string("bench --runs 1 --warmup 0 --quiet --steps 1 --checkpoint $goldens/") + name));
+}
+
 TEST_CASE("bench: the file that run wrote is a reference for the same inputs and seed") {
   const std::string inputs = "--checkpoint $goldens/causal --inputs $goldens/causal/inputs.safetensors --steps 2 ";
   done(program("run --precision f32 --seed 5 --out run.safetensors " + inputs));
