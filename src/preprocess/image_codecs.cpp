@@ -11,6 +11,8 @@
 namespace nervus {
 namespace {
 
+constexpr std::size_t unpacked_chunks = std::size_t{8} << 20;  // texts and profiles may be larger than the file
+
 // Makes room for the pixels, unless the file's bytes cannot hold `claimed` units, each at most `most` of them.
 void make_room(std::string_view name, Image& image, long long claimed, std::size_t found, long long most) {
   if (claimed > static_cast<long long>(found) * most) {
@@ -40,7 +42,8 @@ Image decode_png(Bytes bytes, std::string_view name) {
   const std::unique_ptr<spng_ctx, decltype(&spng_ctx_free)> context(spng_ctx_new(0), &spng_ctx_free);
   check(context != nullptr, "decode_png: a libspng context");
   spng_set_crc_action(context.get(), SPNG_CRC_ERROR, SPNG_CRC_DISCARD);
-  spng_set_chunk_limits(context.get(), bytes.size(), bytes.size());
+  const std::size_t room = std::max(bytes.size(), unpacked_chunks);
+  spng_set_chunk_limits(context.get(), room, room);
   require_png(name, spng_set_png_buffer(context.get(), bytes.data(), bytes.size()));
   spng_ihdr header{};
   require_png(name, spng_get_ihdr(context.get(), &header));

@@ -24,6 +24,11 @@ TEST_CASE("PNG of every colour type and JPEG of every sampling decode as in Pill
   }
 }
 
+TEST_CASE("texts of a PNG may be larger unpacked than the file, and change no pixel") {
+  const std::filesystem::path directory = NERVUS_SOURCE_DIR "/tests/preprocess/images";
+  CHECK(read_image(directory / "texts.png").rgb == read_image(directory / "type2_depth8.png").rgb);
+}
+
 TEST_CASE("a file that is not there is an io error") {
   try {
     read_image("no/such/image.png");

@@ -61,12 +61,16 @@ def main():
             see_through = transparency.get(color_type) if i == 0 else None
             (OUT / f"type{color_type}_depth{depth}.png").write_bytes(
                 png(13, 9, color_type, depth, interlaced, see_through))
+    long = zlib.compress(2000 * b"a long text ", 9)
+    texts = chunk(b"zTXt", b"Comment\0\0" + long) + chunk(b"iTXt", b"Comment\0\1\0\0\0" + long)
+    plain = (OUT / "type2_depth8.png").read_bytes()
+    (OUT / "texts.png").write_bytes(plain[:33] + texts + plain[33:])  # behind IHDR; larger unpacked than the file
     for name, sampling in (("444", "4:4:4"), ("422", "4:2:2"), ("420", "4:2:0")):
         smooth(37, 23).save(OUT / f"baseline_{name}.jpg", quality=70, subsampling=sampling)
     smooth(41, 30).save(OUT / "progressive_420.jpg", quality=85, subsampling="4:2:0", progressive=True)
     smooth(19, 17).convert("L").save(OUT / "grey.jpg", quality=80)
     decoded = {p.name: np.array(Image.open(p).convert("RGB")) for p in sorted(OUT.glob("*.png")) + sorted(
-        OUT.glob("*.jpg")) if p.name != "cmyk.jpg"}
+        OUT.glob("*.jpg")) if p.name not in ("cmyk.jpg", "texts.png")}
     save_file(decoded, OUT / "decoded.safetensors")
     smooth(16, 16).convert("CMYK").save(OUT / "cmyk.jpg", quality=80)
 
