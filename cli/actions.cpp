@@ -4,7 +4,6 @@
 #include <limits>
 #include <sstream>
 
-#include "cli/interrupt.h"
 #include "nervus/array_file.h"
 #include "nervus/error.h"
 
@@ -149,9 +148,7 @@ void write_actions(const std::filesystem::path& path, const std::vector<Result>&
   if (ending == ".json") return write_text(path, document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   std::map<std::string, Array> arrays;
   for (const Result& result : results) arrays[result.name] = to_array(result);
-  Unfinished file(path);
-  write_arrays(file.path(), arrays);
-  file.commit();
+  write_arrays(path, arrays);
 }
 
 std::map<std::string, Array> read_actions(const std::filesystem::path& path) {

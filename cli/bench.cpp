@@ -50,7 +50,7 @@ void check_usage(const BenchOptions& options) {
     if (std::filesystem::path(options.reference_out).extension() != ".safetensors")
       throw Error(ErrorKind::usage,
                   "--reference-out: " + options.reference_out + ": expected a name ending in .safetensors");
-    check_directory_of(options.reference_out);
+    expect_output(options.reference_out);
   }
 }
 

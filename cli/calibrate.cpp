@@ -69,7 +69,7 @@ void print(const CalibrationReport& report, const Output& output) {
 
 int run(const Options& options, const Output& output) {
   if (options.out.empty() == options.check.empty()) throw Error(ErrorKind::usage, "give --out or --check, one of them");
-  if (!options.out.empty()) check_directory_of(options.out);
+  if (!options.out.empty()) expect_output(options.out);
   CalibrateOptions calibrating{.load = options.policy.load_options(output.progress()),
                                .percentile = options.percentile,
                                .check = options.check,

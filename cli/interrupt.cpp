@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "nervus/array_file.h"
 #include "nervus/error.h"
 
 namespace nervus::cli {
@@ -81,16 +82,21 @@ InterruptHandler::~InterruptHandler() {
   registry().hang_up = nullptr;
 }
 
-void check_directory_of(const fs::path& target) {
+void expect_output(const fs::path& target) {
   std::error_code error;
-  if (!target.has_parent_path() || fs::is_directory(target.parent_path(), error)) return;
-  throw Error(ErrorKind::io,
-              target.string() + ": cannot be written: there is no directory " + target.parent_path().string());
+  if (target.has_parent_path() && !fs::is_directory(target.parent_path(), error))
+    throw Error(ErrorKind::io,
+                target.string() + ": cannot be written: there is no directory " + target.parent_path().string());
+  if (fs::is_other(target, error))
+    throw Error(ErrorKind::io,
+                target.string() + ": cannot be written: expected a file, found a pipe, socket or device");
+  const std::lock_guard lock(registry().mutex);
+  registry().paths.insert(partial_path(target));
 }
 
 Unfinished::Unfinished(fs::path target) : target_(std::move(target)) {
   if (!target_.has_filename()) target_ = target_.parent_path();  // "directory/"
-  check_directory_of(target_);
+  expect_output(target_);
   path_ = target_.parent_path() /
           ("." + target_.stem().string() + ".partial-" + std::to_string(getpid()) + target_.extension().string());
   const std::lock_guard lock(registry().mutex);

@@ -21,8 +21,9 @@ class InterruptHandler {
   InterruptHandler& operator=(const InterruptHandler&) = delete;
 };
 
-// Throws Error(io) if the directory that `target` goes into is not there.
-void check_directory_of(const std::filesystem::path& target);
+// Of a file that will be written: throws Error(io) if the directory that it goes into is not there, or if it is there
+// and no file. From here on a signal also removes what the library has written of it, which is under partial_path.
+void expect_output(const std::filesystem::path& target);
 
 // An output under a temporary name beside its target; removed again unless it is committed.
 class Unfinished {

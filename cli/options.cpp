@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "cli/interrupt.h"
 #include "cli/output.h"
 #include "nervus/array_file.h"
 #include "nervus/error.h"
@@ -13,6 +14,7 @@ LoadOptions PolicyOptions::load_options(ProgressFunction progress) const {
   for (std::size_t i = 0; i < steps.size(); ++i)
     if (std::count(steps.begin(), steps.end(), steps[i]) > 1)
       throw Error(ErrorKind::usage, "--steps: " + std::to_string(steps[i]) + " is given twice");
+  if (!plan.empty()) expect_output(plan);
   LoadOptions load;
   load.device = device;
   load.precision = precision_from(precision);

@@ -47,7 +47,7 @@ void check_usage(const RunOptions& options) {
   if (options.robot.empty() && !(options.norm_stats.empty() && options.normalization.empty()))
     refuse("--norm-stats and --normalization need --robot, which says whose joints they are");
   for (const std::string& file : {options.out, options.plot})
-    if (!file.empty()) check_directory_of(file);
+    if (!file.empty()) expect_output(file);
   if (!options.out.empty()) check_action_path(options.out, std::max<std::size_t>(1, options.policy.steps.size()));
   if (!options.plot.empty() && !options.plot.ends_with(".svg"))
     refuse("--plot: " + options.plot + ": expected a name ending in .svg");

@@ -18,4 +18,7 @@ std::map<std::string, Array> read_arrays(const std::filesystem::path& path);
 // ending or number, Error(io) if the file cannot be written.
 void write_arrays(const std::filesystem::path& path, const std::map<std::string, Array>& arrays);
 
+// The name beside its own under which the library keeps a file that it writes until the file is whole.
+std::filesystem::path partial_path(const std::filesystem::path& path);
+
 }  // namespace nervus

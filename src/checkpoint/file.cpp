@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/message.h"
+#include "nervus/array_file.h"
 
 namespace nervus {
 
@@ -52,8 +53,19 @@ std::string File::read(std::uint64_t offset, std::size_t bytes) const {
   return text;
 }
 
-OutputFile::OutputFile(const std::filesystem::path& path)
-    : path_(path.string()), temporary_(concat(path_, ".partial-", ::getpid())), stream_(temporary_, std::ios::binary) {
+std::filesystem::path partial_path(const std::filesystem::path& path) {
+  return concat(path.string(), ".partial-", ::getpid());
+}
+
+OutputFile::OutputFile(const std::filesystem::path& path) : path_(path.string()) {
+  std::error_code unknown;  // what cannot be looked up cannot be opened either
+  const auto status = std::filesystem::status(path, unknown);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    fail(ErrorKind::io, path_, ": cannot be written: expected a file, found a ",
+         std::filesystem::is_directory(status) ? "directory" : "pipe, socket or device");
+  }
+  temporary_ = partial_path(path).string();
+  stream_.open(temporary_, std::ios::binary);
   require(stream_.good());
 }
 

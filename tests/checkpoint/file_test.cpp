@@ -68,6 +68,19 @@ TEST_CASE("an output file appears when it is finished, or not at all") {
   CHECK(message == "absent/a: cannot be written: No such file or directory");
 }
 
+TEST_CASE("an output file replaces files alone") {
+  const TemporaryDirectory directory;
+  REQUIRE(::mkfifo((directory / "pipe").c_str(), 0600) == 0);
+  std::filesystem::create_directory(directory / "inner");
+  const auto write = [&](const char* name) {
+    return error_of([&] { write_text(directory / name, "text"); }, directory.path());
+  };
+  CHECK(write("pipe") == std::pair(ErrorKind::io, std::string("pipe: cannot be written: expected a file, found a pipe, "
+                                                              "socket or device")));
+  CHECK(write("inner").second == "inner: cannot be written: expected a file, found a directory");
+  CHECK(std::filesystem::is_fifo(directory / "pipe"));
+}
+
 TEST_CASE("quotes make any bytes fit into a message") {
   CHECK(in_quotes("cam_high") == "'cam_high'");
   CHECK(in_quotes(std::string("a\0b\n'\\", 6)) == "'a\\x00b\\x0a\\'\\\\'");

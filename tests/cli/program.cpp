@@ -54,7 +54,8 @@ Outcome program(const std::string& arguments, const std::string& before) {
   return {code_of(status), read_file(files + ".out"), read_file(files + ".err")};
 }
 
-int interrupted(const std::vector<std::string>& arguments, const fs::path& path) {
+int interrupted(const std::vector<std::string>& arguments, const fs::path& path,
+                const std::function<void(int)>& before) {
   std::vector<std::string> words = {NERVUS_PROGRAM};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> pointers;
@@ -73,6 +74,7 @@ int interrupted(const std::vector<std::string>& arguments, const fs::path& path)
     return false;
   };
   for (int i = 0; i < 1000 && !exists(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  if (before) before(process);
   kill(process, SIGINT);
   int status = 0;
   waitpid(process, &status, 0);

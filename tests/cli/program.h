@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -19,8 +20,10 @@ struct Outcome {
 // repository and "tiny" is a synthesised checkpoint. `before` stands in front: environment, or other commands.
 Outcome program(const std::string& arguments, const std::string& before = "");
 
-// Starts the program without a shell, sends SIGINT once `path` exists, and returns the exit code.
-int interrupted(const std::vector<std::string>& arguments, const std::filesystem::path& path);
+// Starts the program without a shell, sends SIGINT once `path` exists, and returns the exit code. `before` is called
+// with the process's number before the signal is sent.
+int interrupted(const std::vector<std::string>& arguments, const std::filesystem::path& path,
+                const std::function<void(int)>& before = {});
 
 // A directory that lives as long as the test.
 const std::filesystem::path& scratch();

@@ -8,6 +8,7 @@ using nervus::test::Outcome;
 using nervus::test::program;
 using nervus::test::read_file;
 using nervus::test::scratch;
+using nervus::test::write_file;
 using nlohmann::json;
 
 namespace {
@@ -285,6 +286,16 @@ TEST_CASE("bench: what excludes each other, or is missing, is refused") {
   CHECK(refused("--reference-out a.npy") ==
         "nervus: error: --reference-out and --reference-device go with --reference-precision\n");
   CHECK(refused("--reference none.npy").find("none.npy") != std::string::npos);
+}
+
+TEST_CASE("bench: nothing is left of a file that it had begun to write when interrupted") {
+  const std::filesystem::path directory = scratch() / "left", file = directory / "reference.safetensors";
+  std::filesystem::create_directories(directory);
+  const auto begin = [&](int process) { write_file(file.string() + ".partial-" + std::to_string(process), "half"); };
+  CHECK(interrupted({"bench", "--checkpoint", (scratch() / "tiny").string(), "--steps", "1", "--reference-precision",
+                     "f32", "--reference-seeds", "1", "--reference-out", file.string(), "--runs", "1000000"},
+                    file, begin) == 130);
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) CHECK(entry.path() == file);
 }
 
 TEST_CASE("doctor: the machine, and a checkpoint on it") {

@@ -182,6 +182,12 @@ TEST_CASE("errors as JSON, and outputs that cannot be written") {
   CHECK(full.code == 6);
   CHECK(full.err == "nervus: error: standard output: cannot be written\n");
 
+  for (const char* out : {"--out pipe.npy", "--out pipe.json", "--plot pipe.svg"}) {
+    const Outcome pipe = program(tensors + out, "mkfifo -m 600 pipe.npy pipe.json pipe.svg 2> /dev/null;");
+    CHECK(pipe.code == 6);
+    CHECK(pipe.err.ends_with(": cannot be written: expected a file, found a pipe, socket or device\n"));
+  }
+
   const Outcome none = program("");
   CHECK(none.code == 2);
   CHECK(none.err.find("Usage: nervus VERB") != std::string::npos);
