@@ -71,14 +71,16 @@ CalibrationReport calibrate(const std::filesystem::path& directory, std::size_t 
   }
   LoadOptions load = options.load;
   load.limits = limits_of(count, sample, description.shape);
-  Engine engine(directory, load, open_device(load, false));
-  const ObservationInputs observations(engine.checkpoint(), description.shape, load.limits, load,
-                                       engine.device().crew());
+  std::optional<ObservationInputs> observations;
+  Engine engine(directory, load, open_device(load, false), false,
+                [&](const Checkpoint& opened, const ModelShape& shape, const Limits& limits, Device& device) {
+                  observations.emplace(opened, shape, limits, load, device.crew());
+                });
   InputObserver observer(engine.device(), known.ranges, known.streams);
   for (std::size_t i = 0; i < count; ++i) {
     const Sample one = sample(i);
     const auto* inputs = std::get_if<Inputs>(&one);
-    engine.upload(inputs ? *inputs : observations.preprocess({&std::get<Observation>(one), 1}, false), {.seed = i});
+    engine.upload(inputs ? *inputs : observations->preprocess({&std::get<Observation>(one), 1}, false), {.seed = i});
     for (std::size_t schedule = 0; schedule < engine.steps().size(); ++schedule) {
       engine.observe(schedule, observer, [](const char*) {});
     }

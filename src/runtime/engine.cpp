@@ -122,7 +122,7 @@ void check_tensors(const Checkpoint& checkpoint, const ModelDescription& descrip
 }
 
 Engine::Engine(const std::filesystem::path& directory, const LoadOptions& options, std::unique_ptr<Device> device,
-               bool dry)
+               bool dry, const Prepare& prepare)
     : checkpoint_(Checkpoint::open(directory)), device_(std::move(device)) {
   const Fields config = checkpoint_.config_fields();
   const Family& family = family_of(config, &checkpoint_);
@@ -134,16 +134,15 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   if (!options.plan.empty() && !cuda_ordinal(options.device))
     fail(ErrorKind::unsupported, "plan '", options.plan.string(), "': device 'cpu' has no choices to keep, its sums ",
          "are the same in every load: leave the option out, or use another device");
+  const Limits limits = complete_limits(options.limits, shape);
   if (!device_) device_ = open_device(options);
+  if (prepare) prepare(checkpoint_, shape, limits, *device_);
   const std::unique_lock<std::mutex> alone = device_->hold_loads();
   read_plan(*device_, options.plan);
   device_->use_formats(formats_for(checkpoint_, family, description, options, *device_, dry));
-  model_ = family.load(checkpoint_, *device_,
-                       {.limits = complete_limits(options.limits, shape),
-                        .steps = steps_,
-                        .time_grid = options.time_grid,
-                        .progress = options.progress,
-                        .dry = dry});
+  model_ = family.load(
+      checkpoint_, *device_,
+      {.limits = limits, .steps = steps_, .time_grid = options.time_grid, .progress = options.progress, .dry = dry});
   weight_bytes_ = device_->memory();
   const std::int64_t bytes = rehearse(*model_, device_->activation());
   workspace_ = std::make_unique<Workspace>(device_->allocate(bytes), bytes);

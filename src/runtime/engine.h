@@ -37,9 +37,11 @@ void run_stages(Model& model, std::size_t schedule, Around&& around) {
 class Engine {
  public:
   // `device`: where it runs; null for that of the options. `dry`: no weight is read, so that what the device would do
-  // is known, and its answers are worth nothing.
+  // is known, and its answers are worth nothing. `prepare` is called before weights are read, which take long: for what
+  // else can fail.
+  using Prepare = std::function<void(const Checkpoint&, const ModelShape&, const Limits&, Device&)>;
   Engine(const std::filesystem::path& directory, const LoadOptions& options, std::unique_ptr<Device> device = nullptr,
-         bool dry = false);
+         bool dry = false, const Prepare& prepare = {});
 
   const std::string& family() const { return family_; }
   const Checkpoint& checkpoint() const { return checkpoint_; }

@@ -54,7 +54,11 @@ ObservationInputs::ObservationInputs(const Checkpoint& checkpoint, const ModelSh
       text_tokens_(std::min(shape.text_tokens, limits.text_tokens)),
       directory_(checkpoint.directory().string()),
       tokenizer_(find_tokenizer(checkpoint.directory(), shape.vocabulary)),
-      joints_(joint_transform(checkpoint, options)) {}
+      joints_(joint_transform(checkpoint, options)) {
+  if (!joints_) return;
+  joints_->require_room("max_state_dim", shape.state);
+  joints_->require_room("max_action_dim", shape.action);
+}
 
 std::int64_t ObservationInputs::state_dimensions() const {
   return joints_ ? static_cast<std::int64_t>(joints_->dimensions()) : shape_.state;

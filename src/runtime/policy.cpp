@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "core/message.h"
 #include "preprocess/noise.h"
@@ -28,18 +29,19 @@ void check_batch(std::size_t observations, std::span<const InferOptions> options
 struct Policy::Implementation {
   Implementation(const std::filesystem::path& directory, const LoadOptions& options)
       : start(std::chrono::steady_clock::now()),
-        engine(directory, options),
-        observations(engine.checkpoint(), engine.model().shape(), engine.model().limits(), options,
-                     engine.device().crew()) {
+        engine(directory, options, nullptr, false,
+               [&](const Checkpoint& checkpoint, const ModelShape& shape, const Limits& limits, Device& device) {
+                 observations.emplace(checkpoint, shape, limits, options, device.crew());
+               }) {
     const ModelShape& shape = engine.model().shape();
     info = {.family = engine.family(),
             .device = engine.device().description(),
             .precision = options.precision,
             .steps = engine.steps(),
             .chunk_steps = shape.chunk,
-            .state_dimensions = observations.state_dimensions(),
-            .action_dimensions = observations.action_dimensions(),
-            .joints = observations.joints(),
+            .state_dimensions = observations->state_dimensions(),
+            .action_dimensions = observations->action_dimensions(),
+            .joints = observations->joints(),
             .cameras = shape.cameras,
             .image_side = shape.image_side,
             .patch_values = shape.patches.values(),
@@ -67,15 +69,15 @@ struct Policy::Implementation {
   }
 
   ActionChunk finish(const Array& actions, bool robot_units, StageTimes times) const {
-    ActionChunk chunk = timed(times, "postprocess", [&] { return observations.postprocess(actions, robot_units); });
+    ActionChunk chunk = timed(times, "postprocess", [&] { return observations->postprocess(actions, robot_units); });
     times["total"] += times["postprocess"];
     chunk.timing = times;
     return chunk;
   }
 
   std::chrono::steady_clock::time_point start;
+  std::optional<ObservationInputs> observations;  // there before the engine has read its weights
   Engine engine;
-  ObservationInputs observations;
   PolicyInfo info;
 };
 
@@ -91,7 +93,7 @@ Policy Policy::load(const std::filesystem::path& directory, const LoadOptions& o
 ActionChunk Policy::infer(const Observation& observation, const InferOptions& options) {
   StageTimes times;
   const Inputs inputs = timed(times, "preprocess", [&] {
-    return implementation_->observations.preprocess({&observation, 1}, options.keep_prefix);
+    return implementation_->observations->preprocess({&observation, 1}, options.keep_prefix);
   });
   times["total"] = times["preprocess"];
   const Array actions = implementation_->compute(inputs, options, times);
@@ -111,7 +113,7 @@ std::vector<ActionChunk> Policy::infer_batch(std::span<const Observation> observ
   const ModelShape& shape = implementation_->engine.model().shape();
   const auto values = static_cast<std::size_t>(shape.chunk * shape.action);
   const Inputs inputs = timed(times, "preprocess", [&] {
-    Inputs all = implementation_->observations.preprocess(observations, false);
+    Inputs all = implementation_->observations->preprocess(observations, false);
     all.noise = Array(DType::f32, {all.state.shape[0], shape.chunk, shape.action});
     // Each as if it were alone: the first sample of its own seed.
     for (std::size_t b = 0; b < options.size(); ++b)
@@ -130,7 +132,7 @@ std::vector<ActionChunk> Policy::infer_batch(std::span<const Observation> observ
 }
 
 Inputs Policy::preprocess(const Observation& observation) const {
-  const ObservationInputs& observations = implementation_->observations;
+  const ObservationInputs& observations = *implementation_->observations;
   Inputs inputs = observations.preprocess({&observation, 1}, false);
   inputs.images = observations.patches_of(inputs);
   return inputs;

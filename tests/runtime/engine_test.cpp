@@ -182,6 +182,20 @@ TEST_CASE("an observation that is wrong is refused in words") {
   CHECK(test::error_of([&] { policy.infer({{{"cam_high", image}}, state, "\xff"}); }).first == ErrorKind::input);
 }
 
+TEST_CASE("a robot that does not fit is found at load, before weights are read") {
+  bool read = false;
+  const auto load = [&](LoadOptions options) {
+    options.progress = [&](std::int64_t, std::int64_t, const std::string&) { read = true; };
+    return test::error_of([&] { Policy::load(test::golden("odd_one_view"), options); });
+  };
+  CHECK(load({.robot = "hal"}).first == ErrorKind::usage);
+  CHECK(load({.robot = "aloha"}).first == ErrorKind::usage);  // no statistics
+  const auto [kind, message] = load({.robot = "aloha", .normalization = "identity"});
+  CHECK(kind == ErrorKind::checkpoint);
+  CHECK(message == "robot 'aloha' has 14 joints, but the model's max_state_dim is 9");
+  CHECK_FALSE(read);
+}
+
 TEST_CASE("without a tokenizer, tensors still run and instructions are refused") {
   const Inputs inputs = test::golden_inputs("causal");
   Policy policy = test::load_golden("causal", Precision::f32, 1, test::limits_of(inputs));

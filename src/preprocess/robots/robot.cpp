@@ -53,13 +53,6 @@ std::vector<StatisticsColumn> columns_of(const Robot& robot, const NormStats& st
   return columns;
 }
 
-void require_room(const char* field, std::int64_t room, const Robot& robot) {
-  const auto joints = static_cast<std::int64_t>(robot.joints.size());
-  if (room >= joints) return;
-  fail(ErrorKind::checkpoint, "robot '", robot.name, "' has ", joints, " joints, but the model's ", field, " is ",
-       room);
-}
-
 }  // namespace
 
 const Robot& find_robot(std::string_view name) {
@@ -83,8 +76,14 @@ JointTransform::JointTransform(const Robot& robot, const NormStats& statistics, 
       state_(statistics, columns_of(robot, statistics, "observation.state"), type.value_or(robot.normalization)),
       action_(statistics, columns_of(robot, statistics, "action"), type.value_or(robot.normalization)) {}
 
+void JointTransform::require_room(const char* field, std::int64_t room) const {
+  if (room >= static_cast<std::int64_t>(dimensions())) return;
+  fail(ErrorKind::checkpoint, "robot '", robot_->name, "' has ", dimensions(), " joints, but the model's ", field,
+       " is ", room);
+}
+
 std::vector<float> JointTransform::state_to_model(std::span<const float> state, std::int64_t max_state_dim) const {
-  require_room("max_state_dim", max_state_dim, *robot_);
+  require_room("max_state_dim", max_state_dim);
   if (state.size() != dimensions()) {
     fail(ErrorKind::input, "state: expected ", dimensions(), " values for robot '", robot_->name, "' (",
          robot_->joints.front(), " ... ", robot_->joints.back(), "), found ", state.size());
@@ -101,7 +100,7 @@ std::vector<float> JointTransform::state_to_model(std::span<const float> state, 
 
 std::vector<float> JointTransform::actions_to_robot(const float* actions, std::int64_t steps,
                                                     std::int64_t max_action_dim) const {
-  require_room("max_action_dim", max_action_dim, *robot_);
+  require_room("max_action_dim", max_action_dim);
   std::vector<float> result(static_cast<std::size_t>(steps) * dimensions());
   for (std::int64_t step = 0; step < steps; ++step) {
     action_.unnormalize(actions + step * max_action_dim, result.data() + static_cast<std::size_t>(step) * dimensions());

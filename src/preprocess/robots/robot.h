@@ -47,6 +47,8 @@ class JointTransform {
   // Values of a state and of an action: the number of joints.
   std::size_t dimensions() const { return state_.dimensions(); }
 
+  // Throws Error(checkpoint) naming the field if the model's vector of so many values is shorter than the joints.
+  void require_room(const char* field, std::int64_t room) const;
   // State in the robot's order and units -> `max_state_dim` values for the model. Throws Error(input) on a wrong
   // length or a value that is not finite, Error(checkpoint) if the model's vector is too short.
   std::vector<float> state_to_model(std::span<const float> state, std::int64_t max_state_dim) const;
