@@ -20,7 +20,8 @@ struct Options {
 
 // A directory with a prompt is an observation, anything else holds tensors.
 Sample read_sample(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path / "prompt.txt")) return read_observation(path);
+  std::error_code unknown;
+  if (std::filesystem::exists(path / "prompt.txt", unknown)) return read_observation(path);
   return Inputs::load(path);
 }
 

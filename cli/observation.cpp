@@ -81,7 +81,8 @@ std::filesystem::path find_file(const std::filesystem::path& directory, const st
                                 std::initializer_list<const char*> endings) {
   for (const char* ending : endings) {
     std::filesystem::path path = directory / (name + ending);
-    if (std::filesystem::exists(path)) return path;
+    std::error_code unknown;
+    if (std::filesystem::exists(path, unknown)) return path;
   }
   return {};
 }

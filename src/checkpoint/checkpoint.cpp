@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "checkpoint/file.h"
 #include "core/message.h"
 
 namespace nervus {
@@ -20,14 +21,14 @@ bool is_plain(const std::string& file_name) {
 Checkpoint Checkpoint::open(const std::filesystem::path& directory) {
   std::error_code ignored;  // what cannot be looked up does not exist
   if (!std::filesystem::is_directory(directory, ignored)) {
-    const bool exists = std::filesystem::exists(directory, ignored);
+    const bool exists = is_there(directory);
     fail(ErrorKind::io, directory.string(), ": expected a checkpoint directory, found ",
          exists ? "a file: name the directory it is in" : "nothing there");
   }
   Checkpoint checkpoint(directory);
-  if (std::filesystem::exists(directory / "model.safetensors", ignored)) {
+  if (is_there(directory / "model.safetensors")) {
     checkpoint.add_file(directory / "model.safetensors");
-  } else if (std::filesystem::exists(directory / index_name, ignored)) {
+  } else if (is_there(directory / index_name)) {
     checkpoint.open_index(directory / index_name);
   } else {
     fail(ErrorKind::checkpoint, directory.string(), ": expected model.safetensors or ", index_name,
@@ -56,8 +57,7 @@ void Checkpoint::open_index(const std::filesystem::path& path) {
     shards.insert(shard);
   }
   for (const auto& shard : shards) {
-    std::error_code ignored;
-    if (!std::filesystem::exists(directory_ / shard, ignored)) {
+    if (!is_there(directory_ / shard)) {
       fail(ErrorKind::checkpoint, index.file(), ": the shard ", in_quotes(shard), " is missing: download it again");
     }
     add_file(directory_ / shard);

@@ -87,6 +87,11 @@ void OutputFile::finish() {
   temporary_.clear();
 }
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code unknown;
+  return std::filesystem::exists(path, unknown);
+}
+
 std::string read_text(const std::filesystem::path& path, std::uint64_t limit) {
   const File file = File::open(path);
   if (file.size() <= limit) return file.read(0, file.size());

@@ -51,6 +51,9 @@ class OutputFile {
   std::ofstream stream_;
 };
 
+// Whether there is something of that name; what cannot be looked up is not there.
+bool is_there(const std::filesystem::path& path);
+
 // The whole of a file of at most `limit` bytes. Throws Error(checkpoint) if it is larger, Error(io) as File does.
 std::string read_text(const std::filesystem::path& path, std::uint64_t limit);
 

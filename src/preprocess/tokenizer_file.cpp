@@ -179,7 +179,7 @@ void add_merges(const std::filesystem::path& path, Vocabulary& vocabulary) {
 
 // The added tokens of tokenizer_config.json; without them <|endoftext|>, as Qwen2Tokenizer of `transformers` does.
 void add_configured_tokens(const std::filesystem::path& path, Vocabulary& vocabulary) {
-  const Fields config = std::filesystem::exists(path) ? Fields::read(path) : Fields(Json::object(), path.string());
+  const Fields config = is_there(path) ? Fields::read(path) : Fields(Json::object(), path.string());
   if (!config.has("added_tokens_decoder")) {
     return vocabulary.add_added("<|endoftext|>", vocabulary.parts.vocabulary_size, path.string());
   }
@@ -217,8 +217,8 @@ TokenizerParts parse_tokenizer(const Fields& json) {
 
 TokenizerParts read_tokenizer(const std::filesystem::path& directory) {
   const auto whole = directory / "tokenizer.json", path = directory / "vocab.json";
-  if (std::filesystem::exists(whole)) return parse_tokenizer(Fields::read(whole));
-  if (!std::filesystem::exists(path)) {
+  if (is_there(whole)) return parse_tokenizer(Fields::read(whole));
+  if (!is_there(path)) {
     fail(ErrorKind::io, directory.string(), ": expected the Qwen2.5 tokenizer, tokenizer.json or vocab.json and ",
          "merges.txt, found neither; copy it beside the checkpoint");
   }

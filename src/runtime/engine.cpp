@@ -55,8 +55,7 @@ std::int64_t rehearse(Model& model, DType activation) {
 
 // Gives the device the choices of the file, if there is one; returns its text.
 std::string read_plan(Device& device, const std::filesystem::path& plan) {
-  std::error_code unknown;
-  if (plan.empty() || !std::filesystem::exists(plan, unknown)) return "";
+  if (plan.empty() || !is_there(plan)) return "";
   std::string text = read_text(plan, most_plan_bytes);
   device.use_choices(text, plan.string());
   return text;

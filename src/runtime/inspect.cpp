@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "backends/planning_device.h"
+#include "checkpoint/file.h"
 #include "nervus/tools.h"
 #include "runtime/engine.h"
 
@@ -85,7 +86,7 @@ CheckpointReport inspect(const std::filesystem::path& directory, const LoadOptio
   report.digest = checkpoint.digest();
   count_tensors(checkpoint, description, report);
   for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "norm_stats.json"}) {
-    if (std::filesystem::exists(directory / name)) report.files.push_back(name);
+    if (is_there(directory / name)) report.files.push_back(name);
   }
   report.device = options.device;
   const bool on_gpu = cuda_ordinal(options.device).has_value();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "checkpoint/file.h"
 #include "core/message.h"
 
 namespace nervus {
@@ -25,7 +26,7 @@ std::optional<JointTransform> joint_transform(const Checkpoint& checkpoint, cons
   if (!options.normalization.empty()) type = normalization_from_name(options.normalization);
   if (type == Normalization::identity) return JointTransform(robot);
   const std::filesystem::path beside = checkpoint.directory() / "norm_stats.json";
-  if (options.norm_stats.empty() && !std::filesystem::exists(beside)) {
+  if (options.norm_stats.empty() && !is_there(beside)) {
     fail(ErrorKind::usage, "robot '", options.robot, "': expected normalisation statistics, found no ", beside.string(),
          ": name the file, or choose the normalisation 'identity'");
   }
@@ -34,7 +35,7 @@ std::optional<JointTransform> joint_transform(const Checkpoint& checkpoint, cons
 }
 
 std::optional<Tokenizer> find_tokenizer(const std::filesystem::path& directory, std::int64_t vocabulary) {
-  if (!std::filesystem::exists(directory / "tokenizer.json") && !std::filesystem::exists(directory / "vocab.json")) {
+  if (!is_there(directory / "tokenizer.json") && !is_there(directory / "vocab.json")) {
     return std::nullopt;
   }
   Tokenizer tokenizer = Tokenizer::load(directory);

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <thread>
 
+#include "checkpoint/file.h"
 #include "checkpoint/safetensors.h"
 #include "core/message.h"
 #include "models/families.h"
@@ -159,7 +160,7 @@ void synthesise(const std::filesystem::path& directory, const SynthOptions& opti
   std::filesystem::create_directories(directory, failure);
   if (failure) fail(ErrorKind::io, directory.string(), ": cannot be created: ", failure.message());
   for (const char* name : {"config.json", "model.safetensors", "tokenizer.json", "norm_stats.json"}) {
-    if (!std::filesystem::exists(directory / name)) continue;
+    if (!is_there(directory / name)) continue;
     fail(ErrorKind::usage, directory.string(), ": expected a directory without a checkpoint, found ", name,
          ": choose another, or remove it");
   }

@@ -41,6 +41,13 @@ TEST_CASE("only regular files are opened") {
   CHECK(open("absent") == "absent: cannot be opened: No such file or directory");
 }
 
+TEST_CASE("what cannot be looked up is not there") {
+  const TemporaryDirectory directory;
+  CHECK(is_there(directory.write("a", "")));
+  CHECK_FALSE(is_there(directory / "b"));
+  CHECK_FALSE(is_there(directory / std::string(300, 'a')));
+}
+
 TEST_CASE("a text file has a limit") {
   const TemporaryDirectory directory;
   directory.write("a", "0123456789");

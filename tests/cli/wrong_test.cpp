@@ -113,6 +113,8 @@ const std::vector<Wrong> command_lines = {
 
 const std::vector<Wrong> inputs = {
     {"run --checkpoint tiny --inputs nothing.npy", 6, "nothing.npy: cannot be opened: No such file or directory"},
+    {"calibrate --checkpoint tiny --out c.json --inputs " + std::string(300, 'a'), 6,
+     std::string(300, 'a') + ": cannot be opened: File name too long"},
     {"run --checkpoint nowhere --inputs $goldens/base/inputs.safetensors", 6,
      "nowhere: expected a checkpoint directory, found nothing there"},
     {tensors + "--noise tiny/model.safetensors", 3,
