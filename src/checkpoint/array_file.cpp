@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "checkpoint/file.h"
 #include "checkpoint/npy.h"
 #include "checkpoint/pt.h"
 #include "checkpoint/safetensors.h"
@@ -18,6 +19,7 @@ std::map<std::string, Array> read_file(const std::filesystem::path& path) {
   if (path.extension() == ".npy") return {{path.stem().string(), read_npy(path)}};
   if (path.extension() == ".pt") return {{path.stem().string(), read_pt(path)}};
   if (!is_array_file(path)) {
+    File::open(path);  // one that is not there is not of the wrong kind
     fail(ErrorKind::input, path.string(), ": expected a .safetensors, .npy or .pt file, or a directory of them");
   }
   return as_input([&] {

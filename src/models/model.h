@@ -28,6 +28,9 @@ struct ModelShape {
   std::vector<std::string> cameras;  // in order
 };
 
+// That any call may have, whatever the model.
+inline constexpr Limits largest_limits{.batch = 256, .views = 64, .patches = 16384, .text_tokens = 4096};
+
 struct ModelOptions {
   Limits limits;  // complete: nothing is 0
   std::vector<int> steps;

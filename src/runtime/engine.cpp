@@ -102,10 +102,11 @@ std::optional<int> cuda_ordinal(const std::string& device) {
 
 Limits complete_limits(const Limits& limits, const ModelShape& shape) {
   const std::int64_t grid = shape.image_side / shape.patches.patch;
-  return {.batch = limit_or(limits.batch, 1, 256, "batch"),
-          .views = limit_or(limits.views, static_cast<std::int64_t>(shape.cameras.size()), 64, "views"),
-          .patches = limit_or(limits.patches, grid * grid, 16384, "patches"),
-          .text_tokens = limit_or(limits.text_tokens, shape.text_tokens, 4096, "text_tokens")};
+  return {
+      .batch = limit_or(limits.batch, 1, largest_limits.batch, "batch"),
+      .views = limit_or(limits.views, static_cast<std::int64_t>(shape.cameras.size()), largest_limits.views, "views"),
+      .patches = limit_or(limits.patches, grid * grid, largest_limits.patches, "patches"),
+      .text_tokens = limit_or(limits.text_tokens, shape.text_tokens, largest_limits.text_tokens, "text_tokens")};
 }
 
 void check_tensors(const Checkpoint& checkpoint, const ModelDescription& description) {

@@ -106,7 +106,15 @@ Inputs Inputs::load(const std::filesystem::path& path) { return from(read_arrays
 Limits Inputs::limits() const {
   if (images.shape.size() != 4 && !are_pixels(images)) refuse("images", image_axes, images);
   if (tokens.shape.size() != 2) refuse("lang_tokens", "2 axes (batch, tokens)", tokens);
-  return {images.shape[0], images.shape[1], are_pixels(images) ? 0 : images.shape[2], tokens.shape[1]};
+  const Limits found{images.shape[0], images.shape[1], are_pixels(images) ? 0 : images.shape[2], tokens.shape[1]};
+  const auto at_most = [](const char* name, const char* what, std::int64_t extent, std::int64_t most) {
+    if (extent > most) fail(ErrorKind::input, name, ": expected at most ", most, " ", what, ", found ", extent);
+  };
+  at_most("images", "samples", found.batch, largest_limits.batch);
+  at_most("images", "views", found.views, largest_limits.views);
+  at_most("images", "patches a view", found.patches, largest_limits.patches);
+  at_most("lang_tokens", "tokens", found.text_tokens, largest_limits.text_tokens);
+  return found;
 }
 
 void check_state(const Array& state, const Array& noise, std::int64_t batch, const ModelShape& shape) {

@@ -141,6 +141,7 @@ const std::vector<Wrong> inputs = {
      "camera 'cam_left': expected one of cam_high, cam_left_wrist, cam_right_wrist"},
     {observed + "--state three.json --image cam_left_wrist=hi.png", 3,
      "hi.png: expected a PNG or JPEG image, found a file that begins with the bytes 68 69 0a"},
+    {"run --checkpoint tiny --inputs nowhere", 6, "nowhere: cannot be opened: No such file or directory"},
     {"inspect nowhere", 6, "nowhere: expected a checkpoint directory, found nothing there"},
     {"doctor --checkpoint nowhere", 6, "nowhere: expected a checkpoint directory, found nothing there"},
     {"compare other.csv other.csv", 3,

@@ -90,6 +90,9 @@ TEST_CASE("every broken config says which field, what was expected and what was 
        "config.json: field 'num_key_value_heads': expected a divisor of 16 query heads, found 3"},
       {R"({"resize_imgs_with_padding": [224, 200]})",
        "config.json: field 'resize_imgs_with_padding': expected two equal multiples of 28, found an array of 2"},
+      {R"({"resize_imgs_with_padding": [3640, 3640]})",
+       "config.json: field 'resize_imgs_with_padding': expected at most 16384 patches of 14 pixels a side, not 260 x "
+       "260, found an array of 2"},
       {R"({"num_steps": 0})", "config.json: field 'num_steps': expected an integer from 1 to 1000, found 0"},
       {R"({"n_action_steps": -1})",
        "config.json: field 'n_action_steps': expected an integer from 1 to 4096, found -1"},

@@ -23,6 +23,10 @@ TEST_CASE("arrays without a batch axis get one, and a missing array is named") {
   const Inputs pixels = Inputs::from(arrays);
   CHECK(pixels.images.shape == Shape{1, 2, 28, 28, 3});
   CHECK(pixels.limits().patches == 0);
+  Inputs large = pixels;
+  large.tokens = Array(DType::i32, {1, 5000});
+  CHECK(test::error_of([&] { large.limits(); }) ==
+        std::pair(ErrorKind::input, std::string("lang_tokens: expected at most 4096 tokens, found 5000")));
   arrays.erase("lang_masks");
   CHECK(test::error_of([&] { Inputs::from(arrays); }).second ==
         "inputs: expected an array named 'lang_masks' (images, img_masks, lang_tokens, lang_masks, state and, "

@@ -207,6 +207,11 @@ Config read_config(const Fields& fields, const Checkpoint* tensors) {
     }
     c.image_side = sides[0];
   }
+  const std::int64_t grid = c.image_side / c.vision.patch;
+  if (grid * grid > largest_limits.patches) {
+    fields.refuse("resize_imgs_with_padding", concat("at most ", largest_limits.patches, " patches of ", c.vision.patch,
+                                                     " pixels a side, not ", grid, " x ", grid));
+  }
   read_variants(fields, sizes, c);
   read_queries(fields, sizes, c);
   if (c.expert.layers != c.language.layers || c.expert.kv_heads != c.language.kv_heads ||
