@@ -41,6 +41,9 @@ void check_usage(const BenchOptions& options) {
   if (!options.inputs.empty() && (options.text > 0 || options.batch > 1 || options.max_batch > 0 || others))
     throw Error(ErrorKind::usage,
                 "--inputs says what the tensors are: it excludes --text, --batch, --max-batch, --pixels and --frames");
+  if (options.max_batch > 0 && options.max_batch < options.batch)
+    throw Error(ErrorKind::usage, "--max-batch: expected at least --batch (" + std::to_string(options.batch) +
+                                      "), found " + std::to_string(options.max_batch));
   if (!options.frames.empty()) frame_size(options.frames);
   if (!options.reference.empty() && !options.reference_precision.empty())
     throw Error(ErrorKind::usage, "--reference and --reference-precision exclude each other");
@@ -155,7 +158,8 @@ void add_reference(CLI::App& verb, BenchOptions& options) {
   add_option(verb, "--reference-device", options.reference_device, "NAME",
              "Where the reference computes (default: as --device)");
   add_option(verb, "--reference-seeds", options.reference_seeds, "N", "Seeds of inputs and noise, from --seed on")
-      .check(integer_between(1, 1000));
+      .check(integer_between(1, 1000))
+      ->needs("--reference-precision");
   add_option(verb, "--reference-out", options.reference_out, "FILE",
              "Write the reference, a .safetensors, for --reference");
   add_option(verb, "--reference", options.reference, "FILE",

@@ -105,7 +105,8 @@ Command add_calibrate(CLI::App& verb, const Output& output) {
   add_option(verb, "--out", options->out, "FILE",
              "Write the calibration, a .json, which holds for this checkpoint alone");
   add_option(verb, "--check", options->check, "FILE",
-             "Instead, count how often the samples exceed the ranges of this calibration");
+             "Instead, count how often the samples exceed the ranges of this calibration")
+      .excludes("--percentile");
   add_option(verb, "--robot", options->robot, "NAME", "Of observations: whose joints these are, aloha or robotwin");
   add_option(verb, "--norm-stats", options->norm_stats, "FILE",
              "Statistics of the robot's data (default: norm_stats.json beside the checkpoint)");

@@ -70,6 +70,12 @@ void write_plan(Device& device, const std::filesystem::path& plan) {
   if (now != before) write_text(plan, now);
 }
 
+void refuse_fast_attention(const LoadOptions& options) {
+  if (options.attention != Attention::fast) return;
+  fail(ErrorKind::unsupported, "attention 'fast': device 'cpu' has one attention kernel, for every shape: use ",
+       "--attention auto, or another device");
+}
+
 }  // namespace
 
 std::unique_ptr<Device> open_device(const LoadOptions& options, bool fuse) {
@@ -81,10 +87,7 @@ std::unique_ptr<Device> open_device(const LoadOptions& options, bool fuse) {
   if (const auto ordinal = cuda_ordinal(options.device)) {
     return make_cuda_device(precision, *ordinal, fuse, options.attention);
   }
-  if (options.attention == Attention::fast) {
-    fail(ErrorKind::unsupported, "attention 'fast': device 'cpu' has one attention kernel, for every shape: use ",
-         "--attention auto, or another device");
-  }
+  refuse_fast_attention(options);
   return make_cpu_device(precision, options.threads);
 }
 
@@ -131,7 +134,9 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   check_tensors(checkpoint_, description);
   const ModelShape& shape = description.shape;
   steps_ = complete_steps(options.steps, shape);
-  if (!options.plan.empty() && !cuda_ordinal(options.device))
+  const bool on_cpu = !cuda_ordinal(options.device);
+  if (on_cpu) refuse_fast_attention(options);  // also where another device plans for it
+  if (!options.plan.empty() && on_cpu)
     fail(ErrorKind::unsupported, "plan '", options.plan.string(), "': device 'cpu' has no choices to keep, its sums ",
          "are the same in every load: leave the option out, or use another device");
   const Limits limits = complete_limits(options.limits, shape);

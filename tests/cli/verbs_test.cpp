@@ -164,6 +164,8 @@ TEST_CASE("calibrate: ranges of every linear, and how often samples exceed them"
     return outcome.err;
   };
   CHECK(refused(inputs, 2) == "nervus: error: give --out or --check, one of them\n");
+  CHECK(refused(inputs + "--check c.json --percentile 77", 2) ==
+        "nervus: error: --percentile excludes --check (see 'nervus calibrate --help')\n");
   CHECK(refused("--inputs $examples --out d.json", 3).find("expected .safetensors") != std::string::npos);
   CHECK(
       program("calibrate --checkpoint tiny --inputs half --out d.json", "mkdir half; echo go > half/prompt.txt;").err ==
@@ -285,6 +287,9 @@ TEST_CASE("bench: what excludes each other, or is missing, is refused") {
               frames + "'\n");
   CHECK(refused("--reference-out a.npy") ==
         "nervus: error: --reference-out and --reference-device go with --reference-precision\n");
+  CHECK(refused("--batch 2 --max-batch 1") == "nervus: error: --max-batch: expected at least --batch (2), found 1\n");
+  CHECK(refused("--reference-seeds 2") ==
+        "nervus: error: --reference-seeds requires --reference-precision (see 'nervus bench --help')\n");
   CHECK(refused("--reference none.npy").find("none.npy") != std::string::npos);
 }
 

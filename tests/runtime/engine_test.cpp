@@ -17,6 +17,7 @@ TEST_CASE("attention has three names, and a CPU one kernel") {
         std::pair{ErrorKind::unsupported,
                   std::string("attention 'fast': device 'cpu' has one attention kernel, for every shape: use "
                               "--attention auto, or another device")});
+  CHECK(test::error_of([] { inspect(test::tiny(), {.attention = Attention::fast}); }).first == ErrorKind::unsupported);
   CHECK(open_device({.attention = Attention::plain})->attention_plan().size() == 1);
 }
 
