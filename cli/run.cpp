@@ -71,6 +71,7 @@ Source read_source(const RunOptions& options) {
 Array read_noise(const RunOptions& options) {
   if (options.noise.empty()) return {};
   Array noise = read_one_array(options.noise, "noise");
+  if (noise.count() == 0) throw Error(ErrorKind::input, options.noise + ": expected noise, found no values");
   if (noise.shape.size() == 2) noise.shape.insert(noise.shape.begin(), 1);
   return noise;
 }

@@ -178,7 +178,7 @@ std::size_t Engine::schedule_of(int steps) const {
 
 void Engine::begin(const Inputs& inputs, const InferOptions& options) {
   const ModelShape& shape = model_->shape();
-  const Array& given = options.noise.bytes.empty() ? inputs.noise : options.noise;
+  const Array& given = is_given(options.noise) ? options.noise : inputs.noise;
   Presence presence{.batch = batch_};
   if (!options.keep_prefix) {
     presence = check_inputs(inputs, given, shape, model_->limits());

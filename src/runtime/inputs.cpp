@@ -119,7 +119,7 @@ Limits Inputs::limits() const {
 
 void check_state(const Array& state, const Array& noise, std::int64_t batch, const ModelShape& shape) {
   check_float("state", state, {batch, shape.state}, "batch, max_state_dim");
-  if (!noise.bytes.empty()) {
+  if (is_given(noise)) {
     check_float("noise", noise, {batch, shape.chunk, shape.action}, "batch, n_action_steps, max_action_dim");
   }
 }

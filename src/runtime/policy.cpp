@@ -7,6 +7,7 @@
 #include "core/message.h"
 #include "preprocess/noise.h"
 #include "runtime/engine.h"
+#include "runtime/inputs.h"
 #include "runtime/observation_inputs.h"
 
 namespace nervus {
@@ -20,7 +21,7 @@ void check_batch(std::size_t observations, std::span<const InferOptions> options
   if (options.size() != observations)
     fail(ErrorKind::usage, "options: expected one an observation, ", count, ", found ", options.size());
   for (const InferOptions& one : options)
-    if (one.steps != options.front().steps || one.keep_prefix || !one.noise.bytes.empty())
+    if (one.steps != options.front().steps || one.keep_prefix || is_given(one.noise))
       fail(ErrorKind::usage, "options of a batch: expected the same steps, no kept prefix and no noise");
 }
 

@@ -73,6 +73,8 @@ TEST_CASE("noise of a file stands for the seed's") {
   CHECK(program("compare zeros.csv seeded.csv").code == 1);
   array_file("small.npy", {1, 2}, {1, 2});
   CHECK(program(observed + "--noise small.npy").code == 3);
+  array_file("none.npy", {}, {0});
+  CHECK(program(observed + "--noise none.npy").err == "nervus: error: none.npy: expected noise, found no values\n");
 
   const std::string tensors =
       "run --checkpoint $goldens/causal --inputs $goldens/causal/inputs.safetensors --steps 2 --quiet ";

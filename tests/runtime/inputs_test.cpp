@@ -110,6 +110,10 @@ TEST_CASE("every wrong tensor of a call is refused with its name, what was expec
       {[](Inputs& i) { i.tokens.data<std::int64_t>()[0] = -5; },
        "lang_tokens[0, 0]: expected a token of 0 to 255, found -1: is the tokenizer this checkpoint's?"},
       {[](Inputs& i) {
+         i.noise = Array(DType::f32, {0, 50, 75});
+       },
+       "noise: expected f32, f16 or bf16 [1, 50, 75] (batch, n_action_steps, max_action_dim), found f32 [0, 50, 75]"},
+      {[](Inputs& i) {
          i.state = Array(DType::f32, {1, 14});
        },
        "state: expected f32, f16 or bf16 [1, 75] (batch, max_state_dim), found f32 [1, 14]"},
@@ -128,5 +132,8 @@ TEST_CASE("every wrong tensor of a call is refused with its name, what was expec
     CHECK(kind == ErrorKind::input);
     CHECK(found == message);
   }
+  CHECK(test::error_of([&] {
+          policy.infer(good, {.noise = Array(DType::f32, {0, 50, 75})});
+        }).first == ErrorKind::input);
   CHECK(policy.infer(good).values == expected);  // a refused call leaves the policy as it was
 }
