@@ -22,6 +22,7 @@ void examine_checkpoint(const std::string& directory, std::vector<Finding>& find
            report.family +
                (wrong == 0 ? ", complete" : ", " + std::to_string(wrong) + " tensors missing or mismatched"),
            wrong == 0 ? "" : "'nervus inspect " + directory + "' names them"});
+      if (wrong > 0) return;  // what it needs is not known
     }
     const auto needed = static_cast<double>(report.weight_bytes + report.workspace_bytes);
     const auto available = static_cast<double>(available_memory());

@@ -310,6 +310,11 @@ TEST_CASE("doctor: the machine, and a checkpoint on it") {
   CHECK(document["usable"] == (found.code == 0));
   CHECK(document["findings"].size() >= 9);
   CHECK(program("doctor").out.find("cuda") != std::string::npos);
+  const json part = program("doctor --checkpoint part --json",
+                            "mkdir part; cp tiny/model.safetensors part; cp $goldens/base/config.json part;")
+                        .json();
+  CHECK(part["usable"] == false);
+  CHECK(part["findings"].back()["what"] == "checkpoint");  // what a broken one needs is not known
 }
 
 TEST_CASE("synth: the same bytes from the same seed, and nothing left when interrupted") {
