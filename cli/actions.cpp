@@ -38,7 +38,7 @@ Array array_of_csv(const std::filesystem::path& path) {
   std::getline(lines, line);
   const bool batched = line.starts_with("batch,step,");
   if (!batched && !line.starts_with("step,")) refuse(path, "line 1 does not begin with 'step,'");
-  std::vector<float> values;
+  std::vector<float> values, places;  // places: the columns before the values
   std::int64_t rows = 0, columns = 0, batches = 1;
   while (std::getline(lines, line)) {
     std::istringstream fields(line);
@@ -47,8 +47,8 @@ Array array_of_csv(const std::filesystem::path& path) {
     for (int column = 0; std::getline(fields, field, ','); ++column) {
       const auto value = number_of<float>(field);
       if (!value) refuse(path, "line " + std::to_string(rows + 2) + ": expected a number, found '" + field + "'");
-      if (column >= (batched ? 2 : 1)) values.push_back(*value);
-      else if (batched && column == 0 && *value >= 0 && *value < 1e6f) batches = static_cast<std::int64_t>(*value) + 1;
+      (column >= (batched ? 2 : 1) ? values : places).push_back(*value);
+      if (batched && column == 0 && *value >= 0 && *value < 1e6f) batches = static_cast<std::int64_t>(*value) + 1;
     }
     const auto found = static_cast<std::int64_t>(values.size() - before);
     if (rows++ == 0) columns = found;
@@ -57,6 +57,13 @@ Array array_of_csv(const std::filesystem::path& path) {
                        std::to_string(found));
   }
   if (rows == 0 || batches < 1 || rows % batches != 0) refuse(path, std::to_string(rows) + " rows of values");
+  for (std::int64_t row = 0, steps = rows / batches; row < rows; ++row) {
+    const auto* place = &places[static_cast<std::size_t>(batched ? 2 * row : row)];
+    if ((batched && *place++ != static_cast<float>(row / steps)) || *place != static_cast<float>(row % steps))
+      refuse(path, "line " + std::to_string(row + 2) + ": expected " +
+                       (batched ? "batch " + std::to_string(row / steps) + " and " : "") + "step " +
+                       std::to_string(row % steps));
+  }
   return Array::from(values, batched ? Shape{batches, rows / batches, columns} : Shape{rows, columns});
 }
 

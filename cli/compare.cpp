@@ -96,6 +96,8 @@ std::vector<std::pair<std::string, Difference>> differences(const CompareOptions
 
 int compare(const CompareOptions& options, const Output& output) {
   const Arrays a = read_actions(options.a), b = read_actions(options.b);
+  if (a.empty() && b.empty())
+    throw Error(ErrorKind::input, options.a + " and " + options.b + ": expected arrays to compare, found none");
   Table table({"array", "largest error", "over largest value", "1 - cosine", "at", ""});
   Json document = {{"a", options.a}, {"b", options.b}, {"metric", options.metric}, {"tolerance", options.tolerance}};
   document["arrays"] = Json::array();

@@ -40,6 +40,8 @@ void write_files() {
   write_file(scratch() / "other.csv", "x,y\n1,2\n");
   write_file(scratch() / "word.csv", "step,y\n0,2\n1,q\n");
   write_file(scratch() / "uneven.csv", "step,y\n0,2\n1,2,3\n");
+  write_file(scratch() / "order.csv", "batch,step,y\n0,0,1\n1,0,2\n0,1,3\n");
+  write_file(scratch() / "nothing.json", "{\"results\": []}");
   write_file(scratch() / "shape.json", "{\"results\": [{\"name\": \"a\", \"shape\": [2], \"values\": [1]}]}");
 }
 
@@ -150,6 +152,9 @@ const std::vector<Wrong> inputs = {
      "word.csv: line 3: expected a number, found 'q': expected a file that 'nervus run --out' wrote"},
     {"compare uneven.csv uneven.csv", 3,
      "uneven.csv: line 3: expected 1 values, found 2: expected a file that 'nervus run --out' wrote"},
+    {"compare order.csv order.csv", 3,
+     "order.csv: line 3: expected batch 0 and step 1: expected a file that 'nervus run --out' wrote"},
+    {"compare nothing.json nothing.json", 3, "nothing.json and nothing.json: expected arrays to compare, found none"},
     {"compare shape.json shape.json", 3,
      "shape.json: 'values' does not have the shape [2]: expected a file that 'nervus run --out' wrote"},
     {"compare none.json none.json", 3,
