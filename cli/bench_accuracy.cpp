@@ -48,14 +48,16 @@ struct Agreement {
     for (std::size_t b = 0; b < samples; ++b) {
       double product = 0, own = 0, other = 0;
       for (std::size_t i = b * e.size() / samples; i < (b + 1) * e.size() / samples; ++i) {
-        const double a = f[i], wanted = e[i], difference = std::abs(a - wanted);
+        const double a = f[i], wanted = e[i], apart = std::abs(a - wanted);
+        const double difference = std::isnan(apart) ? INFINITY : apart;  // which max would drop
         product += a * wanted, own += a * a, other += wanted * wanted;
         largest = std::max(largest, std::abs(wanted));
         error = std::max(error, difference);
         total[i % columns] += difference;
         worst[i % columns] = std::max(worst[i % columns], difference);
       }
-      cosine = std::min(cosine, own > 0 && other > 0 ? product / std::sqrt(own * other) : own == other ? 1.0 : 0.0);
+      const double of_sample = own > 0 && other > 0 ? product / std::sqrt(own * other) : own == other ? 1.0 : 0.0;
+      cosine = std::min(cosine, std::isnan(of_sample) ? -1.0 : of_sample);
     }
   }
   double relative_error() const { return largest > 0 ? error / largest : error; }

@@ -1,7 +1,10 @@
 // Every verb on the reference cases and on a small synthetic checkpoint.
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "cli/program.h"
+#include "nervus/array_file.h"
 
 using nervus::test::interrupted;
 using nervus::test::Outcome;
@@ -265,6 +268,16 @@ TEST_CASE("bench: the file that run wrote is a reference for the same inputs and
                                 inputs))
                        .json();
   CHECK(own["policies"][0]["accuracy"]["actions.2"]["error"] == 0);
+
+  auto spoiled = nervus::read_arrays(scratch() / "run.safetensors");
+  spoiled.at("actions.2").data<float>()[3] = NAN;
+  nervus::write_arrays(scratch() / "spoiled.safetensors", spoiled);
+  const json accuracy = done(program("bench --runs 1 --warmup 0 --json --quiet --precision f32 --seed 5 --reference "
+                                     "spoiled.safetensors " +
+                                     inputs))
+                            .json()["policies"][0]["accuracy"]["actions.2"];
+  CHECK(accuracy["error"].is_null());  // infinity
+  CHECK(accuracy["cosine"] == 0);
 }
 
 TEST_CASE("bench: what excludes each other, or is missing, is refused") {
