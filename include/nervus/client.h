@@ -42,7 +42,7 @@ struct ClientOptions {
   double idle_seconds = 10;  // of silence: half of it brings a ping, all of it ends the connection
   std::uint64_t max_message_bytes = std::uint64_t{16} << 20;
   PlayerOptions player = {};
-  // A line a happening, on the network's thread; empty: none.
+  // A line a happening, on the network's thread; empty: none. What it throws is dropped.
   std::function<void(const std::string& line)> log = {};
 };
 

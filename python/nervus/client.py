@@ -36,7 +36,7 @@ class ClientArguments(TypedDict, total=False):
     idle_seconds: float
     max_message_bytes: int
     log: Callable[[str], None]
-    """Called with a line a happening, on the network's thread."""
+    """Called with a line a happening, on the network's thread; what it raises is dropped."""
     actions_per_second: float
     """Of a chunk (50)."""
     interpolate: bool

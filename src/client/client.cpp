@@ -61,7 +61,10 @@ struct Client::Implementation final : client::ConnectionHandler {
   ~Implementation() override { connection.reset(); }
 
   void say(const std::string& line) const {
-    if (options.log) options.log(line);
+    try {
+      if (options.log) options.log(line);
+    } catch (...) {  // a line that could not be written is not worth the connection, or the process
+    }
   }
   void opened(std::string_view metadata) override;
   void received(std::string_view message, bool binary) override;

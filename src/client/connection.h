@@ -13,11 +13,11 @@ namespace nervus::client {
 class ConnectionHandler {
  public:
   virtual ~ConnectionHandler() = default;
-  // The first message, with which a server opens. May throw Error: then the connection is ended.
+  // The first message, with which a server opens. May throw: then the connection is ended.
   virtual void opened(std::string_view metadata) = 0;
-  // May throw Error: then the connection is ended.
+  // May throw: then the connection is ended.
   virtual void received(std::string_view message, bool binary) = 0;
-  // An attempt failed, or (`was_open`) the connection ended.
+  // An attempt failed, or (`was_open`) the connection ended. Must not throw.
   virtual void closed(const std::string& why, bool was_open) = 0;
 };
 

@@ -16,6 +16,7 @@
 #include "client/backoff.h"
 #include "client/connection.h"
 #include "client/path.h"
+#include "client/readable.h"
 #include "core/message.h"
 
 namespace nervus::client {
@@ -125,7 +126,7 @@ class WebsocketLink : public Link, public std::enable_shared_from_this<Websocket
     if (error == websocket::error::upgrade_declined) {
       const std::string& body = response_.body();
       return end(concat("the server answered ", response_.result_int(), ": ",
-                        shortened(body.substr(0, body.find_first_of("\r\n")), 200)));
+                        readable(shortened(body.substr(0, body.find_first_of("\r\n")), 200))));
     }
     if (error) return end("no websocket: " + error.message());
     // Until the metadata is there; with the first message the stream's own timeouts count alone.
@@ -147,7 +148,7 @@ class WebsocketLink : public Link, public std::enable_shared_from_this<Websocket
   void received(error_code error) {
     if (ended_) return;
     if (error == websocket::error::closed) {
-      const std::string reason(stream_.reason().reason.c_str());
+      const std::string reason = readable(stream_.reason().reason.c_str());  // Beast refuses what is not UTF-8
       return end(concat("closed by the server with ", stream_.reason().code, reason.empty() ? "" : ": ", reason));
     }
     if (error) return end(error == beast::error::timeout ? "no answer to a ping" : error.message());
@@ -163,8 +164,8 @@ class WebsocketLink : public Link, public std::enable_shared_from_this<Websocket
         metadata_timer_->cancel();
         network_.backoff.reset();
       }
-    } catch (const Error& wrong) {
-      return end(wrong.what());
+    } catch (...) {  // a reply that does not fit into memory, too: nobody is above this thread
+      return end(current_error().what());
     }
     buffer_.consume(buffer_.size());
     if (!ended_) read();

@@ -1,8 +1,11 @@
 // A websocket server that does what a test says, frame by frame; not one of ours.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/websocket.hpp>
 #include <functional>
@@ -20,8 +23,11 @@ class ScriptedServer {
   // Called for each connection, after its handshake; `number` counts them from 1. The connection is cut behind it.
   using Script = std::function<void(Stream& stream, int number)>;
 
-  explicit ScriptedServer(Script script)
-      : acceptor_(context_, {boost::asio::ip::address_v4::loopback(), 0}), script_(std::move(script)) {
+  // With `declines`, it answers every request for a websocket with that, byte by byte.
+  explicit ScriptedServer(Script script, std::string declines = "")
+      : acceptor_(context_, {boost::asio::ip::address_v4::loopback(), 0}),
+        script_(std::move(script)),
+        declines_(std::move(declines)) {
     thread_ = std::thread([this] { serve(); });
   }
   ~ScriptedServer() {
@@ -61,6 +67,12 @@ class ScriptedServer {
       acceptor_.accept(socket, error);
       if (ending_ || error) return;
       try {
+        if (!declines_.empty()) {
+          std::string request;
+          boost::asio::read_until(socket, boost::asio::dynamic_buffer(request), "\r\n\r\n");
+          boost::asio::write(socket, boost::asio::buffer(declines_));
+          continue;
+        }
         Stream stream(std::move(socket));
         stream.accept();
         script_(stream, number);
@@ -73,6 +85,7 @@ class ScriptedServer {
   boost::asio::io_context context_;
   boost::asio::ip::tcp::acceptor acceptor_;
   Script script_;
+  const std::string declines_;
   std::atomic<bool> ending_ = false;
   std::thread thread_;
 };
