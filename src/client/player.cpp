@@ -52,8 +52,8 @@ struct Layer {
   double seconds = 0;  // of the whole chunk
 
   double weight(Instant now, Blend shape) const {
-    if (now - began >= blend) return 1;
-    const double share = to_seconds(now - began) / to_seconds(blend);
+    if (blend == Duration::zero() || now - began >= blend) return 1;
+    const double share = std::max(0.0, to_seconds(now - began) / to_seconds(blend));
     return shape == Blend::linear ? share : share * share * (3 - 2 * share);
   }
 };
@@ -96,6 +96,12 @@ struct Player::Implementation {
   std::vector<float> blended() const;
   void stand(Motion& motion) const;
 
+  // The moment that commands are of: once the newest path stands, nothing else moves the robot either.
+  Instant moment() const {
+    const bool moves = !layers.empty() && layers.back().path.moves();
+    return moves ? std::min(now, layers.back().path.stands()) : now;
+  }
+
   // Of the newest chunk, without an order to stop.
   MotionState state() const {
     if (layers.empty()) return last.empty() ? MotionState::waiting : MotionState::holding;
@@ -132,8 +138,8 @@ Arrival Player::Implementation::take(std::uint64_t request, Instant observed, co
   dimensions = chunk.dimensions;
   newest = observed;
   const bool blends = options.blend != Blend::latest && !last.empty();
-  // A command of the callback is where the robot is, whatever the chunk before it said.
-  if (options.watchdog == Watchdog::callback && state() == MotionState::holding) layers.clear();
+  // A robot that stands is where it was commanded to last, whatever the chunks or the callback said.
+  if (state() == MotionState::holding) layers.clear();
   if (layers.empty() && blends) layers.push_back({.path = Path::still(last), .observed = observed, .began = now});
   layers.push_back({.path = std::move(path),
                     .request = request,
@@ -159,17 +165,18 @@ void Player::Implementation::halt(Halt order) {
 // What a full weight hides is not needed any more.
 void Player::Implementation::prune() {
   for (std::size_t i = layers.size(); i-- > 1;)
-    if (layers[i].weight(now, options.blend) >= 1) {
+    if (layers[i].weight(moment(), options.blend) >= 1) {
       layers.erase(layers.begin(), layers.begin() + static_cast<std::ptrdiff_t>(i));
       return;
     }
 }
 
 std::vector<float> Player::Implementation::blended() const {
-  std::vector<float> pose = layers.front().path.at(now);
+  const Instant moment = this->moment();
+  std::vector<float> pose = layers.front().path.at(moment);
   for (std::size_t i = 1; i < layers.size(); ++i) {
-    const std::vector<float> next = layers[i].path.at(now);
-    const auto weight = static_cast<float>(layers[i].weight(now, options.blend));
+    const std::vector<float> next = layers[i].path.at(moment);
+    const auto weight = static_cast<float>(layers[i].weight(moment, options.blend));
     for (std::size_t joint = 0; joint < pose.size(); ++joint) pose[joint] = std::lerp(pose[joint], next[joint], weight);
   }
   return pose;
@@ -275,7 +282,7 @@ Motion Player::motion(Instant now) {
   if (!my.layers.empty()) {
     const Layer& layer = my.layers.back();
     motion.request = layer.request;
-    motion.weight = layer.weight(my.now, my.options.blend);
+    motion.weight = layer.weight(my.moment(), my.options.blend);
     motion.age_seconds = to_seconds(my.now - layer.observed);
   }
   my.prune();

@@ -304,6 +304,53 @@ TEST_CASE("with a ramp, a guard's order slows the path down from where it is") {
   CHECK(command(player, 9999) == 7.5);
 }
 
+TEST_CASE("a robot that stands is moved by no blend that had begun") {
+  SUBCASE("behind an order to stop") {
+    PlayerOptions options = options_with(Blend::linear, Watchdog::ramp);
+    options.blend_seconds = 1;
+    Player player(options);
+    give(player, constant(0), 0, 0);
+    CHECK(command(player, 0) == 0);
+    give(player, constant(10), 100, 150);
+    CHECK(command(player, 200) == 0.5f);
+    player.refused(player.requested(at(205), at(205)), Halt::stop, std::nullopt, at(210));
+    CHECK(state(player, 309) == "ramping");
+    for (const double time : {310, 500, 1160, 9999}) {
+      const Motion motion = player.motion(at(time));
+      CHECK(name_of(motion.state) == std::string("stopped"));
+      CHECK(motion.values[0] == doctest::Approx(1.6));  // 160 of 1000 ms
+      CHECK(motion.weight == doctest::Approx(0.16));
+    }
+  }
+  SUBCASE("behind a chunk's end, and the next chunk blends with the pose that was kept") {
+    Player player({});
+    give(player, constant(0), 0, 0);
+    CHECK(command(player, 979) == 0);
+    give(player, constant(10), 0.5, 980);
+    CHECK(state(player, 1000) == "playing");
+    const double kept = command(player, 1001);
+    CHECK(kept == doctest::Approx(0.287).epsilon(0.01));  // 20.5 of 200 ms, smoothly
+    for (const double time : {1010, 1180, 1181, 1500}) {
+      CHECK(command(player, time) == kept);
+      CHECK(state(player, time) == "holding");
+    }
+    give(player, constant(20), 1500, 1510);
+    CHECK(command(player, 1510) == kept);
+    CHECK(command(player, 1610) == doctest::Approx((kept + 20) / 2));
+    CHECK(command(player, 1710) == 20);
+  }
+  SUBCASE("of a chunk that stood before it came") {
+    PlayerOptions options = options_with(Blend::linear, Watchdog::ramp);
+    options.ramp_seconds = 0.01;
+    Player player(options);
+    give(player, constant(0), 0, 0);
+    CHECK(command(player, 980) == 0);
+    CHECK(give(player, constant(10, 5), 890, 985) == Arrival::taken);  // stands at 975
+    CHECK(state(player, 985) == "holding");
+    CHECK(command(player, 989) == 0);
+  }
+}
+
 TEST_CASE("a callback is told of an order to stop") {
   PlayerOptions options = options_with(Blend::linear, Watchdog::callback);
   bool stopped = false;

@@ -138,11 +138,11 @@ struct Taken {
   ActionChunk chunk;
   double observed, arrived;  // in milliseconds
 
+  double end() const { return std::min(observed + 20.0 * static_cast<double>(chunk.steps), observed + 2000); }
   // What it says of a moment, worked out again.
   double at(double ms) const {
-    const double end = std::min(observed + 20.0 * static_cast<double>(chunk.steps), observed + 2000);
     const double last = static_cast<double>(chunk.steps) - 1;
-    const double position = std::clamp((std::min(ms, end) - observed) / 20, 0.0, last);
+    const double position = std::clamp((std::min(ms, end()) - observed) / 20, 0.0, last);
     const auto from = static_cast<std::size_t>(position);
     const std::size_t to = std::min(from + 1, static_cast<std::size_t>(last));
     const double share = position - static_cast<double>(from);
@@ -152,7 +152,7 @@ struct Taken {
 
 struct Walk {
   double largest_step = 0;        // between two commands, a millisecond apart
-  double largest_error = 0;       // against all chunks blended again, none left out
+  double largest_error = 0;       // against all chunks since the robot stood last, blended again, none left out
   int commands = 0, outside = 0;  // of the bounds of what is blended
 };
 
@@ -162,23 +162,29 @@ Walk random_walk(unsigned seed, Blend blend) {
   Player player({.blend = blend, .blend_seconds = 0.2});
   std::vector<Taken> taken;
   Walk walked;
-  std::optional<double> before;
+  std::optional<double> before, stood;  // the command before; where the robot stood when the first of `taken` came
   double next = 0;
   for (int ms = 0; ms < 6000; ++ms) {
     if (ms >= next) {
       const double observed = std::max(0.0, ms - static_cast<double>(random() % 300));
       ActionChunk given = walk(random);
-      if (player.replied(player.requested(at(observed), at(ms)), given, at(ms)) == Arrival::taken)
+      if (player.replied(player.requested(at(observed), at(ms)), given, at(ms)) == Arrival::taken) {
+        if (!taken.empty() && ms >= taken.back().end()) {
+          taken.clear();
+          stood = before;
+        }
         taken.push_back({std::move(given), observed, static_cast<double>(ms)});
+      }
       next = ms + 1 + static_cast<double>(random() % 700);
     }
     const Motion motion = player.motion(at(ms));
     if (motion.values.empty()) continue;
     const double command = motion.values[0];
     ++walked.commands;
-    double expected = taken[0].at(ms), least = expected, most = expected;
-    for (std::size_t i = 1; i < taken.size(); ++i) {
-      const double share = std::min(1.0, (ms - taken[i].arrived) / 200), value = taken[i].at(ms);
+    const double moment = std::min<double>(ms, taken.back().end());
+    double expected = stood.value_or(taken[0].at(moment)), least = expected, most = expected;
+    for (std::size_t i = stood ? 0 : 1; i < taken.size(); ++i) {
+      const double share = std::min(1.0, (moment - taken[i].arrived) / 200), value = taken[i].at(moment);
       const double weight = blend == Blend::latest   ? 1
                             : blend == Blend::linear ? share
                                                      : share * share * (3 - 2 * share);
