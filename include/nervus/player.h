@@ -32,7 +32,7 @@ enum class Blend : std::uint8_t {
 
 // What moves the robot when there is no valid action.
 enum class Watchdog : std::uint8_t {
-  hold,      // nothing: the last pose is kept
+  hold,      // nothing: the last pose is kept, or the chunk's end, if its observation is not older than max_age_seconds
   ramp,      // before that, the end of the chunk is played slower and slower until it stands; never beyond the chunk
   callback,  // PlayerOptions::callback
 };
@@ -67,7 +67,7 @@ struct PlayerOptions {
 };
 
 enum class MotionState : std::uint8_t {
-  waiting,   // there was no chunk yet, so there is no command
+  waiting,   // there was no chunk yet, or none in time, so there is no command and the watchdog does not act
   playing,   // a chunk
   ramping,   // to a standstill
   holding,   // the last pose
@@ -78,7 +78,7 @@ const char* name_of(MotionState state) noexcept;
 
 struct Motion {
   MotionState state = MotionState::waiting;
-  std::vector<float> values;  // the command, one a joint; empty before the first chunk
+  std::vector<float> values;  // the command, one a joint; empty before the first one
   std::uint64_t request = 0;  // whose chunk plays, 0: none
   double weight = 1;          // of that chunk, against those before it
   double age_seconds = 0;     // of its observation

@@ -102,14 +102,20 @@ struct Player::Implementation {
     return moves ? std::min(now, layers.back().path.stands()) : now;
   }
 
+  // Whether the end of the newest chunk may be commanded where its actions were not: a loop that was late may find it
+  // long over.
+  bool has_end() const {
+    return !layers.empty() && now - layers.back().observed <= from_seconds(options.max_age_seconds);
+  }
+
   // Of the newest chunk, without an order to stop.
   MotionState state() const {
-    if (layers.empty()) return last.empty() ? MotionState::waiting : MotionState::holding;
+    const MotionState standing = last.empty() && !has_end() ? MotionState::waiting : MotionState::holding;
+    if (layers.empty() || !layers.back().path.moves()) return standing;
     const Path& path = layers.back().path;
-    if (!path.moves()) return MotionState::holding;
-    if (options.watchdog != Watchdog::ramp) return now < path.end() ? MotionState::playing : MotionState::holding;
+    if (options.watchdog != Watchdog::ramp) return now < path.end() ? MotionState::playing : standing;
     if (now < path.slows()) return MotionState::playing;
-    return now < path.stands() ? MotionState::ramping : MotionState::holding;
+    return now < path.stands() ? MotionState::ramping : standing;
   }
 
   const PlayerOptions options;
@@ -186,7 +192,7 @@ std::vector<float> Player::Implementation::blended() const {
 void Player::Implementation::stand(Motion& motion) const {
   motion.values = last;
   if (options.watchdog != Watchdog::callback || last.empty()) {
-    if (!layers.empty()) motion.values = blended();
+    if (has_end()) motion.values = blended();
     return;
   }
   std::vector<float> pose =
@@ -279,7 +285,7 @@ Motion Player::motion(Instant now) {
     my.idle_since = my.now;
     ++my.counts.watchdog;
   }
-  if (!my.layers.empty()) {
+  if (!my.layers.empty() && motion.state != MotionState::waiting) {
     const Layer& layer = my.layers.back();
     motion.request = layer.request;
     motion.weight = layer.weight(my.moment(), my.options.blend);

@@ -304,6 +304,55 @@ TEST_CASE("with a ramp, a guard's order slows the path down from where it is") {
   CHECK(command(player, 9999) == 7.5);
 }
 
+TEST_CASE("a loop that was late takes up no end of a chunk that is too old by then") {
+  for (const Watchdog watchdog : {Watchdog::hold, Watchdog::ramp}) {
+    Player player(options_with(Blend::linear, watchdog));  // max_age_seconds = 2
+    give(player, rising(50), 0, 0);
+    CHECK(command(player, 100) == 5);
+    CHECK(state(player, 5000) == "holding");
+    CHECK(command(player, 5000) == 5);
+    CHECK(player.counts().watchdog == 1);
+    give(player, constant(15), 5000, 5000);
+    CHECK(command(player, 5000) == 5);
+    CHECK(command(player, 5100) == 10);
+    CHECK(command(player, 7000) == 15);  // as old as it may be: its end
+    // Nothing was commanded at all.
+    Player late(options_with(Blend::linear, watchdog));
+    give(late, rising(50), 0, 0);
+    const Motion motion = late.motion(at(2001));
+    CHECK(motion.state == MotionState::waiting);
+    CHECK(motion.values.empty());
+    CHECK(motion.request == 0);
+    CHECK(late.counts().watchdog == 0);
+    CHECK(late.wants_request(at(2001)));
+    give(late, constant(7), 2001, 2010);
+    CHECK(command(late, 2010) == 7);
+    Player just(options_with(Blend::linear, watchdog));
+    give(just, rising(50), 0, 0);
+    CHECK(command(just, 2000) == 49);
+    CHECK(command(just, 9999) == 49);
+  }
+}
+
+TEST_CASE("callback: a loop that was late gets the callback's command, from what was commanded last") {
+  std::vector<float> lasts;
+  PlayerOptions options = options_with(Blend::linear, Watchdog::callback);
+  options.callback = [&](const WatchdogCall& call) {
+    lasts.push_back(call.last.at(0));
+    return std::vector<float>{lasts.size() == 1 ? 100.0f : NAN};
+  };
+  Player player(options);
+  give(player, rising(50), 0, 0);
+  CHECK(command(player, 100) == 5);
+  CHECK(command(player, 5000) == 100);
+  CHECK(command(player, 5020) == 100);  // what is not finite is not taken
+  CHECK(lasts == std::vector<float>{5, 100});
+  Player late(options);
+  give(late, rising(50), 0, 0);
+  CHECK(state(late, 5000) == "waiting");
+  CHECK(lasts.size() == 2);
+}
+
 TEST_CASE("a robot that stands is moved by no blend that had begun") {
   SUBCASE("behind an order to stop") {
     PlayerOptions options = options_with(Blend::linear, Watchdog::ramp);
