@@ -133,7 +133,10 @@ class Client:
         return Actions(chunk.values[0], tuple(chunk.names), tuple(chunk.units), chunk.timing)
 
     def close(self) -> None:
-        """Ends the connection; what is asked of it then raises UsageError."""
+        """Ends the connection; what is asked of it then raises UsageError.
+
+        Calls that other threads have under way get their answer, and the connection ends with the last of them.
+        """
         self._native.close()
 
     def __enter__(self) -> Self:

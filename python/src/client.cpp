@@ -11,7 +11,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
+#include <mutex>
+#include <sstream>
+#include <thread>
 
 #include "binding.h"
 
@@ -30,26 +34,52 @@ Value value_named(const char* what, const std::array<const char*, 3>& words, con
 }
 
 // Seconds of Python's time.monotonic(), which is the same clock.
-Instant instant(double seconds) {
+Instant instant(const char* name, double seconds) {
+  constexpr double most = 1e9;  // less than what time.time() says
+  if (!(std::abs(seconds) <= most)) {
+    std::ostringstream message;
+    message << name << ": expected seconds of time.monotonic(), at most " << most << ", found " << seconds;
+    throw Error(ErrorKind::usage, message.str());
+  }
   return Instant(std::chrono::duration_cast<Instant::duration>(std::chrono::duration<double>(seconds)));
 }
 
-// A client whose callbacks may need the interpreter while its threads are waited for.
+thread_local bool is_network_thread = false;  // of any client
+
+// A client that any thread may close: what others have under way there keeps it until it ends. Its callbacks may need
+// the interpreter while its threads are waited for.
 class OwnedClient {
  public:
-  explicit OwnedClient(const ClientOptions& options) : client_(std::make_unique<Client>(options)) {}
+  explicit OwnedClient(ClientOptions options) {
+    if (options.log)
+      options.log = [log = std::move(options.log)](const std::string& line) {
+        is_network_thread = true;
+        log(line);
+      };
+    client_ = std::shared_ptr<Client>(new Client(std::move(options)), end);
+  }
   ~OwnedClient() { close(); }
+
   void close() {
     const nb::gil_scoped_release released;
-    client_.reset();
+    std::shared_ptr<Client> closing;
+    const std::lock_guard locked(mutex_);
+    closing.swap(client_);
   }
-  Client& get() const {
+  std::shared_ptr<Client> get() const {
+    const std::lock_guard locked(mutex_);
     if (client_ == nullptr) throw Error(ErrorKind::usage, "client: expected one that is open, found it closed");
-    return *client_;
+    return client_;
   }
 
  private:
-  std::unique_ptr<Client> client_;
+  static void end(Client* client) {
+    if (!is_network_thread) delete client;
+    else std::thread([client] { delete client; }).detach();  // closed by the log: a thread cannot wait for itself
+  }
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<Client> client_;
 };
 
 void bind_player(nb::module_& module) {
@@ -162,29 +192,29 @@ void bind_client(nb::module_& module) {
       .def(nb::init<const ClientOptions&>(), nb::arg("options"))
       .def("close", &OwnedClient::close)
       .def(
-          "wait_connected", [](OwnedClient& self, double seconds) { return self.get().wait_connected(seconds); },
+          "wait_connected", [](OwnedClient& self, double seconds) { return self.get()->wait_connected(seconds); },
           nb::arg("seconds"), Released())
       .def(
-          "server", [](OwnedClient& self) { return self.get().server(); }, Released())
+          "server", [](OwnedClient& self) { return self.get()->server(); }, Released())
       .def(
-          "status", [](OwnedClient& self) { return self.get().status(); }, Released())
+          "status", [](OwnedClient& self) { return self.get()->status(); }, Released())
       .def(
-          "wants_observation", [](OwnedClient& self) { return self.get().wants_observation(); }, Released())
+          "wants_observation", [](OwnedClient& self) { return self.get()->wants_observation(); }, Released())
       .def(
           "observe",
           [](OwnedClient& self, const Observation& observation, double observed) {
-            return self.get().observe(observation, instant(observed));
+            return self.get()->observe(observation, instant("observed", observed));
           },
           nb::arg("observation"), nb::arg("observed"), Released())
       .def(
-          "motion", [](OwnedClient& self, double now) { return self.get().motion(instant(now)); }, nb::arg("now"),
-          Released())
+          "motion", [](OwnedClient& self, double now) { return self.get()->motion(instant("now", now)); },
+          nb::arg("now"), Released())
       .def(
-          "reset", [](OwnedClient& self) { self.get().reset(); }, Released())
+          "reset", [](OwnedClient& self) { self.get()->reset(); }, Released())
       .def(
           "infer",
           [](OwnedClient& self, const Observation& observation, double timeout_seconds) {
-            return self.get().infer(observation, timeout_seconds);
+            return self.get()->infer(observation, timeout_seconds);
           },
           nb::arg("observation"), nb::arg("timeout_seconds"), Released());
 }
