@@ -95,7 +95,8 @@ class Client {
 
   // The loop of a robot. Whether the next observation should be sent:
   bool wants_observation();
-  // Sends it if one is wanted; says whether it did. Its age, from `observed`, travels with it.
+  // Sends it if one is wanted; says whether it did. Its age, from `observed`, travels with it. Throws Error(usage)
+  // where that is yet to come, Error(input) for an image whose size is wrong; nothing is sent or counted then.
   bool observe(const Observation& observation, Instant observed = std::chrono::steady_clock::now());
   // The command of this moment.
   Motion motion(Instant now = std::chrono::steady_clock::now());

@@ -110,7 +110,8 @@ class Player {
 
   // Whether the next chunk should be asked for.
   bool wants_request(Instant now);
-  // One is, for what was observed then; returns its number, from 1.
+  // One is, for what was observed then; returns its number, from 1. Throws Error(usage) for a moment that is yet to
+  // come.
   std::uint64_t requested(Instant observed, Instant now);
   Arrival replied(std::uint64_t request, const ActionChunk& chunk, Instant now);
   void refused(std::uint64_t request, std::optional<Halt> halt, std::optional<double> retry_seconds, Instant now);

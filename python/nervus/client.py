@@ -111,7 +111,8 @@ class Client:
         """Sends it if one is wanted; says whether it did.
 
         images, state, prompt  as `Policy.infer` takes them
-        observed               when, in seconds of `time.monotonic()`, since its age travels with it; default: now
+        observed               when, in seconds of `time.monotonic()`, since its age travels with it; default: now;
+                               UsageError where it is yet to come
         """
         moment = time.monotonic() if observed is None else observed
         return self._native.observe(values.observation(images, state, prompt), moment)

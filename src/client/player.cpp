@@ -221,6 +221,11 @@ bool Player::wants_request(Instant now) {
 
 std::uint64_t Player::requested(Instant observed, Instant now) {
   Implementation& my = *implementation_;
+  // Its first action would play until that moment, with neither a request nor the watchdog behind it.
+  if (observed > std::max(my.now, now))
+    fail(ErrorKind::usage, "observed: expected a moment that is not in the future, found ",
+         to_seconds(observed - std::max(my.now, now)),
+         " s ahead; it is of the clock of motion() (std::chrono::steady_clock, Python's time.monotonic())");
   my.advance(now);
   if (my.under_way) ++my.counts.lost;
   ++my.counts.requests;

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "checkpoint/support.h"
 #include "client/support.h"
 #include "serve/fake.h"
 
@@ -83,6 +84,25 @@ TEST_CASE("the observation's age travels with it, and the guard's order to hold 
   CHECK(eventually([&] { return client.observe(look(), now()); }));
   CHECK(eventually([&] { return client.motion().state == MotionState::playing; }));
   CHECK(server.metric("nervus_guard_tripped_total", "reason=\"age\"") == 1);
+}
+
+TEST_CASE("an observation that cannot be asked for is refused, neither sent nor counted") {
+  std::atomic<int> seen = 0;
+  FakeServer server([&](const Observation&, const InferOptions&, ActionChunk&) { ++seen; });
+  ClientOptions options = options_for(server.port(), 1);
+  options.player.max_age_seconds = 60;
+  options.player.timeout_seconds = 20;
+  Client client(options);
+  REQUIRE(client.wait_connected(10));
+  const auto [kind, text] = error_of([&] { client.observe(look(), std::chrono::steady_clock::now() + 1h); });
+  CHECK(kind == ErrorKind::usage);
+  CHECK(text.starts_with("observed: expected a moment that is not in the future, found 3"));
+  CHECK(client.status().counts.requests == 0);
+  CHECK(client.wants_observation());
+  CHECK(client.observe(look()));
+  CHECK(eventually([&] { return client.status().counts.taken == 1; }));
+  CHECK(seen == 1);
+  CHECK(client.status().counts.requests == 1);
 }
 
 TEST_CASE("the guard's order to stop is obeyed until reset") {

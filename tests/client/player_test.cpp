@@ -155,6 +155,16 @@ TEST_CASE("the next chunk is asked for when so much is left") {
   CHECK(wanted_at(options, 40) == 410);
 }
 
+TEST_CASE("an observation of the future is refused, and not counted") {
+  Player player(options_with());
+  const auto [kind, text] = error_of([&] { player.requested(at(5100), at(100)); });
+  CHECK(kind == ErrorKind::usage);
+  CHECK(text.starts_with("observed: expected a moment that is not in the future, found 5.000000 s ahead"));
+  CHECK(player.counts().requests == 0);
+  CHECK(player.wants_request(at(100)));
+  CHECK(player.requested(at(100), at(100)) == 1);
+}
+
 TEST_CASE("the longest of the last 16 latencies counts") {
   Player player(options_with());
   CHECK(player.latency_seconds() == 0);

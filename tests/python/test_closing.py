@@ -117,5 +117,8 @@ def test_moments_that_are_none(server):
                 client.motion(wrong)
             with pytest.raises(nervus.UsageError, match=r"observed: expected seconds of time.monotonic\(\), "):
                 client.observe(**OBSERVATION, observed=wrong)
+        assert client.wait_connected(20)
+        with pytest.raises(nervus.UsageError, match="observed: expected a moment that is not in the future, found 99"):
+            client.observe(**OBSERVATION, observed=time.monotonic() + 1000)
         assert client.status.counts.requests == 0
         assert client.motion().state == "waiting"
