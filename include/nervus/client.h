@@ -87,7 +87,7 @@ class Client {
   Client& operator=(Client&&) noexcept;
   ~Client();
 
-  // Waits until it is connected; false if it is not within so long.
+  // Waits until it is connected; false if it is not within so long, at most 3600.
   bool wait_connected(double seconds);
   // Of the server that it is, or was last, connected to.
   ServerInfo server() const;
@@ -103,7 +103,8 @@ class Client {
   // As Player::reset.
   void reset();
 
-  // One question, one answer, nothing played. Throws Refused; Error(io) without a connection or a reply within so long.
+  // One question, one answer, nothing played. Throws Refused; Error(io) without a connection or a reply within so long;
+  // Error(usage) for a time that is not from 0.001 to 3600.
   ClientReply infer(const Observation& observation, double timeout_seconds = 30);
 
  private:

@@ -90,7 +90,7 @@ class Client:
         self._native = _native.Client(client)
 
     def wait_connected(self, seconds: float) -> bool:
-        """Waits until it is connected, at most so long; says whether it is."""
+        """Waits until it is connected, at most so long (3600); says whether it is."""
         return self._native.wait_connected(seconds)
 
     @property
@@ -128,7 +128,8 @@ class Client:
     def infer(self, *, images: Mapping[str, Any], state: Any, prompt: str, timeout_seconds: float = 30) -> Actions:
         """One question, one answer, nothing played; `timings` are the server's.
 
-        Raises Refused where the server gave no actions, IoError without a connection or a reply within so long.
+        Raises Refused where the server gave no actions, IoError without a connection or a reply within so long,
+        UsageError for a time that is not from 0.001 to 3600.
         """
         chunk = self._native.infer(values.observation(images, state, prompt), timeout_seconds).chunk
         return Actions(chunk.values[0], tuple(chunk.names), tuple(chunk.units), chunk.timing)

@@ -8,6 +8,7 @@
 #include "client/connection.h"
 #include "client/messages.h"
 #include "client/path.h"
+#include "client/range.h"
 #include "core/message.h"
 
 namespace nervus {
@@ -19,15 +20,13 @@ using Lock = std::unique_lock<std::mutex>;
 
 Instant clock_now() { return std::chrono::steady_clock::now(); }
 
+void check_seconds(const char* name, double value) { client::check_range(name, value, 1e-3, 3600); }
+
 void check_options(const ClientOptions& options) {
   client::parse_address(options);
   if (!options.path.starts_with('/')) fail(ErrorKind::usage, "path: expected it to begin with '/'");
   if (options.api_key.find_first_of("\r\n") != std::string::npos)
     fail(ErrorKind::usage, "api_key: expected one line of text");
-  const auto check_seconds = [](const char* name, double value) {
-    if (!(value >= 1e-3 && value <= 3600))
-      fail(ErrorKind::usage, name, ": expected a number from 0.001 to 3600, found ", value);
-  };
   check_seconds("handshake_seconds", options.handshake_seconds);
   check_seconds("backoff_seconds", options.backoff_seconds);
   check_seconds("most_backoff_seconds", options.most_backoff_seconds);
@@ -186,6 +185,7 @@ Client& Client::operator=(Client&&) noexcept = default;
 Client::~Client() = default;
 
 bool Client::wait_connected(double seconds) {
+  client::check_range("seconds", seconds, 0, 3600);
   Lock lock(implementation_->mutex);
   return implementation_->changed.wait_for(lock, from_seconds(seconds), [this] { return implementation_->connected; });
 }
@@ -232,6 +232,7 @@ void Client::reset() {
 }
 
 ClientReply Client::infer(const Observation& observation, double timeout_seconds) {
+  check_seconds("timeout_seconds", timeout_seconds);
   Implementation& my = *implementation_;
   const auto question = std::make_shared<Question>();
   Lock lock(my.mutex);

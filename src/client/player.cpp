@@ -6,10 +6,12 @@
 #include <map>
 
 #include "client/path.h"
+#include "client/range.h"
 #include "core/message.h"
 
 namespace nervus {
 
+using client::check_range;
 using client::Duration;
 using client::from_seconds;
 using client::Path;
@@ -22,11 +24,6 @@ constexpr std::size_t most_unanswered = 64;  // requests that are lost, but whos
 
 bool all_finite(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
-}
-
-void check_range(const char* name, double value, double least, double most) {
-  if (!(value >= least && value <= most))
-    fail(ErrorKind::usage, name, ": expected a number from ", least, " to ", most, ", found ", value);
 }
 
 void check_options(const PlayerOptions& options) {

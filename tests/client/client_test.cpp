@@ -105,6 +105,26 @@ TEST_CASE("an observation that cannot be asked for is refused, neither sent nor 
   CHECK(client.status().counts.requests == 1);
 }
 
+TEST_CASE("a time that cannot be waited for is refused before anything is sent") {
+  std::atomic<int> seen = 0;
+  FakeServer server([&](const Observation&, const InferOptions&, ActionChunk&) { ++seen; });
+  Client client(options_for(server.port()));
+  REQUIRE(client.wait_connected(10));
+  for (const double seconds : {static_cast<double>(INFINITY), static_cast<double>(NAN), 1e10, -1.0, 0.0, 0.0001}) {
+    const auto [kind, text] = error_of([&] { client.infer(look(), seconds); });
+    CHECK(kind == ErrorKind::usage);
+    CHECK(text.starts_with("timeout_seconds: expected a number from 0.001 to 3600, found "));
+  }
+  for (const double seconds : {static_cast<double>(INFINITY), static_cast<double>(NAN), 1e10, -1.0})
+    CHECK(error_of([&] {
+            client.wait_connected(seconds);
+          }).second.starts_with("seconds: expected a number from 0 to 3600, found "));
+  CHECK(client.wait_connected(0));
+  CHECK(client.infer(look(), 3600).chunk.steps == 4);
+  CHECK(seen == 1);
+  CHECK(client.status().connections == 1);
+}
+
 TEST_CASE("the guard's order to stop is obeyed until reset") {
   serve::ServiceOptions served;
   served.guard.joints.resize(2);
