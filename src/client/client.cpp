@@ -25,8 +25,13 @@ void check_seconds(const char* name, double value) { client::check_range(name, v
 void check_options(const ClientOptions& options) {
   client::parse_address(options);
   if (!options.path.starts_with('/')) fail(ErrorKind::usage, "path: expected it to begin with '/'");
+  // More than that would be read as another line of the request, or as its end.
+  if (options.path.find_first_of(" \r\n") != std::string::npos)
+    fail(ErrorKind::usage, "path: expected one line of text without spaces, found '", options.path, "'");
   if (options.api_key.find_first_of("\r\n") != std::string::npos)
     fail(ErrorKind::usage, "api_key: expected one line of text");
+  if (options.steps < 0) fail(ErrorKind::usage, "steps: expected 0 (the server's) or more, found ", options.steps);
+  if (options.max_message_bytes < 1) fail(ErrorKind::usage, "max_message_bytes: expected 1 or more, found 0");
   check_seconds("handshake_seconds", options.handshake_seconds);
   check_seconds("backoff_seconds", options.backoff_seconds);
   check_seconds("most_backoff_seconds", options.most_backoff_seconds);
@@ -73,7 +78,9 @@ struct Client::Implementation final : client::ConnectionHandler {
   void refused(const Sent& sent, const Refused& error);
   std::optional<Sent> take(const std::optional<std::string>& id);
   void lose(const Sent& sent, const std::string& why);
-  void send(const Observation& observation, double age_seconds, double deadline_seconds, Sent sent);
+  // Of the request that is sent next.
+  std::string next_message(const Observation& observation, double age_seconds, double deadline_seconds) const;
+  void send(std::string message, std::uint64_t of_player, std::shared_ptr<Question> question);
   void end_doubtful();
 
   // What the player says at a time, which may be that it waits no longer for its request's reply.
@@ -163,13 +170,17 @@ void Client::Implementation::refused(const Sent& one, const Refused& error) {
   else player.refused(one.of_player, error.halt, error.retry_seconds, clock_now());
 }
 
-void Client::Implementation::send(const Observation& observation, double age_seconds, double deadline_seconds,
-                                  Sent one) {
-  connection->send(client::write_request(observation, options,
-                                         {.request_id = std::to_string(one.id),
-                                          .age_ms = std::max(0.0, age_seconds * 1000),
-                                          .deadline_ms = deadline_seconds * 1000}));
-  sent.push_back(std::move(one));
+std::string Client::Implementation::next_message(const Observation& observation, double age_seconds,
+                                                 double deadline_seconds) const {
+  return client::write_request(observation, options,
+                               {.request_id = std::to_string(last_id + 1),
+                                .age_ms = std::max(0.0, age_seconds * 1000),
+                                .deadline_ms = deadline_seconds * 1000});
+}
+
+void Client::Implementation::send(std::string message, std::uint64_t of_player, std::shared_ptr<Question> question) {
+  connection->send(std::move(message));
+  sent.push_back({.id = ++last_id, .of_player = of_player, .question = std::move(question)});
 }
 
 // A reply that is missing leaves it open which request the next one answers, unless replies carry the request's id.
@@ -216,8 +227,10 @@ bool Client::observe(const Observation& observation, Instant observed) {
   const Lock lock(my.mutex);
   const Instant now = clock_now();
   if (!my.ask(&Player::wants_request, now) || !my.connected) return false;
-  my.send(observation, to_seconds(now - observed), my.options.player.timeout_seconds,
-          {.id = ++my.last_id, .of_player = my.player.requested(observed, now)});
+  // What may throw comes before what counts.
+  std::string message = my.next_message(observation, to_seconds(now - observed), my.options.player.timeout_seconds);
+  const std::uint64_t request = my.player.requested(observed, now);
+  my.send(std::move(message), request, nullptr);
   return true;
 }
 
@@ -239,7 +252,7 @@ ClientReply Client::infer(const Observation& observation, double timeout_seconds
   if (!my.connected)
     fail(ErrorKind::io, my.options.host, ":", my.options.port, ": not connected", my.problem.empty() ? "" : ": ",
          my.problem);
-  my.send(observation, 0, timeout_seconds, {.id = ++my.last_id, .question = question});
+  my.send(my.next_message(observation, 0, timeout_seconds), 0, question);
   // The server's own refusal, which comes by the deadline, says more.
   constexpr double grace_seconds = 1;
   my.changed.wait_for(lock, from_seconds(timeout_seconds + grace_seconds), [&] { return question->is_answered(); });

@@ -97,12 +97,17 @@ TEST_CASE("an observation that cannot be asked for is refused, neither sent nor 
   const auto [kind, text] = error_of([&] { client.observe(look(), std::chrono::steady_clock::now() + 1h); });
   CHECK(kind == ErrorKind::usage);
   CHECK(text.starts_with("observed: expected a moment that is not in the future, found 3"));
+  Observation broken = look();
+  broken.images.at("cam_high").width = 3;
+  CHECK(error_of([&] { client.observe(broken); }).first == ErrorKind::input);
+  CHECK(error_of([&] { client.infer(broken); }).first == ErrorKind::input);
   CHECK(client.status().counts.requests == 0);
   CHECK(client.wants_observation());
   CHECK(client.observe(look()));
   CHECK(eventually([&] { return client.status().counts.taken == 1; }));
   CHECK(seen == 1);
   CHECK(client.status().counts.requests == 1);
+  CHECK(client.status().counts.lost == 0);
 }
 
 TEST_CASE("a time that cannot be waited for is refused before anything is sent") {

@@ -272,7 +272,11 @@ TEST_CASE("options and observations that are wrong are named") {
   for (const char* host : {"", "wss://", "https://robots", "robots/path"})
     CHECK(said([&](ClientOptions& o) { o.host = host; }).second.starts_with("host: "));
   CHECK(said([](ClientOptions& o) { o.ca_file = "ca.pem"; }).second.starts_with("ca_file: expected a host behind"));
-  CHECK(said([](ClientOptions& o) { o.path = "x"; }).second.starts_with("path: "));
+  for (const char* path : {"x", "/a b", "/a\r\nHost: b", "/a\n"})
+    CHECK(said([&](ClientOptions& o) { o.path = path; }).second.starts_with("path: expected "));
+  CHECK(said([](ClientOptions& o) { o.steps = -1; }).second == "steps: expected 0 (the server's) or more, found -1");
+  CHECK(said([](ClientOptions& o) { o.max_message_bytes = 0; }).second ==
+        "max_message_bytes: expected 1 or more, found 0");
   CHECK(said([](ClientOptions& o) { o.api_key = "a\nb"; }).second.starts_with("api_key: "));
   CHECK(said([](ClientOptions& o) { o.idle_seconds = 0; }).second.starts_with("idle_seconds: "));
   CHECK(said([](ClientOptions& o) { o.backoff_seconds = NAN; }).second.starts_with("backoff_seconds: "));
