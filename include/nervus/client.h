@@ -36,7 +36,7 @@ struct ClientOptions {
   std::map<std::string, std::string> keys = {};  // camera -> key of a request (default: observation/CAMERA)
   std::optional<std::uint64_t> seed = {};        // of the noise; none: the server's
   int steps = 0;                                 // of the denoising; 0: the server's
-  double handshake_seconds = 10;                 // for connection, websocket and metadata
+  double handshake_seconds = 10;                 // for connection, websocket and metadata; not for finding the host
   double backoff_seconds = 0.1;                  // before the second attempt to connect; doubles with each
   double most_backoff_seconds = 5;
   double idle_seconds = 10;  // of silence: half of it brings a ping, all of it ends the connection
@@ -85,6 +85,8 @@ class Client {
   explicit Client(ClientOptions options = {});
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
+  // Ends the connection and waits for its thread; where that is looking up the host's name, for the system's resolver.
+  // Not in `log`, which is called on that thread, nor in the player's callback.
   ~Client();
 
   // Waits until it is connected; false if it is not within so long, at most 3600.

@@ -31,6 +31,7 @@ class ClientArguments(TypedDict, total=False):
     steps: int
     """Of the denoising; default: the server's."""
     handshake_seconds: float
+    """For connection, websocket and metadata (10); a host's name takes as long as the system's resolver does."""
     backoff_seconds: float
     most_backoff_seconds: float
     idle_seconds: float
@@ -56,7 +57,10 @@ class ClientArguments(TypedDict, total=False):
     """What moves the robot when there is no valid action."""
     ramp_seconds: float
     callback: Callable[[float, list[float], bool], Sequence[float]]
-    """Given the seconds without a valid action, the last command, and whether a guard ordered to stop: the command."""
+    """Given the seconds without a valid action, the last command, and whether a guard ordered to stop: the command.
+
+    It must ask nothing of the client, whose call would wait for itself; it may close it.
+    """
 
 
 class Client:
@@ -137,7 +141,8 @@ class Client:
     def close(self) -> None:
         """Ends the connection; what is asked of it then raises UsageError.
 
-        Calls that other threads have under way get their answer, and the connection ends with the last of them.
+        Calls that other threads have under way get their answer, and the connection ends with the last of them. While
+        the host's name is looked up, it waits for the system's resolver.
         """
         self._native.close()
 
