@@ -128,7 +128,9 @@ class Network::Implementation::Connection : public std::enable_shared_from_this<
   bool is_authorized() const {
     const std::string& key = network_.options_.api_key;
     const auto& request = parser_->get();
-    if (key.empty() || network_.handler_.is_public(path())) return true;
+    if (key.empty()) return true;
+    // Health is public; a websocket is a session on any path.
+    if (!websocket::is_upgrade(request) && network_.handler_.is_public(path())) return true;
     return carries_key(view(request[http::field::authorization]), key);
   }
 

@@ -11,8 +11,9 @@ namespace {
 
 const std::string host = "Host: localhost:8000\r\n";
 
-std::string upgrade(const std::string& version, const std::string& key) {
-  return "GET / HTTP/1.1\r\n" + host + "Upgrade: websocket\r\nConnection: Upgrade\r\n" + version + key + "\r\n";
+std::string upgrade(const std::string& version, const std::string& key, const std::string& path = "/") {
+  return "GET " + path + " HTTP/1.1\r\n" + host + "Upgrade: websocket\r\nConnection: Upgrade\r\n" + version + key +
+         "\r\n";
 }
 const std::string version13 = "Sec-WebSocket-Version: 13\r\n";
 const std::string key16 = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -46,12 +47,10 @@ TEST_CASE("HTTP: a server of this machine alone tells nothing to who was led her
 }
 
 TEST_CASE("HTTP: each request has its status") {
-  serve::ServiceOptions options;
-  options.network.handshake = std::chrono::milliseconds(300);
-  FakeServer server({}, options);
+  const FakeServer server;
   struct Case {
     std::string request;
-    std::string status;  // "": closed without an answer
+    std::string status;
   };
   for (const auto& [request, status] : std::vector<Case>{
            {"GET /healthz HTTP/1.1\r\n" + host + "\r\n", "200"},
@@ -100,17 +99,21 @@ TEST_CASE("HTTP: each request has its status") {
            {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"s, "400"},  // TLS
            {"\x80\x01\x02\x03", "400"},
            {"\0\0\0\0\r\n\r\n"s, "400"},
-           {"", ""},
-           {"GET / HT", ""},
-           {"GET / HTTP/1.1\r\n" + host, ""},
        }) {
     CAPTURE(request.substr(0, 60));
-    Peer peer(server.port());
-    const std::string response = peer.http(request);
-    if (status.empty()) CHECK(response.empty());
-    else CHECK(response.substr(0, 12) == "HTTP/1.1 " + status);
+    CHECK(Peer(server.port()).http(request).substr(0, 12) == "HTTP/1.1 " + status);
   }
   CHECK(server.get("/healthz") == "200 OK\n");
+}
+
+TEST_CASE("HTTP: what does not end in time is closed without an answer") {
+  serve::ServiceOptions options;
+  options.network.handshake = std::chrono::milliseconds(300);
+  const FakeServer server({}, options);
+  const double before = server.metric("nervus_connections_total", "outcome=\"timeout\"");
+  for (const std::string& request : {std::string(), std::string("GET / HT"), "GET / HTTP/1.1\r\n" + host})
+    CHECK(Peer(server.port()).http(request).empty());
+  CHECK(server.metric("nervus_connections_total", "outcome=\"timeout\"") == before + 3);
 }
 
 TEST_CASE("handshakes: each has its status") {
@@ -186,6 +189,11 @@ TEST_CASE("a key: without it nothing but health is told") {
        }) {
     CAPTURE(header);
     CHECK(Peer(server.port()).handshake(header).substr(9, 3) == status);
+  }
+  // What is public to ask is no way in.
+  for (const char* path : {"/healthz", "/livez", "/readyz", "/readyz?x=1", "/nothing"}) {
+    CAPTURE(path);
+    CHECK(Peer(server.port()).http(upgrade(version13, key16, path)).substr(9, 3) == "401");
   }
   // Both are asked for, each in a header of its own: a browser asks its user for the first that it knows.
   const std::string refused = Peer(server.port()).http("GET / HTTP/1.1\r\n" + host + "\r\n");

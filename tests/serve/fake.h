@@ -173,11 +173,12 @@ inline std::string observation(std::uint64_t seed = 0, double deadline_ms = 0, s
   return writer.take();
 }
 
-// The code of an error's text frame; "ok 7" for actions of that seed; "closed 1001"; "ended".
+// The code of an error's text frame; "ok 7" for actions of that seed; "closed 1001"; "ended"; "silent".
 inline std::string outcome(const Frame& frame) {
   if (frame.opcode == 1) return nlohmann::json::parse(frame.payload)["error"]["code"];
   if (frame.opcode == 8) return "closed " + std::to_string(frame.close_code());
-  if (frame.opcode != 2) return frame.opcode < 0 ? "ended" : "opcode " + std::to_string(frame.opcode);
+  if (frame.opcode < 0) return frame.opcode == -1 ? "ended" : "silent";
+  if (frame.opcode != 2) return "opcode " + std::to_string(frame.opcode);
   const serve::MsgpackDocument document = serve::MsgpackDocument::read(frame.payload);
   const auto seed = document.root().find("seed");
   return seed ? "ok " + std::to_string(*seed->natural()) : "reset";
@@ -193,7 +194,8 @@ class Gate {
   }
   void wait() {
     std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, std::chrono::seconds(10), [this] { return open_; });
+    if (!wake_.wait_for(lock, std::chrono::seconds(30), [this] { return open_; }))
+      throw std::runtime_error("a gate was never opened");
   }
 
  private:

@@ -18,7 +18,7 @@
 namespace nervus::test {
 
 struct Frame {
-  int opcode = -1;  // 1 text, 2 binary, 8 close, 9 ping, 10 pong; -1: the connection ended
+  int opcode = -1;  // 1 text, 2 binary, 8 close, 9 ping, 10 pong; -1: the connection ended; -2: nothing came
   std::string payload;
 
   int close_code() const {
@@ -82,7 +82,8 @@ class Peer {
       if (uninterrupted([&] { return ::poll(&waiting, 1, patience_ms); }) <= 0) return false;
       char bytes[65536];
       const ssize_t got = uninterrupted([&] { return ::recv(socket_, bytes, sizeof(bytes), 0); });
-      if (got <= 0) return false;
+      ended_ = got <= 0;
+      if (ended_) return false;
       buffer_.append(bytes, static_cast<std::size_t>(got));
     }
     return true;
@@ -101,12 +102,13 @@ class Peer {
     return take(buffer_.size());
   }
 
-  // One HTTP response with its body.
+  // One HTTP response with its body; what came of it where the server closes before its end; "silent" where it neither
+  // says more nor closes.
   std::string http(const std::string& request) {
     send(request);
     std::size_t end;
     while ((end = buffer_.find("\r\n\r\n")) == std::string::npos)
-      if (!fill(buffer_.size() + 1)) return take(buffer_.size());
+      if (!fill(buffer_.size() + 1)) return ended_ ? take(buffer_.size()) : "silent";
     const std::size_t length = buffer_.find("Content-Length: ");
     const std::size_t body = length < end ? std::stoul(buffer_.substr(length + 16)) : 0;
     fill(end + 4 + body);
@@ -138,7 +140,7 @@ class Peer {
   void send_binary(const std::string& payload) { send(frame(0x82, payload)); }
 
   Frame receive(int patience_ms = 10000) {
-    if (!fill(2, patience_ms)) return {};
+    if (!fill(2, patience_ms)) return {.opcode = ended_ ? -1 : -2};
     const int opcode = buffer_[0] & 15;
     std::size_t size = static_cast<unsigned char>(buffer_[1]), header = 2;
     if (size >= 126) {
@@ -162,6 +164,7 @@ class Peer {
   }
 
   int socket_;
+  bool ended_ = false;
   std::string buffer_;
 };
 
