@@ -8,6 +8,12 @@
 
 namespace nervus::serve {
 
+namespace {
+
+float inside(float value, float least, float most) { return value < least ? least : value > most ? most : value; }
+
+}  // namespace
+
 const char* name_of(Verdict verdict) noexcept { return verdict == Verdict::hold ? "hold" : "stop"; }
 
 const char* name_of(Trip trip) noexcept {
@@ -53,30 +59,33 @@ GuardReport Guard::check_finite(std::span<const float> values, std::size_t dimen
 }
 
 // Differences are taken in double, where those of finite floats are finite.
-GuardReport Guard::check_jump(std::span<const float> state, std::span<const float> actions) const {
-  GuardReport report;
+void Guard::check_jump(std::span<const float> state, std::span<const float> actions, GuardReport& report) const {
   for (std::size_t j = 0; j < limits_.joints.size(); ++j) {
     if (std::abs(static_cast<double>(actions[j]) - state[j]) <= limits_.joints[j].jump) continue;
     report.tripped = Trip::jump;
     report.joint = static_cast<std::int64_t>(j);
     report.step = 0;
-    return report;
+    return;
   }
-  return report;
 }
 
-// False if more would have to be taken off than the joint allows.
-bool Guard::cut(float& value, float least, float most, Trip trip, std::size_t joint, GuardReport& report) const {
-  const float inside = value < least ? least : value > most ? most : value;
-  if (inside == value) return true;
-  const double excess = std::abs(static_cast<double>(value) - inside);
-  value = inside;
+// To the limits, then to the rate from `last`, which lies within them: both cuts go the same way, and what the second
+// leaves stays within the limits.
+void Guard::cut(float& value, const float* last, std::size_t j, GuardReport& report) const {
+  const JointLimits& joint = limits_.joints[j];
+  const float asked = value, limited = inside(asked, joint.least, joint.most);
+  value = limited;
+  if (last) {
+    const float change = joint.rate / limits_.actions_per_second;
+    value = inside(limited, *last - change, *last + change);
+  }
+  if (value == asked) return;
+  const double excess = std::abs(static_cast<double>(asked) - value);
   ++report.clamped;
   report.max_excess = excess > report.max_excess ? excess : report.max_excess;
-  if (excess <= limits_.joints[joint].excess) return true;
-  report.tripped = trip;
-  report.joint = static_cast<std::int64_t>(joint);
-  return false;
+  if (excess <= joint.excess) return;
+  report.tripped = std::abs(static_cast<double>(asked) - limited) > joint.excess ? Trip::limit : Trip::rate;
+  report.joint = static_cast<std::int64_t>(j);
 }
 
 GuardReport Guard::check_actions(std::span<const float> state, std::span<float> actions, std::size_t dimensions) const {
@@ -88,26 +97,18 @@ GuardReport Guard::check_actions(std::span<const float> state, std::span<float> 
   }
   report = check_finite(state, dimensions);
   report.step = -1;
-  if (report.passed()) report = check_jump(state, actions);
+  if (report.passed()) check_jump(state, actions, report);
   if (!report.passed()) return report;
 
-  const std::size_t steps = actions.size() / dimensions;
-  for (std::size_t step = 0; step < steps; ++step) {
-    for (std::size_t j = 0; j < dimensions; ++j) {
-      const JointLimits& joint = limits_.joints[j];
-      float& value = actions[step * dimensions + j];
-      bool passed = cut(value, joint.least, joint.most, Trip::limit, j, report);
-      // Between the last action and this one, both within the limits, so that what is cut to the rate stays there.
-      if (passed && step > 0) {
-        const float last = actions[(step - 1) * dimensions + j];
-        const float change = joint.rate / limits_.actions_per_second;
-        passed = cut(value, last - change, last + change, Trip::rate, j, report);
-      }
-      if (passed) continue;
-      report.step = static_cast<std::int64_t>(step);
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    cut(actions[i], i < dimensions ? nullptr : &actions[i - dimensions], i % dimensions, report);
+    if (!report.passed()) {
+      report.step = static_cast<std::int64_t>(i / dimensions);
       return report;
     }
   }
+  // Of a state beyond the limits, what the first action was cut to may be further than what the model asked for.
+  check_jump(state, actions, report);
   return report;
 }
 

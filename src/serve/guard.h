@@ -31,9 +31,9 @@ struct JointLimits {
   std::string name;
   float least = -unlimited, most = unlimited;              // of an action: cut to this range
   float state_least = -unlimited, state_most = unlimited;  // of a state: refused beyond
-  float jump = unlimited;                                  // from the state to the chunk's first action: refused beyond
-  float rate = unlimited;                                  // change a second between two actions: cut
-  float excess = unlimited;                                // what a cut may take off: refused beyond
+  float jump = unlimited;    // from the state to the chunk's first action, before and after cuts: refused beyond
+  float rate = unlimited;    // change a second between two actions: cut
+  float excess = unlimited;  // what cuts to limits and rate may take off a value: refused beyond
 };
 
 struct GuardLimits {
@@ -46,7 +46,7 @@ struct GuardLimits {
 struct GuardReport {
   Trip tripped = Trip::none;
   std::int64_t clamped = 0;  // values cut to a limit or rate
-  double max_excess = 0;     // the most that a cut took off, in the joint's units
+  double max_excess = 0;     // the most that was taken off one, in the joint's units
   std::int64_t joint = -1;   // that tripped
   std::int64_t step = -1;    // of the chunk, that tripped; -1: of the state
 
@@ -68,8 +68,8 @@ class Guard {
   GuardReport check_actions(std::span<const float> state, std::span<float> actions, std::size_t dimensions) const;
 
  private:
-  bool cut(float& value, float least, float most, Trip trip, std::size_t joint, GuardReport& report) const;
-  GuardReport check_jump(std::span<const float> state, std::span<const float> actions) const;
+  void check_jump(std::span<const float> state, std::span<const float> actions, GuardReport& report) const;
+  void cut(float& value, const float* last, std::size_t joint, GuardReport& report) const;
 
   GuardLimits limits_;
 };

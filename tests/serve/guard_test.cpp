@@ -114,8 +114,8 @@ TEST_CASE("actions are cut to the limits and to the rate") {
   CHECK(actions[2] == 1);
   CHECK(actions[4] == doctest::Approx(0.8));
   CHECK(actions[6] == doctest::Approx(0.6));
-  CHECK(report.clamped == 5);
-  CHECK(report.max_excess == doctest::Approx(2));
+  CHECK(report.clamped == 4);
+  CHECK(report.max_excess == doctest::Approx(3.6));
   for (std::size_t step = 1; step < 4; ++step) CHECK(std::abs(actions[2 * step] - actions[2 * step - 2]) <= 0.2001f);
 }
 
@@ -137,6 +137,11 @@ TEST_CASE("a cut beyond what the joint allows trips") {
   CHECK(report.tripped == Trip::rate);
   CHECK(report.joint == 0);
   CHECK(report.step == 2);
+  // Of 0.6 that are taken off, 0.2 are the limit's and the rest the rate's.
+  actions = {0.4f, 0, 1.2f, 0};
+  report = guard.check_actions(state, actions, 2);
+  CHECK(report.tripped == Trip::rate);
+  CHECK(report.max_excess == doctest::Approx(0.6));
 }
 
 TEST_CASE("a jump from the state trips") {
@@ -148,6 +153,12 @@ TEST_CASE("a jump from the state trips") {
   CHECK(report.step == 0);
   actions = {-0.5f, 0};
   CHECK(guard.check_actions(std::vector<float>{0, 0}, actions, 2).passed());
+  // Of a state beyond the limits: 1.5 is 0.5 away, what it is cut to is not.
+  actions = {1.5f, 0};
+  const GuardReport cut = guard.check_actions(std::vector<float>{2, 0}, actions, 2);
+  CHECK(cut.tripped == Trip::jump);
+  CHECK(cut.joint == 0);
+  CHECK(cut.step == 0);
 }
 
 TEST_CASE("values that are not finite never pass, whatever the limits") {
