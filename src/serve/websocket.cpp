@@ -56,9 +56,10 @@ void Session::tick(Clock::time_point now) {
   if (writing_ && now - write_began_ > options.stall) return drop("the peer reads too slowly");
   if (received > 0 && now - message_began_ > options.receive) return drop("the peer sends too slowly");
   if (pinged_ && now - *pinged_ > options.pong) return drop("no answer to a ping");
-  if (pinged_ || closing_ || now - heard_ < options.ping) return;
+  if (pinging_ || pinged_ || closing_ || now - heard_ < options.ping) return;
   pinged_ = now;
-  stream_.async_ping({}, [self = shared_from_this()](error_code) {});
+  pinging_ = true;
+  stream_.async_ping({}, [self = shared_from_this()](error_code) { self->pinging_ = false; });
 }
 
 void Session::drop(const std::string& why) {

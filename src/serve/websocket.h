@@ -62,6 +62,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::size_t received_ = 0, last_size_ = 0;
   Clock::time_point heard_, message_began_, write_began_;
   std::optional<Clock::time_point> pinged_;
+  bool pinging_ = false;  // a ping is being written: it waits for the message before it, and Beast has room for one
   bool opened_ = false, reading_ = false, writing_ = false, closing_ = false, dropped_ = false;
 };
 

@@ -13,6 +13,22 @@ namespace {
 
 serve::ServiceOptions options() { return {}; }
 
+// A session that reads nothing of its many large replies, which wait for that of a first request.
+struct Deaf : Robot {
+  explicit Deaf(const FakeServer& server) : Robot(server, 2048) {
+    send_binary(observation(1));
+    // The name of a camera that nobody knows comes back, its bytes as six characters each.
+    serve::MsgpackWriter writer;
+    writer.map(1).text("observation/" + std::string(60000, '\x01')).map(4);
+    writer.binary("__ndarray__").boolean(true).binary("data").binary("abc").binary("dtype").text("|u1");
+    writer.binary("shape").array(3).integer(1).integer(1).integer(3);
+    const std::string request = writer.take();
+    constexpr int requests = 100;
+    for (int i = 0; i < requests; ++i) send_binary(request);
+    CHECK(eventually([&] { return server.metric("nervus_requests_total", "outcome=\"bad_request\"") == requests; }));
+  }
+};
+
 }  // namespace
 
 TEST_CASE("a request gets its reply, with its seed and the policy's actions") {
@@ -94,6 +110,15 @@ TEST_CASE("the guard's verdict takes the place of actions") {
   CHECK(outcome(robot.receive()) == "guard_tripped");
   CHECK(server.metric("nervus_guard_tripped_total", "reason=\"jump\"") == 1);
   CHECK(server.metric("nervus_guard_tripped_total", "reason=\"shape\"") == 1);
+}
+
+TEST_CASE("a refusal carries its request's id, also where the request is wrong") {
+  FakeServer server;
+  Robot robot(server);
+  robot.send_binary(serve::MsgpackWriter().map(2).text("prompt").text("go").text("request_id").text("a7").take());
+  const Frame frame = robot.receive();
+  CHECK(outcome(frame) == "bad_request");
+  CHECK(nlohmann::json::parse(frame.payload)["error"]["request_id"] == "a7");
 }
 
 TEST_CASE("what the policy throws: its words only where they are the client's affair") {
@@ -185,7 +210,7 @@ TEST_CASE("a request is answered by its deadline, and never run behind it") {
     go.wait();
   });
   Robot running(server), waiting(server);
-  running.send_binary(observation(1, 150));
+  running.send_binary(observation(1, 2000));
   begun.wait();
   waiting.send_binary(observation(2, 50));
   const auto started = std::chrono::steady_clock::now();
@@ -284,37 +309,70 @@ TEST_CASE("a peer that vanishes takes its waiting request with it") {
   CHECK(calls == 2);
 }
 
-TEST_CASE("silent, half-open and slow peers are dropped; healthy ones stay") {
+namespace {
+
+// Why a server has dropped its sessions.
+bool dropped(const LogLines& log, const std::string& reason) {
+  const auto closed = log.of("session_closed");
+  return std::any_of(closed.begin(), closed.end(), [&](const auto& line) { return line["reason"] == reason; });
+}
+
+}  // namespace
+
+TEST_CASE("a silent peer is dropped, one that answers pings stays") {
+  LogLines log;
   serve::ServiceOptions hasty = options();
+  hasty.log = log.sink();
   hasty.network.ping = 100ms;
-  hasty.network.pong = 200ms;
-  hasty.network.stall = 300ms;
+  hasty.network.pong = 1s;
+  FakeServer server({}, hasty);
+  Robot silent(server), healthy(server);
+  CHECK(silent.receive().opcode == 9);
+  std::atomic<bool> done = false;
+  std::thread answering([&] {
+    while (!done)
+      if (healthy.receive(20).opcode == 9) healthy.send(Peer::frame(0x8a, ""));
+  });
+  CHECK(outcome(silent.receive()) == "ended");
+  CHECK(dropped(log, "no answer to a ping"));
+  std::this_thread::sleep_for(1200ms);  // longer than a peer may leave a ping unanswered
+  done = true;
+  answering.join();
+  CHECK(log.of("session_closed").size() == 1);
+  healthy.send_binary(observation(1));
+  Frame frame = healthy.receive();
+  while (frame.opcode == 9) frame = healthy.receive();
+  CHECK(outcome(frame) == "ok 1");
+}
+
+TEST_CASE("a message that comes a byte at a time ends its session, and no other's") {
+  LogLines log;
+  serve::ServiceOptions hasty = options();
+  hasty.log = log.sink();
+  hasty.network.ping = 100ms;  // looks every 25 ms
+  hasty.network.pong = 1h;
   hasty.network.receive = 300ms;
   FakeServer server({}, hasty);
-  Robot silent(server), slow_sender(server), healthy(server);
+  Robot slow_sender(server), healthy(server);
   slow_sender.send(Peer::frame(0x82, std::string(1000, 'x')).substr(0, 100));
-  CHECK(silent.receive().opcode == 9);
-  // A message that comes a byte at a time.
-  for (int i = 0; i < 12; ++i) {
-    std::this_thread::sleep_for(50ms);
+  CHECK(eventually([&] {
     slow_sender.send("x");
-    healthy.send_binary(observation(static_cast<std::uint64_t>(i)));
-    Frame frame = healthy.receive();
-    while (frame.opcode == 9) frame = healthy.receive();
-    CHECK(outcome(frame) == "ok " + std::to_string(i));
-  }
-  CHECK(outcome(silent.receive()) == "ended");
-  CHECK(slow_sender.rest().size() < 20);
+    return dropped(log, "the peer sends too slowly");
+  }));
+  healthy.send_binary(observation(1));
+  Frame frame = healthy.receive();
+  while (frame.opcode == 9) frame = healthy.receive();
+  CHECK(outcome(frame) == "ok 1");
 }
 
 TEST_CASE("messages that each come in time are not taken for one that does not end") {
   serve::ServiceOptions hasty = options();
   hasty.network.ping = 40ms;  // looks every 10 ms
-  hasty.network.pong = 10s;
-  hasty.network.receive = 300ms;
+  hasty.network.pong = 1h;
+  hasty.network.receive = 2s;
   FakeServer server({}, hasty);
   Robot robot(server);
-  for (std::uint64_t i = 0; i < 10; ++i) {
+  for (std::uint64_t i = 0; i < 40; ++i) {
     const std::string bytes = Peer::frame(0x82, observation(i));
     robot.send(bytes.substr(0, 50));  // the first one before the server has looked
     std::this_thread::sleep_for(60ms);
@@ -327,18 +385,34 @@ TEST_CASE("messages that each come in time are not taken for one that does not e
 
 TEST_CASE("a peer that does not read is dropped") {
   serve::ServiceOptions hasty = options();
-  hasty.network.ping = 100ms;
-  hasty.network.pong = 10s;
+  hasty.network.ping = 1s;
+  hasty.network.pong = 1h;
   hasty.network.stall = 300ms;
-  FakeServer server({}, hasty);
-  Robot deaf(server, 2048);
-  // Each is refused in a text frame; nobody reads them.
-  const std::string request = Peer::frame(0x82, "\x80");
-  std::string many;
-  for (int i = 0; i < 20000; ++i) many += request;
-  std::thread sender([&] { deaf.send(many); });
+  Gate go;
+  FakeServer server([&](const Observation&, const InferOptions&, ActionChunk&) { go.wait(); }, hasty);
+  Deaf deaf(server);
+  go.open();
   CHECK(eventually([&] { return server.get("/status").find("\"sessions\":[]") != std::string::npos; }));
-  sender.join();
+}
+
+TEST_CASE("a peer that answers pings that it cannot have read leaves no seat behind") {
+  serve::ServiceOptions hasty = options();
+  hasty.network.ping = 50ms;
+  hasty.network.pong = 1h;
+  hasty.network.stall = 1s;
+  Gate go;
+  FakeServer server([&](const Observation&, const InferOptions&, ActionChunk&) { go.wait(); }, hasty);
+  Deaf deaf(server);
+  go.open();
+  // A ping waits for the reply that nobody reads, and another falls due.
+  CHECK(eventually([&] {
+    std::this_thread::sleep_for(150ms);
+    deaf.send(Peer::frame(0x8a, ""));
+    return server.get("/status").find("\"sessions\":[]") != std::string::npos;
+  }));
+  deaf.close();
+  // The one that asks is there.
+  CHECK(eventually([&] { return server.get("/metrics").find("nervus_connections 1\n") != std::string::npos; }));
 }
 
 TEST_CASE("many connections, opened and closed, leave nothing behind") {
@@ -372,7 +446,7 @@ TEST_CASE("a session that sends far ahead of its replies is closed, and costs no
   for (int i = 0; i < 1023; ++i) many += Peer::frame(0x82, "\x80");  // each refused, and none told before the first
   ahead.send(many);
   CHECK(eventually([&] { return server.metric("nervus_requests_total", "outcome=\"bad_request\"") == 1023; }));
-  CHECK(ahead.receive(100).opcode == -1);
+  CHECK(outcome(ahead.receive(100)) == "silent");
   CHECK(log.of("too_many_pending").empty());
   ahead.send_binary("\x80");
   CHECK(outcome(ahead.receive()) == "closed 1008");
