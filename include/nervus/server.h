@@ -77,7 +77,8 @@ class Server {
   // Serves until stop(), or until a device fails: then throws Error(device) once every client has been told. A call
   // that is still under way then is waited for by the destructor.
   void run();
-  // From any thread. A second call does not wait for what is under way.
+  // From any thread. A second call refuses what is under way instead of waiting for its replies. run() returns when the
+  // calls that compute have ended, also then: one that never ends is the process's to end.
   void stop();
 
  private:

@@ -68,7 +68,10 @@ class Server:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Finishes what is under way and ends. Raises the DeviceError that ended it before, if one did."""
+        """Finishes what is under way and ends; waits for a call that computes, however long.
+
+        Raises the DeviceError that ended it before, if one did.
+        """
         self._native.stop()
         self.wait()
 

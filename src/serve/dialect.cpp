@@ -73,8 +73,13 @@ void add_frame(const MsgpackValue& value, const std::string& camera, const std::
                             .channels_first = first});
 }
 
+// Whether it is an array of three axes, as a frame is.
+bool is_view(const MsgpackValue& value) {
+  const auto shape = value.find("__ndarray__") ? value.find("shape") : std::nullopt;
+  return shape && shape->kind() == MsgpackKind::array && shape->elements().size() == 3;
+}
+
 void add_frames(const MsgpackValue& map, const RequestRules& rules, Request& request) {
-  const std::string prefix = prefix_of(request.dialect);
   for (const auto& [key, value] : map.entries()) {
     // The key is UTF-8 only where it is a string; a binary key is no camera's name that anybody could have chosen.
     if (!is_utf8(key)) continue;
@@ -86,13 +91,10 @@ void add_frames(const MsgpackValue& map, const RequestRules& rules, Request& req
         fail(ErrorKind::input, "images: expected a map, found ", name_of(value.kind()));
       for (const auto& [inner, frame] : value.entries())
         if (is_utf8(inner)) add_frame(frame, std::string(inner), concat("images.", inner), rules, request);
-    } else if (key.starts_with(prefix)) {
+    } else if (is_view(value)) {
       // A camera under a name that nobody knows would otherwise be a view that is silently missing.
-      const auto view = read_array(value, name);
-      if (view && view->shape.size() == 3)
-        fail(ErrorKind::input, name, ": expected a camera of ", joined(rules.cameras),
-             "; the server can be told whose "
-             "this is");
+      fail(ErrorKind::input, name, ": expected a camera of ", joined(rules.cameras), " behind ",
+           prefix_of(request.dialect), "; the server can be told whose this is");
     }
   }
   if (request.frames.empty()) fail(ErrorKind::input, "images: expected at least one of ", joined(rules.cameras));
@@ -134,6 +136,13 @@ std::optional<double> read_duration(const MsgpackValue& map, const std::string& 
   return number;
 }
 
+std::optional<std::string> id_of(const MsgpackValue& map) {
+  const auto id = map.find("request_id");
+  const auto text = id ? id->text() : std::nullopt;
+  if (!text || text->size() > most_id_bytes) return std::nullopt;
+  return std::string(*text);
+}
+
 void add_choices(const MsgpackValue& map, const RequestRules& rules, Request& request) {
   request.seed = rules.seed;
   if (const auto seed = map.find("seed")) {
@@ -150,11 +159,9 @@ void add_choices(const MsgpackValue& map, const RequestRules& rules, Request& re
   }
   request.age_ms = read_duration(map, "observation_age_ms").value_or(0);
   request.deadline_ms = read_duration(map, "deadline_ms");
-  if (const auto id = map.find("request_id")) {
-    if (!id->text() || id->text()->size() > most_id_bytes)
-      fail(ErrorKind::input, "request_id: expected a string of at most ", most_id_bytes, " bytes");
-    request.request_id = *id->text();
-  }
+  request.request_id = id_of(map);
+  if (!request.request_id && map.find("request_id"))
+    fail(ErrorKind::input, "request_id: expected a string of at most ", most_id_bytes, " bytes");
 }
 
 // A reset is answered, not run; the robot that it names must be the one that is served, and a path is refused.
@@ -181,6 +188,8 @@ std::uint8_t pixel_of(float value, const Frame& frame) {
 }
 
 }  // namespace
+
+std::optional<std::string> read_request_id(const MsgpackDocument& document) { return id_of(document.root()); }
 
 Request read_request(const MsgpackDocument& document, const RequestRules& rules) {
   const MsgpackValue map = document.root();

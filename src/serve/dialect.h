@@ -60,6 +60,9 @@ struct Request {
   std::optional<std::string> request_id;  // sent back with the reply
 };
 
+// The request_id that a refusal is to carry, also of a request that is otherwise wrong.
+std::optional<std::string> read_request_id(const MsgpackDocument& document);
+
 // Throws Error(input) that names the field.
 Request read_request(const MsgpackDocument& document, const RequestRules& rules);
 

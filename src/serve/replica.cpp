@@ -58,7 +58,7 @@ Refusal refusal_of(const GuardReport& report, Verdict verdict, const PolicyInfo&
       refusal.hint = "check that state, statistics and robot belong together";
       break;
     default:
-      refusal.message = place + ": a cut to the " + name_of(report.tripped) + " beyond the robot file's max_excess";
+      refusal.message = place + ": cut to the " + name_of(report.tripped) + " by more than the robot file's max_excess";
       refusal.hint = "check that state, statistics and robot belong together";
   }
   return refusal;
@@ -134,29 +134,39 @@ class Call {
     answers_[i].refusal = refusal_of(report, verdict(), replica_.info());
   }
 
-  // Joins the call, unless its deadline has passed or the guard refuses it.
-  void prepare(std::size_t i) {
+  // Whether a job may be computed now; refused where its deadline has passed or the guard does.
+  bool may_run(std::size_t i, Clock::time_point now) {
     const Job& job = jobs_[i];
-    const Clock::time_point now = Clock::now();
     if (now >= job.deadline) {
       answers_[i].refusal = Refusal{.code = "deadline_exceeded",
                                     .message = "the request waited beyond its deadline",
                                     .hint = "send fewer requests, or allow more deadline_ms"};
-      return;
+      return false;
     }
     const double queue_ms = milliseconds(now - job.arrived);
-    metrics_.observe("nervus_queue_seconds", "", queue_ms / 1e3);
     const GuardReport report = guard_.check_observation(job.request.state, job.request.age_ms + queue_ms);
-    if (!report.passed()) return refuse(i, report);
+    if (!report.passed()) refuse(i, report);
+    return report.passed();
+  }
+
+  // Joins the call, if it may.
+  void prepare(std::size_t i) {
+    const Job& job = jobs_[i];
+    const Clock::time_point now = Clock::now();
+    metrics_.observe("nervus_queue_seconds", "", milliseconds(now - job.arrived) / 1e3);
+    if (!may_run(i, now)) return;
     observations_.push_back(observation_of(job.request));
     options_.push_back({.steps = job.request.steps, .seed = job.request.seed});
     live_.push_back(i);
     answers_[i].timing["decode"] = job.decode_ms + milliseconds(Clock::now() - now);
   }
 
+  // Behind a shared call that failed, and others alone, a job has grown older.
   void compute_alone(std::size_t k) {
+    if (!may_run(live_[k], Clock::now())) return;
+    ActionChunk chunk = replica_.infer(observations_[k], options_[k]);
     metrics_.observe("nervus_batch_size", "", 1);
-    finish(live_[k], replica_.infer(observations_[k], options_[k]));
+    finish(live_[k], std::move(chunk));
   }
 
   // False if each has to run alone: any of them may be what failed the call.
@@ -164,9 +174,9 @@ class Call {
     Answer failed;
     std::vector<ActionChunk> chunks;
     guarded(failed, verdict(), [&] {
-      metrics_.observe("nervus_batch_size", "", static_cast<double>(live_.size()));
       chunks = replica_.infer_batch(observations_, options_);
       if (chunks.size() != live_.size()) fail(ErrorKind::internal, "a batch has another number of chunks");
+      metrics_.observe("nervus_batch_size", "", static_cast<double>(live_.size()));
     });
     if (failed.refusal && !failed.device_error) return false;
     for (std::size_t k = 0; k < live_.size(); ++k) {

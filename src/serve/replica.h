@@ -46,8 +46,9 @@ struct Answer {
 };
 
 // Guards the observations, computes them in one call, guards the actions, and writes the replies, one a job. A job past
-// its deadline is not run; where a call of several fails, each is run alone, so that only those that are wrong are
-// refused. Counts in `metrics` what the guard did and how long the stages took. Never throws.
+// its deadline is not run, nor one whose observation is too old by then; where a call of several fails, each is run
+// alone, so that only those that are wrong are refused. Counts in `metrics` what the guard did and how long the stages
+// took. Never throws.
 std::vector<Answer> answer(Replica& replica, const Guard& guard, std::span<const Job> jobs, Metrics& metrics) noexcept;
 
 }  // namespace nervus::serve

@@ -180,7 +180,6 @@ void Service::received(std::uint64_t session, Message message) {
       {.ticket = client.tickets++, .arrived = now, .deadline = now + from_ms(options_.deadline_ms)});
   Pending& pending = client.pending.back();
   const std::uint64_t ticket = pending.ticket;
-  if (draining_) return refuse(session, ticket, ending());
   try {
     take(session, pending, message);
   } catch (const Error& error) {
@@ -198,6 +197,8 @@ void Service::take(std::uint64_t session, Pending& pending, const Message& messa
     return refuse(session, pending.ticket,
                   {.code = "malformed", .message = error.what(), .hint = "send one map of msgpack a frame"}, true);
   }
+  pending.request_id = read_request_id(document);
+  if (draining_) return refuse(session, pending.ticket, ending());
   Request request = read_request(document, options_.rules);
   if (request.reset) {
     if (const auto job = scheduler_.withdraw(session))
@@ -206,7 +207,6 @@ void Service::take(std::uint64_t session, Pending& pending, const Message& messa
     return complete(session, pending.ticket, "reset", write_reset_reply(), true);
   }
   if (request.deadline_ms) pending.deadline = pending.arrived + from_ms(*request.deadline_ms);
-  pending.request_id = request.request_id;
   submit(session, pending, message, std::move(request));
 }
 

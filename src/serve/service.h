@@ -1,5 +1,6 @@
 // The service: sessions and their requests between the network and the replicas. Each request gets one reply, in the
-// order in which the session's requests arrived, by its deadline; nothing is dropped silently.
+// order in which the session's requests arrived, by its deadline or, where that is later, with the reply before it;
+// nothing is dropped silently.
 #pragma once
 
 #include <atomic>

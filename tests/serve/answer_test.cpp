@@ -57,6 +57,42 @@ TEST_CASE("where a call of several has another number of chunks, each is compute
   for (const serve::Answer& answer : answers) CHECK_FALSE(answer.refusal);
 }
 
+TEST_CASE("where a call of several fails, what has grown too old meanwhile is not computed alone") {
+  const std::vector<serve::Job> jobs = {job_of(0s, 1h, 0), job_of(0s, 1s, 0), job_of(0s, 1h, 59000)};
+  // Fails when the second's deadline and the third's age are over.
+  class Failing final : public serve::Replica {
+   public:
+    explicit Failing(serve::Clock::time_point until) : until_(until) { info_.limits.batch = 3; }
+    const PolicyInfo& info() const override { return info_; }
+    ActionChunk infer(const Observation&, const InferOptions&) override {
+      ++calls;
+      return {.steps = 1, .dimensions = 1, .values = {0.0f}};
+    }
+    std::vector<ActionChunk> infer_batch(std::span<const Observation>, std::span<const InferOptions>) override {
+      std::this_thread::sleep_until(until_);
+      throw Error(ErrorKind::numeric, "one of them");
+    }
+    int calls = 0;
+
+   private:
+    const serve::Clock::time_point until_;
+    PolicyInfo info_;
+  };
+  Failing replica(std::max(jobs[1].deadline, jobs[2].arrived + 1s) + 1ms);
+  serve::GuardLimits limits;
+  limits.age_ms = 60000;
+  serve::Metrics metrics;
+  const auto answers = serve::answer(replica, serve::Guard(limits), jobs, metrics);
+  REQUIRE(answers.size() == 3);
+  CHECK_FALSE(answers[0].refusal);
+  REQUIRE(answers[1].refusal);
+  CHECK(answers[1].refusal->code == "deadline_exceeded");
+  REQUIRE(answers[2].refusal);
+  CHECK(answers[2].refusal->code == "guard_tripped");
+  CHECK(replica.calls == 1);
+  CHECK(metrics.value("nervus_guard_tripped_total", "reason=\"age\"") == 1);
+}
+
 TEST_CASE("a replica whose first call gives what is not finite is not served") {
   FakeReplica good{FakePolicy()};
   serve::warm(good);

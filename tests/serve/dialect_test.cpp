@@ -110,16 +110,19 @@ TEST_CASE("a dialect that is fixed: the other one's requests are refused") {
   fixed.dialect = Dialect::openpi;
   CHECK(read(openpi, fixed).first.dialect == Dialect::openpi);
   const std::string no_image = "images: expected at least one of cam_high, cam_left_wrist, cam_right_wrist";
-  CHECK(said(lingbot, fixed) == no_image);
+  const std::string named = "expected a camera of cam_high, cam_left_wrist, cam_right_wrist behind observation";
+  const std::string hint = "; the server can be told whose this is";
+  CHECK(said(lingbot, fixed) == "observation.images.cam_high: " + named + "/" + hint);
   CHECK(said({{"reset", boolean(true)}}, fixed) == no_image);
   CHECK(said(with(lingbot, "images", nil()), fixed) == "images: expected a map, found nil");
-  CHECK(said(with(lingbot, "observation/cam_high", pixels()), fixed) ==
+  const Fields without_image = without(lingbot, "observation.images.cam_high");
+  CHECK(said(with(without_image, "observation/cam_high", pixels()), fixed) ==
         "observation/state: expected an array of numbers, found none");
   fixed.dialect = Dialect::lingbot;
   CHECK(read(lingbot, fixed).first.dialect == Dialect::lingbot);
   CHECK(read({{"reset", boolean(true)}}, fixed).first.reset);
-  CHECK(said(openpi, fixed) == no_image);
-  CHECK(said(with(openpi, "observation.cam_high", pixels()), fixed) ==
+  CHECK(said(openpi, fixed) == "observation/cam_high: " + named + "." + hint);
+  CHECK(said(with(without(openpi, "observation/cam_high"), "observation.cam_high", pixels()), fixed) ==
         "observation.state: expected an array of numbers, found none");
 }
 
@@ -233,6 +236,9 @@ TEST_CASE("requests that are wrong: each has its words") {
             "camera 'cam_high': expected floats from 0 to 1, found nan"},
            {with(openpi, "observation/images/cam_low", pixels()),
             "observation/images/cam_low: expected a camera of cam_high, cam_left_wrist, cam_right_wrist"},
+           {with(openpi, "cam_left_wrist", pixels()),
+            "cam_left_wrist: expected a camera of cam_high, cam_left_wrist, cam_right_wrist behind observation/; the "
+            "server can be told whose this is"},
            {with(openpi, "observation/image", pixels()),
             "observation/image: expected camera 'cam_high' once, found it twice"},
            {with(openpi, "images", integer(1)), "images: expected a map, found an integer"},
