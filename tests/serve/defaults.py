@@ -95,7 +95,8 @@ def main():
     nervus, = sys.argv[1:]
     openpi = observation(CAMERAS, 14, 8)
     lingbot = packed({"observation.images.cam_high": image(8, 8), "observation.state": [0.0] * 14, "task": "go"})
-    other = "bad_request", "images: expected at least one of cam_high, cam_left_wrist, cam_right_wrist"
+    cameras = "expected a camera of cam_high, cam_left_wrist, cam_right_wrist behind"
+    hint = "the server can be told whose this is"
     with tempfile.TemporaryDirectory() as directory:
         checkpoint = str(pathlib.Path(directory) / "tiny")
         subprocess.run([nervus, "synth", "--preset", "tiny", "--seed", "1", "--out", checkpoint, "--quiet"],
@@ -105,10 +106,13 @@ def main():
             assert Session(port).ask(lingbot)[0] == 2
             check_connections(port)
             check_size(port)
-        for dialect, spoken, unknown in (("openpi", openpi, lingbot), ("lingbot", lingbot, openpi)):
+        for dialect, spoken, unknown, other in (
+            ("openpi", openpi, lingbot, f"observation.images.cam_high: {cameras} observation/; {hint}"),
+            ("lingbot", lingbot, openpi, f"observation/cam_high: {cameras} observation.; {hint}"),
+        ):
             with serving(nervus, checkpoint, "--dialect", dialect) as port:
                 session = Session(port)
-                assert refusal(session.ask(unknown)) == other
+                assert refusal(session.ask(unknown)) == ("bad_request", other)
                 assert session.ask(spoken)[0] == 2  # the session goes on
 
 
