@@ -40,7 +40,7 @@ class Device {
   virtual bool multiplies(DType dtype) const { return dtype == activation(); }
 
   // Held while a policy is loaded: whoever loads or ends another on the same device waits.
-  virtual std::unique_lock<std::mutex> hold_loads() const { return {}; }
+  virtual std::unique_lock<std::recursive_mutex> hold_loads() const { return {}; }
 
   // The formats of the linears that are made from here on. It must multiply them.
   void use_formats(Formats formats);

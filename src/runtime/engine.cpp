@@ -142,7 +142,7 @@ Engine::Engine(const std::filesystem::path& directory, const LoadOptions& option
   const Limits limits = complete_limits(options.limits, shape);
   if (!device_) device_ = open_device(options);
   if (prepare) prepare(checkpoint_, shape, limits, *device_);
-  const std::unique_lock<std::mutex> alone = device_->hold_loads();
+  const auto alone = device_->hold_loads();
   read_plan(*device_, options.plan);
   device_->use_formats(formats_for(checkpoint_, family, description, options, *device_, dry));
   model_ = family.load(

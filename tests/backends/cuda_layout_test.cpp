@@ -66,6 +66,11 @@ TEST_CASE("cuda layout: every element of a packed weight has a place of its own,
   }
 }
 
+TEST_CASE("cuda layout: more outputs than packing has rows of blocks are not fused") {
+  CHECK(choose_block_layout(BlockRole::gate_up, 65504, 768, 0).columns > 0);
+  CHECK(choose_block_layout(BlockRole::gate_up, 65536, 768, 0).columns == 0);
+}
+
 TEST_CASE("cuda layout: packed outputs are the weight's rows in another order, with what is mixed side by side") {
   for (const BlockLayout& w : layouts()) {
     CAPTURE(w.outputs);

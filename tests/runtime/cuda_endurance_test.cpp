@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "runtime/cuda_support.h"
 
@@ -68,6 +69,20 @@ TEST_CASE("cuda endurance: policies that come and go leave no memory behind") {
   const std::int64_t used = device_state("cuda:0").memory_used;
   for (int round = 0; round < 5; ++round) load().infer(probe);
   CHECK(device_state("cuda:0").memory_used - used <= slack);
+}
+
+TEST_CASE("cuda endurance: what a load's progress calls may end another policy of the device") {
+  if (!has_cuda()) return;
+  const Inputs probe = test::golden_inputs("base");
+  std::optional<Policy> other = load();
+  const std::size_t size = other->infer(probe).values.size();
+  Policy policy = Policy::load(
+      test::golden("base"),
+      {.device = "cuda:0", .steps = {2, 3}, .limits = wide_limits(), .progress = [&](auto&&...) { other.reset(); }});
+  CHECK_FALSE(other);
+  const std::vector<float> values = policy.infer(probe).values;
+  CHECK(values.size() == size);
+  CHECK(std::ranges::all_of(values, [](float value) { return std::isfinite(value); }));
 }
 
 TEST_CASE("cuda endurance: two policies of a checkpoint that take turns answer as alone, to the last bit") {

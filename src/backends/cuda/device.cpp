@@ -67,15 +67,16 @@ ChoiceIdentity identity_of(const cudaDeviceProp& properties) {
 }
 
 // Of a device: one thread at a time makes or ends what computes on it. Whoever ends cuBLASLt's handle waits for the
-// whole device, which spoils what another thread records there.
-std::unique_lock<std::mutex> hold_device(int ordinal) {
+// whole device, which spoils what another thread records there. The thread that holds it may hold it again: what a
+// load's progress calls may end another policy, and nothing is recorded meanwhile.
+std::unique_lock<std::recursive_mutex> hold_device(int ordinal) {
   struct Devices {
     std::mutex mutex;
-    std::map<int, std::mutex> own;
+    std::map<int, std::recursive_mutex> own;
   };
   static Devices& devices = *new Devices;  // never destroyed: a policy may outlive main
   std::unique_lock lock(devices.mutex);
-  std::mutex& own = devices.own[ordinal];
+  std::recursive_mutex& own = devices.own[ordinal];
   lock.unlock();
   return std::unique_lock(own);
 }
@@ -100,7 +101,7 @@ class CudaDevice final : public Device {
   }
 
   std::string description() const override { return description_; }
-  std::unique_lock<std::mutex> hold_loads() const override { return hold_device(stream_.ordinal()); }
+  std::unique_lock<std::recursive_mutex> hold_loads() const override { return hold_device(stream_.ordinal()); }
   Kernels& kernels() override { return kernels_; }
   DType activation() const override { return activation_; }
   bool multiplies(DType dtype) const override {
@@ -257,7 +258,7 @@ class CudaDevice final : public Device {
     return std::make_shared<Tensor>(constant(w.inputs, w.outputs, columns));
   }
 
-  std::unique_lock<std::mutex> alone_;  // of the destructor, until the last member is gone
+  std::unique_lock<std::recursive_mutex> alone_;  // of the destructor, until the last member is gone
   DType activation_;
   bool fuse_;
   Attention attention_;
@@ -293,7 +294,7 @@ std::unique_ptr<Device> make_cuda_device(Precision precision, int ordinal, bool 
     fail(ErrorKind::unsupported, description, ": attention 'fast' computes in bf16, found the precision f32: use ",
          "--precision bf16, or --attention auto");
   }
-  const std::unique_lock<std::mutex> alone = cuda::hold_device(ordinal);
+  const auto alone = cuda::hold_device(ordinal);
   return std::make_unique<cuda::CudaDevice>(precision, ordinal, fuse, attention, properties);
 }
 

@@ -26,8 +26,9 @@ constexpr Variant variants[] = {
 BlockLayout choose_block_layout(BlockRole role, std::int64_t outputs, std::int64_t inputs, std::int64_t head_size,
                                 DType dtype) {
   const auto element = static_cast<int>(size_of(dtype));
-  const bool fits = inputs % step_inputs(element) == 0 && (role == BlockRole::add || outputs % 32 == 0) &&
-                    (role != BlockRole::qkv || head_size % 32 == 0);
+  constexpr std::int64_t most_outputs = 65535;  // a row of blocks each when they are packed
+  const bool fits = outputs <= most_outputs && inputs % step_inputs(element) == 0 &&
+                    (role == BlockRole::add || outputs % 32 == 0) && (role != BlockRole::qkv || head_size % 32 == 0);
   for (const Variant& v : variants) {
     const std::int64_t most = step_inputs(element) * v.steps * v.cluster * BlockLayout::warpgroups;
     if (fits && v.role == role && v.dtype == dtype && inputs <= most) {
