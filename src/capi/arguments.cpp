@@ -28,6 +28,11 @@ std::string text(const char* given, const char* otherwise = "") { return given !
 template <typename Element>
 std::vector<Element> elements(const Element* first, std::size_t count, const char* name) {
   if (count > 0) require(first, name, "an array");
+  constexpr std::size_t most = PTRDIFF_MAX / sizeof(Element);
+  if (count > most) {
+    refuse(ErrorKind::usage, std::string(name) + ": expected at most " + std::to_string(most) + " elements, found " +
+                                 std::to_string(count));
+  }
   return std::vector<Element>(first, first + count);
 }
 
@@ -63,10 +68,11 @@ Array array_of(const nervus_tensor& tensor, const std::string& name) {
   Array array;
   array.dtype = dtype_of(number_of(tensor.dtype), name);
   array.shape = shape;
-  const std::size_t bytes = static_cast<std::size_t>(element_count(shape)) * size_of(array.dtype);
-  if (tensor.bytes != bytes) {
-    refuse(ErrorKind::input, name + ": expected " + std::to_string(bytes) + " bytes of " + name_of(array.dtype) + " " +
-                                 to_string(shape) + ", found " + std::to_string(tensor.bytes));
+  const auto count = static_cast<std::size_t>(element_count(shape));
+  const std::size_t size = size_of(array.dtype), bytes = tensor.bytes;
+  if (bytes % size != 0 || bytes / size != count) {
+    refuse(ErrorKind::input, name + ": expected " + std::to_string(count) + " values of " + name_of(array.dtype) + " " +
+                                 to_string(shape) + ", found " + std::to_string(bytes) + " bytes");
   }
   if (bytes > 0) require(tensor.data, (name + ".data").c_str(), "an array");
   const auto* data = static_cast<const std::byte*>(tensor.data);
@@ -155,6 +161,10 @@ InferOptions infer_options(const nervus_infer_options* given) {
   InferOptions infer{.steps = options.steps, .seed = options.seed, .keep_prefix = options.keep_prefix != 0};
   if (options.noise != nullptr) {
     infer.noise = array_of(*options.noise, "noise");
+    if (infer.noise.bytes.empty()) {
+      refuse(ErrorKind::input,
+             "noise: expected values, found " + to_string(infer.noise.shape) + ": leave it NULL for the seed's");
+    }
     if (infer.noise.shape.size() == 2) infer.noise.shape.insert(infer.noise.shape.begin(), 1);
   }
   return infer;

@@ -166,6 +166,7 @@ broken_promise c_load_errors(const moment* moment) {
       {{.robot = "aloha", .norm_stats = "absent.json"}, NERVUS_IO, "absent.json"},
       {{.steps = steps, .step_count = 1}, NERVUS_USAGE, "steps"},
       {{.step_count = 1}, NERVUS_USAGE, "options.steps: expected an array, found NULL"},
+      {{.steps = steps, .step_count = SIZE_MAX}, NERVUS_USAGE, "options.steps: expected at most"},
       {{.time_grid = (nervus_time_grid)7}, NERVUS_USAGE, "options.time_grid: expected 0 or 1, found 7"},
       {{.threads = -1}, NERVUS_USAGE, "threads"},
       {{.batch = -1}, NERVUS_USAGE, "batch"},
@@ -258,16 +259,20 @@ static broken_promise observation_errors(nervus_policy* policy, const moment* mo
 
 static broken_promise option_errors(nervus_policy* policy, const moment* moment) {
   static const float zeros[50 * 75];
-  const int64_t shape[] = {50, 75}, small[] = {1, 2, 3}, negative[] = {-1, 2};
+  const int64_t shape[] = {50, 75}, small[] = {1, 2, 3}, negative[] = {-1, 2}, none[] = {0, 75},
+                huge[] = {1, (int64_t)1 << 62}; /* whose bytes are 0 of 2^64 */
   const nervus_tensor noise = {.dtype = NERVUS_F32, .rank = 2, .shape = shape, .data = zeros, .bytes = sizeof zeros};
   nervus_tensor short_noise = noise, small_noise = noise, no_data = noise, no_shape = noise, below_zero = noise,
-                no_dtype = noise;
+                no_dtype = noise, nothing = noise, beyond = noise, endless = noise;
   short_noise.bytes -= 4;
   small_noise.rank = 3, small_noise.shape = small, small_noise.bytes = 24;
   no_data.data = NULL;
   no_shape.shape = NULL;
   below_zero.shape = negative;
   no_dtype.dtype = (nervus_dtype)99;
+  nothing.shape = none, nothing.bytes = 0;
+  beyond.shape = huge, beyond.bytes = 0;
+  endless.rank = (size_t)1 << 62;
   const struct {
     nervus_infer_options options;
     nervus_code code;
@@ -276,12 +281,15 @@ static broken_promise option_errors(nervus_policy* policy, const moment* moment)
       {{.steps = 999}, NERVUS_USAGE, "999"},
       {{.steps = -1}, NERVUS_USAGE, "-1"},
       {{.keep_prefix = 1}, NERVUS_USAGE, "keep_prefix"},
-      {{.noise = &short_noise}, NERVUS_INPUT, "noise: expected 15000 bytes of f32 [50, 75], found 14996"},
+      {{.noise = &short_noise}, NERVUS_INPUT, "noise: expected 3750 values of f32 [50, 75], found 14996 bytes"},
       {{.noise = &small_noise}, NERVUS_INPUT, "noise"},
       {{.noise = &no_data}, NERVUS_USAGE, "noise.data: expected an array, found NULL"},
       {{.noise = &no_shape}, NERVUS_USAGE, "noise.shape: expected an array, found NULL"},
       {{.noise = &below_zero}, NERVUS_INPUT, "-1"},
       {{.noise = &no_dtype}, NERVUS_USAGE, "noise: expected a dtype from 0 to 5, found 99"},
+      {{.noise = &nothing}, NERVUS_INPUT, "noise: expected values, found [0, 75]: leave it NULL"},
+      {{.noise = &beyond}, NERVUS_INPUT, "noise: expected 4611686018427387904 values of f32"},
+      {{.noise = &endless}, NERVUS_USAGE, "noise.shape: expected at most"},
   };
   const nervus_observation observation = seen(moment);
   nervus_actions* actions = NULL;

@@ -46,9 +46,9 @@ std::string kept(broken_promise promise) { return promise == nullptr ? "" : prom
 std::vector<float> from_command_line(const Moment& moment, const std::string& seed) {
   const test::TemporaryDirectory directory;
   write_arrays(directory / "state.npy", {{"state", Array::from(moment.observation.state, {14})}});
-  std::string command = NERVUS_PROGRAM " run --quiet --robot aloha --checkpoint " + moment.checkpoint;
+  std::string command = "'" NERVUS_PROGRAM "' run --quiet --robot aloha --checkpoint " + moment.checkpoint;
   for (const auto& [camera, image] : moment.observation.images)
-    command += " --image " + camera + "=" + examples + camera + ".png";
+    command += " --image " + camera + "='" + examples + camera + ".png'";
   command += " --state " + (directory / "state.npy").string() + " --prompt '" + moment.observation.prompt + "'";
   command += " --seed " + seed + " --out " + (directory / "actions.npy").string() + " > /dev/null";
   REQUIRE(std::system(command.c_str()) == 0);
