@@ -53,9 +53,10 @@ if [ ! -f "$build/cmake_install.cmake" ]; then
 fi
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+finished=
+trap 'rm -f "$log"; [ -n "$finished" ] || rm -rf "$out"' EXIT
 for component in Unspecified tests; do
   cmake --install "$build" --prefix "$out" --component "$component" --strip >"$log" || { cat "$log" >&2; exit 1; }
 done
@@ -87,6 +88,7 @@ for file in "$(cached NERVUS_JSON_INCLUDE)/nlohmann/json.hpp" "$(cached CLI11_DI
   [ ! -f "$file" ] || foreign+=("$file")
 done
 "$source/scripts/licences.sh" "$out/share/doc/nervus/licenses" "${licences[@]}" "${foreign[@]}"
+finished=yes
 echo "package: $out, $(du -sh "$out" | cut -f1)"
 if [ -n "$needs_cuda" ] && [ -z "$with_cuda" ]; then
   echo "package: cuBLASLt is not in it; the programs look for it in the machine's CUDA toolkit. Where it lies" \

@@ -12,7 +12,7 @@ set -euo pipefail
 usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
 
 sanitize=
-filter=.
+filter=
 directory=
 while [ $# -gt 0 ]; do
   case $1 in
@@ -43,12 +43,12 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh
 if [ -n "$sanitize" ]; then
   targets=(all)
-  directory=${directory:-build-sanitize}
   if [ "$sanitize" = thread ]; then
     targets=(test_core test_serve test_client)
-    directory=${directory/%build-sanitize/build-tsan}
-    filter='^(core|serve|client)$'
+    directory=${directory:-build-tsan}
+    filter=${filter:-'^(core|serve|client)$'}
   fi
+  directory=${directory:-build-sanitize}
   for target in "${targets[@]}"; do
     scripts/build.sh "$directory" "$target" -DNERVUS_TESTS=ON -DNERVUS_BENCHMARKS=OFF -DNERVUS_CUDA=OFF \
       -DNERVUS_SANITIZE="$sanitize"
@@ -58,4 +58,5 @@ else
   scripts/build.sh "$directory" all -DNERVUS_TESTS=ON
 fi
 # Two at a time of those that mostly wait; the others have the machine to themselves (PROCESSORS).
-ctest --test-dir "$directory" --tests-regex "$filter" --no-tests=error --timeout 600 --parallel 2 --output-on-failure
+ctest --test-dir "$directory" --tests-regex "${filter:-.}" --no-tests=error --timeout 600 --parallel 2 \
+  --output-on-failure

@@ -40,7 +40,9 @@ class Environment:
 
     def __init__(self, directory, python):
         self.directory, self.python = directory, directory / "bin" / "python"
-        if not self.python.exists():
+        self.whole = directory / "whole"  # there once its first packages are
+        if not self.whole.exists():
+            shutil.rmtree(directory, ignore_errors=True)
             if python == sys.executable:
                 venv.create(directory, with_pip=True)
             else:
@@ -48,6 +50,7 @@ class Environment:
 
     def install(self, *packages):
         run(self.python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *packages)
+        self.whole.touch()
 
 
 def numpy_requirement(version):

@@ -35,7 +35,7 @@ nlohmann::json Outcome::json() const { return nlohmann::json::parse(out); }
 const fs::path& scratch() {
   static const Scratch directory;
   static const bool made = [] {
-    const std::string command = std::string(NERVUS_PROGRAM) + " synth --preset tiny --seed 1 --quiet --out " +
+    const std::string command = "'" NERVUS_PROGRAM "' synth --preset tiny --seed 1 --quiet --out " +
                                 (directory.path / "tiny").string() + " > /dev/null";
     return std::system(command.c_str()) == 0;
   }();
@@ -46,8 +46,9 @@ const fs::path& scratch() {
 Outcome program(const std::string& arguments, const std::string& before) {
   const std::string files = (scratch() / "standard").string();
   const std::string source = NERVUS_SOURCE_DIR;
-  const std::string command = "cd " + scratch().string() + "; goldens=" + source +
-                              "/tests/goldens; examples=" + source + "/examples; nervus=" + NERVUS_PROGRAM + "; " +
+  // Without separators of fields, what a variable holds stays one word.
+  const std::string command = "cd " + scratch().string() + "; IFS=; goldens='" + source +
+                              "/tests/goldens'; examples='" + source + "/examples'; nervus='" NERVUS_PROGRAM "'; " +
                               before + " $nervus " + arguments;
   const std::string redirected = "{ " + command + "\n} > " + files + ".out 2> " + files + ".err < /dev/null";
   const int status = std::system(redirected.c_str());
