@@ -41,7 +41,7 @@ class Server:
                  `cameras` (key of a request -> camera), `prompt`, `seed`, `robot_file` (the guard's limits),
                  `deadline_ms`, `max_waiting`, `max_connections`, `max_connections_per_address`, `max_message_bytes`,
                  `drain_seconds`, `record` (a file of what is computed), and `log`, called with a line of JSON a
-                 happening
+                 happening; what it raises goes to `sys.unraisablehook`
         options  as `Policy.load` takes them
 
         Raises CheckpointError, UnsupportedError, IoError, UsageError or DeviceError.

@@ -8,6 +8,7 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <functional>
 #include <memory>
 
 #include "binding.h"
@@ -28,6 +29,20 @@ void set_dialect(ServeOptions& options, const std::string& name) {
   throw Error(ErrorKind::usage, "dialect: expected auto, openpi or lingbot, found '" + name + "'");
 }
 
+// A line that could not be written is not worth the robots' connections: what the log raises goes to
+// sys.unraisablehook.
+std::function<void(const std::string&)> never_raising(std::function<void(const std::string&)> log) {
+  return [log = std::move(log)](const std::string& line) {
+    try {
+      log(line);
+    } catch (nb::python_error& error) {
+      const nb::gil_scoped_acquire acquired;
+      error.discard_as_unraisable("the log of a nervus.Server");
+    } catch (...) {  // the interpreter is ending
+    }
+  };
+}
+
 // A server whose log may need the interpreter while its threads are waited for.
 struct OwnedServer {
   std::unique_ptr<Server> server;
@@ -39,8 +54,9 @@ struct OwnedServer {
   }
 };
 
-std::unique_ptr<OwnedServer> load(const std::filesystem::path& directory, const ServeOptions& options) {
-  nb::gil_scoped_release released;
+std::unique_ptr<OwnedServer> load(const std::filesystem::path& directory, ServeOptions options) {
+  const nb::gil_scoped_release released;
+  if (options.log) options.log = never_raising(std::move(options.log));
   Server server = Server::load(directory, options);
   return std::make_unique<OwnedServer>(std::move(server));
 }

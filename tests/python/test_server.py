@@ -1,5 +1,6 @@
 """A policy server in this process: its bytes are the policy's."""
 import json
+import sys
 import urllib.error
 import urllib.request
 
@@ -62,3 +63,21 @@ def test_it_stops(checkpoint):
     assert not server.running
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://127.0.0.1:{server.port}/readyz", timeout=5)
+
+
+def test_a_log_that_raises_ends_nothing(checkpoint, policy, observation, monkeypatch):
+    raised = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: raised.append(str(unraisable.exc_value)))
+
+    def log(line):
+        raise OSError(f"no space for {json.loads(line)['event']}")
+    with nervus.Server.load(checkpoint, {"port": 0, "log": log}, robot="aloha", steps=[2], threads=1,
+                            norm_stats=ALOHA / "norm_stats.json") as server:
+        with websockets.sync.client.connect(f"ws://127.0.0.1:{server.port}", compression=None, max_size=None) as socket:
+            socket.recv()
+            for _ in range(2):
+                socket.send(wire.request(observation, seed=1))
+                actions = wire.unpack(socket.recv())["actions"]
+                assert actions.tobytes() == policy.infer(**observation, seed=1, steps=2).tobytes()
+        assert server.running
+    assert {f"no space for {event}" for event in ("replica", "ready", "session_opened", "ended")} <= set(raised)
