@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from nervus import _native, values
 from nervus.actions import Actions
+from nervus.ending import end_with_process
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -74,7 +75,8 @@ class Client:
                 if motion.values:
                     command(motion.values)
 
-    It connects, and connects again, on a thread of its own. Several threads may use one client.
+    It connects, and connects again, on a thread of its own. Several threads may use one client. One that is still open
+    when the process ends is closed then.
     """
 
     def __init__(self, **options: Unpack[ClientArguments]) -> None:
@@ -92,6 +94,7 @@ class Client:
                 raise TypeError(f"{name}: {type(value).__name__} is not its type") from None
         client.player = player
         self._native = _native.Client(client)
+        end_with_process(self)
 
     def wait_connected(self, seconds: float) -> bool:
         """Waits until it is connected, at most so long (3600); says whether it is."""

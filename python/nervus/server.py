@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nervus import _native, values
+from nervus.ending import end_with_process
 from nervus.options import LoadArguments, load_options
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ class Server:
 
         with nervus.Server.load("lingbot-vla-4b", {"port": 8000}, robot="aloha") as server:
             print(server.port)
+
+    One that still serves when the process ends is stopped then.
     """
 
     def __init__(self, native: _native.Server) -> None:
@@ -30,6 +33,7 @@ class Server:
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="nervus-server", daemon=True)
         self._thread.start()
+        end_with_process(self)
 
     @classmethod
     def load(cls, directory: values.Path, serve: Mapping[str, Any] | None = None,
