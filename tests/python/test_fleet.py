@@ -217,6 +217,52 @@ def test_health_is_the_servers(checkpoint, observation, expected):
     asyncio.run(live())
 
 
+class FakeServer:
+    def __init__(self, port):
+        self.port = port
+
+    def stop(self):
+        pass
+
+
+class FakeConnection:
+    """Says whose it is, once it may."""
+
+    def __init__(self, url, may_answer):
+        self.url, self.may_answer, self.closed = url, may_answer, False
+
+    async def recv(self):
+        await self.may_answer.wait()
+        return f"of {self.url}"
+
+    async def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("call", ["metadata", "ask"])
+def test_a_connection_to_a_server_that_is_replaced_meanwhile(monkeypatch, call):
+    """Outside the cluster: neither it nor what it says is kept, and the Gate is to ask again."""
+    async def live():
+        connections, may_answer = [], asyncio.Event()
+
+        async def connect(url, **_):
+            connections.append(FakeConnection(url, may_answer))
+            return connections[-1]
+        monkeypatch.setattr(nervus.fleet.replica.websockets.asyncio.client, "connect", connect)
+        replica = nervus.fleet.Replica.func_or_class()
+        await replica._replace(FakeServer(1))
+        asked = asyncio.create_task(replica.metadata() if call == "metadata" else replica.ask(b"go"))
+        while not connections:
+            await asyncio.sleep(0)
+        await replica._replace(FakeServer(2))
+        may_answer.set()
+        with pytest.raises(Unavailable, match="its server was replaced meanwhile"):
+            await asked
+        assert connections[0].closed and replica._idle == []
+        assert await replica.metadata() == b"of ws://127.0.0.1:2/" and replica._idle == connections[1:]
+    asyncio.run(live())
+
+
 def test_what_is_refused(checkpoint):
     with pytest.raises(nervus.UsageError, match="args: robots reach the fleet from other machines"):
         nervus.fleet.build({})

@@ -66,7 +66,8 @@ class Replica:
     async def metadata(self) -> bytes:
         """What a server says of itself when a robot connects."""
         if not self._metadata:
-            self._idle.append(await self._connect())
+            connection = await self._connect()
+            self._idle.append(connection)  # the list that is there by now
         return self._metadata
 
     async def ask(self, message: bytes | str) -> bytes | str | tuple[int, str]:
@@ -116,13 +117,17 @@ class Replica:
         return await self._connect()
 
     async def _connect(self) -> websockets.asyncio.client.ClientConnection:
-        if self._server is None:
+        server = self._server
+        if server is None:
             raise Unavailable("it has no user_config")
-        url = f"ws://127.0.0.1:{self._server.port}/"
+        url = f"ws://127.0.0.1:{server.port}/"
         try:
             connection = await websockets.asyncio.client.connect(url, compression=None, max_size=None, proxy=None)
             metadata = await connection.recv()
         except (OSError, ConnectionClosed, InvalidHandshake) as problem:
             raise Unavailable(str(problem)) from None
+        if server is not self._server:
+            await connection.close()
+            raise Unavailable("its server was replaced meanwhile")
         self._metadata = metadata if isinstance(metadata, bytes) else metadata.encode()
         return connection
