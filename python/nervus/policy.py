@@ -93,6 +93,7 @@ class Policy:
             arguments["precision"] = "bf16"
             for name in ("recipe", "calibration"):
                 arguments.pop(name, None)  # type: ignore[misc]
+        arguments.pop("progress", None)  # the load's, which counts bytes
         if progress is not None:
             arguments["progress"] = progress
         return calibrate(self._directory, samples, out=out, check=check, percentile=percentile, **arguments)

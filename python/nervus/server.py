@@ -51,7 +51,8 @@ class Server:
         Raises CheckpointError, UnsupportedError, IoError, UsageError or DeviceError.
         """
         given = _native.ServeOptions()
-        for name, value in (serve or {}).items():
+        keys = {} if serve is None else values.mapping(serve, "serve", "key to value")
+        for name, value in keys.items():
             if name == "load" or not hasattr(given, name):
                 raise TypeError(f"unexpected key '{name}' of serve")
             try:

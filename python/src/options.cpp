@@ -63,6 +63,10 @@ void bind_options(nb::module_& module) {
           "set_noise",
           [](InferOptions& options, const AnyArray& noise) {
             options.noise = array_from(noise, "noise");
+            if (options.noise.bytes.empty()) {
+              throw Error(ErrorKind::input, "noise: expected values, found " + to_string(options.noise.shape) +
+                                                ": leave it None for the seed's");
+            }
             if (options.noise.shape.size() == 2) options.noise.shape.insert(options.noise.shape.begin(), 1);
           },
           nb::arg("noise"), "f32 [n_action_steps, max_action_dim], perhaps with a batch in front.");

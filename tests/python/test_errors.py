@@ -68,13 +68,24 @@ def test_words_of_a_call_are_the_command_lines(policy, checkpoint, observation, 
     ({"images": {"cam_high": numpy.array(["a"])}}, "camera 'cam_high': expected an array of numbers"),
     ({"images": {}}, "image"),
     ({"state": numpy.zeros((2, 7))}, "state: expected one axis"),
+    ({"state": [[1.0], [1.0, 2.0]]}, "state: expected an array of numbers"),
     ({"state": [float("nan")] * 14}, "state"),
     ({"noise": numpy.zeros((3, 3), numpy.float32)}, "noise"),
+    ({"noise": []}, "noise: expected values, found [0]"),
+    ({"noise": numpy.zeros((0, 75), numpy.float32)}, "noise: expected values, found [0, 75]"),
 ])
 def test_a_wrong_observation(policy, observation, change, words):
     with pytest.raises(nervus.InputError) as raised:
         policy.infer(**{**observation, **change})
     assert words in str(raised.value)
+
+
+def test_noise_without_values_among_tensors(policy, observation):
+    tensors = policy.preprocess(**observation)
+    with pytest.raises(nervus.InputError, match="noise"):
+        policy.infer_tensors(tensors, noise=numpy.zeros((1, 0, 75), numpy.float32))
+    with pytest.raises(nervus.InputError, match="noise"):
+        policy.infer_tensors({**tensors, "noise": numpy.zeros((1, 0, 75), numpy.float32)})
 
 
 def test_steps_that_were_not_loaded(policy, observation):
@@ -87,11 +98,23 @@ def test_a_file_that_is_not_there(tmp_path):
         nervus.read_image(tmp_path / "none.png")
 
 
-def test_arguments_of_a_wrong_type(checkpoint):
+def test_arguments_of_a_wrong_type(policy, checkpoint, observation):
     with pytest.raises(TypeError, match="unexpected keyword 'colour'"):
         nervus.Policy.load(checkpoint, colour="red")
     with pytest.raises(TypeError, match="device: expected str, found int"):
         nervus.Policy.load(checkpoint, device=1)
+    with pytest.raises(TypeError, match="serve: expected a mapping of key to value, found int"):
+        nervus.Server.load(checkpoint, 8000)
+    for sample in (1, None, [observation]):
+        with pytest.raises(TypeError, match="sample: expected an observation, tensors or a path of them, found "):
+            policy.calibrate([sample])
+    for images in (None, list(observation["images"].values())):
+        for call in (policy.infer, policy.preprocess):
+            with pytest.raises(TypeError, match="images: expected a mapping of camera to pixels, found "):
+                call(**{**observation, "images": images})
+    for tensors in (None, [1]):
+        with pytest.raises(TypeError, match="tensors: expected a mapping of name to array, or a path, found "):
+            policy.infer_tensors(tensors)
 
 
 def test_progress_may_end_a_load(checkpoint):

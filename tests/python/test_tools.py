@@ -51,6 +51,17 @@ def test_calibrate_passes_on_what_samples_raise(checkpoint):
     assert seen[-1] == (2, 2)
 
 
+def test_calibrate_does_not_tell_the_loads_progress(checkpoint, observation):
+    seen, counted = [], []
+    policy = nervus.Policy.load(checkpoint, robot="aloha", norm_stats=ALOHA / "norm_stats.json", steps=[1], threads=1,
+                                progress=lambda *step: seen.append(step))
+    loaded = len(seen)
+    policy.calibrate([observation])
+    assert loaded and len(seen) == loaded
+    policy.calibrate([observation], progress=lambda *step: counted.append(step[:2]))
+    assert counted[-1] == (1, 1) and len(seen) == loaded
+
+
 def test_doctor_finds_this_machine():
     findings = {finding.what: finding for finding in nervus.doctor()}
     assert findings["processor"].good and findings["processor"].detail
