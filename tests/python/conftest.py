@@ -2,6 +2,7 @@
 import json
 import pathlib
 import subprocess
+import time
 
 import pytest
 
@@ -13,6 +14,14 @@ ALOHA = SOURCE / "examples" / "aloha"
 
 def pytest_addoption(parser):
     parser.addoption("--program", type=pathlib.Path, required=True, help="the program nervus of the same build")
+
+
+def wait_until(condition, seconds=20):
+    """Waits until it holds, at most so long, which a busy machine may need; says whether it does."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(condition())
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import numpy
 import pytest
 
 import nervus
-from conftest import ALOHA
+from conftest import ALOHA, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,7 @@ SLOW = {"actions_per_second": 1, "max_age_seconds": 60, "timeout_seconds": 20}
 def play(client, observation):
     """Observes, and waits for the first command."""
     assert client.wait_connected(20) and client.observe(**observation)
-    deadline = time.monotonic() + 20
-    while client.status.counts.taken == 0 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert wait_until(lambda: client.status.counts.taken)
     assert client.motion().state == "playing"
 
 
@@ -50,9 +48,7 @@ def test_a_chunk_is_played_in_time(client, policy, observation):
     observed = time.monotonic()
     assert client.observe(**observation, observed=observed)
     assert not client.wants_observation() and not client.observe(**observation)
-    deadline = time.monotonic() + 20
-    while client.status.counts.taken == 0 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert wait_until(lambda: client.status.counts.taken)
     for seconds in (30.5, 40, 48.9):
         motion = client.motion(observed + seconds)
         below, part = int(seconds), seconds - int(seconds)
@@ -89,10 +85,10 @@ def test_what_a_server_refuses(client, observation):
 def test_without_a_server(observation):
     lines = []
     with nervus.Client(port=9, log=lines.append) as client:
+        assert wait_until(lambda: client.status.problem) and not client.status.connected
         assert not client.wait_connected(0.2)
         with pytest.raises(nervus.IoError):
             client.infer(**observation, timeout_seconds=0.2)
-        assert client.status.problem and not client.status.connected
     with pytest.raises(nervus.UsageError, match="found it closed"):
         client.motion()
 

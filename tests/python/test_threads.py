@@ -1,41 +1,36 @@
 """Loading and inferring leave the interpreter to other threads."""
 import concurrent.futures
+import sys
 import threading
 import time
 
 import nervus
 
 
-class Ticker:
-    """A thread that counts as long as it gets the interpreter."""
-
-    def __enter__(self):
-        self.ticks, self.running = 0, True
-        self.thread = threading.Thread(target=self.count)
-        self.thread.start()
-        return self
-
-    def count(self):
-        while self.running:
-            self.ticks += 1
-            time.sleep(0.001)
-
-    def __exit__(self, *_):
-        self.running = False
-        self.thread.join()
+def another_goes_on(call, seconds):
+    """Whether another thread gets the interpreter during a call, which is made until a busy machine gets to it."""
+    begun, went_on = threading.Event(), threading.Event()
+    other = threading.Thread(target=lambda: begun.wait() and went_on.set())
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # no thread is made to leave the interpreter: it has to let it go
+    try:
+        other.start()
+        deadline = time.monotonic() + seconds
+        begun.set()
+        while not went_on.is_set() and time.monotonic() < deadline:
+            call()
+        return went_on.is_set()
+    finally:
+        sys.setswitchinterval(interval)
+        other.join()
 
 
 def test_another_thread_goes_on(checkpoint, policy, observation):
     tensors = policy.preprocess(**observation)
-    calls = {"load": lambda: nervus.Policy.load(checkpoint, threads=1, steps=range(1, 101)),
-             "infer": lambda: policy.infer(**observation), "infer_tensors": lambda: policy.infer_tensors(tensors)}
-    for name, call in calls.items():
-        with Ticker() as ticker:
-            before, started = ticker.ticks, time.perf_counter()
-            call()
-            ticked, seconds = ticker.ticks - before, time.perf_counter() - started
-        # A call that kept the interpreter would let through a tick at its beginning and one at its end.
-        assert ticked > 5, f"{name}: {ticked} ticks in {seconds} s"
+    assert not another_goes_on(lambda: sum(range(1000)), 0.2), "between calls"
+    assert another_goes_on(lambda: nervus.Policy.load(checkpoint, threads=1, steps=range(1, 101)), 60)
+    assert another_goes_on(lambda: policy.infer(**observation), 60)
+    assert another_goes_on(lambda: policy.infer_tensors(tensors), 60)
 
 
 def test_threads_share_a_policy(policy, observation):

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import nervus
-from conftest import ALOHA
+from conftest import ALOHA, wait_until
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl (Debian: openssl)")
 
@@ -110,7 +110,7 @@ def problem_of(**options):
     """Why a client does not connect."""
     lines = []
     with nervus.Client(log=lines.append, **options) as client:
-        assert not client.wait_connected(1)
+        assert wait_until(lambda: client.status.problem)
         assert not client.status.connected and client.status.connections == 0
         return client.status.problem
 
