@@ -149,6 +149,9 @@ class Client:
         """
         self._native.close()
 
+    def _end(self) -> None:
+        self.close()
+
     def __enter__(self) -> Self:
         return self
 

@@ -5,19 +5,27 @@ import atexit
 import contextlib
 import os
 import weakref
-from typing import Any
+from typing import Protocol
 
-_open: weakref.WeakSet[contextlib.AbstractContextManager[Any]] = weakref.WeakSet()
+
+class Ending(Protocol):
+    """What has threads."""
+
+    def _end(self) -> None:
+        """Ends them, and lets go what would hold it through its log."""
+
+
+_open: weakref.WeakSet[Ending] = weakref.WeakSet()
 os.register_at_fork(after_in_child=_open.clear)  # the threads, and their connections, are the parent's
 
 
-def end_with_process(one: contextlib.AbstractContextManager[Any]) -> None:
-    """Leaves it when the process ends, if it is still there."""
+def end_with_process(one: Ending) -> None:
+    """Ends it when the process does, if it is still there."""
     _open.add(one)
 
 
 @atexit.register
-def _leave_all() -> None:
+def _end_all() -> None:
     for one in list(_open):
         with contextlib.suppress(Exception):  # the others' threads are to end, too
-            one.__exit__(None, None, None)
+            one._end()

@@ -93,6 +93,12 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _end(self) -> None:
+        try:
+            self.stop()
+        finally:
+            del self._native  # it holds the log, whose module may hold this
+
     def _run(self) -> None:
         try:
             self._native.run()

@@ -30,8 +30,10 @@ def test_an_open_server(checkpoint):
     """With a client, and both kept by a reference from elsewhere; the server says its last before the process ends."""
     printed = ends("""
         import nervus, sys
-        server = nervus.Server.load(sys.argv[1], {"port": 0, "log": print}, threads=1)
-        client = nervus.Client(port=server.port, log=print)
+        def log(line):  # of a module that holds the server
+            print(line)
+        server = nervus.Server.load(sys.argv[1], {"port": 0, "log": log}, threads=1)
+        client = nervus.Client(port=server.port, log=log)
         sys.kept = [server, client]
         assert client.wait_connected(60)
     """, checkpoint)
