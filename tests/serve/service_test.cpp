@@ -13,10 +13,18 @@ namespace {
 
 serve::ServiceOptions options() { return {}; }
 
-// A session that reads nothing of its many large replies, which wait for that of a first request.
-struct Deaf : Robot {
-  explicit Deaf(const FakeServer& server) : Robot(server, 2048) {
-    send_binary(observation(1));
+// Behind the pings.
+Frame receive_reply(Robot& robot) {
+  Frame frame = robot.receive();
+  while (frame.opcode == 9) frame = robot.receive();
+  return frame;
+}
+
+// A server and its only session, which reads nothing of many large replies: they wait for the first, until `answer()`.
+struct Deafness {
+  Deafness(std::chrono::milliseconds ping, std::chrono::milliseconds stall)
+      : server(answering(), patience(ping, stall)) {
+    robot.send_binary(observation(1));
     // The name of a camera that nobody knows comes back, its bytes as six characters each.
     serve::MsgpackWriter writer;
     writer.map(1).text("observation/" + std::string(60000, '\x01')).map(4);
@@ -24,9 +32,26 @@ struct Deaf : Robot {
     writer.binary("shape").array(3).integer(1).integer(1).integer(3);
     const std::string request = writer.take();
     constexpr int requests = 100;
-    for (int i = 0; i < requests; ++i) send_binary(request);
+    for (int i = 0; i < requests; ++i) robot.send_binary(request);
     CHECK(eventually([&] { return server.metric("nervus_requests_total", "outcome=\"bad_request\"") == requests; }));
   }
+  void answer() { go.open(); }
+  bool is_over() const { return server.get("/status").find("\"sessions\":[]") != std::string::npos; }
+
+  FakePolicy answering() {
+    return [this](const Observation&, const InferOptions&, ActionChunk&) { go.wait(); };
+  }
+  static serve::ServiceOptions patience(std::chrono::milliseconds ping, std::chrono::milliseconds stall) {
+    serve::ServiceOptions hasty;
+    hasty.network.ping = ping;
+    hasty.network.pong = 1h;
+    hasty.network.stall = stall;
+    return hasty;
+  }
+
+  Gate go;
+  FakeServer server;
+  Robot robot{server, 2048};
 };
 
 }  // namespace
@@ -340,9 +365,7 @@ TEST_CASE("a silent peer is dropped, one that answers pings stays") {
   answering.join();
   CHECK(log.of("session_closed").size() == 1);
   healthy.send_binary(observation(1));
-  Frame frame = healthy.receive();
-  while (frame.opcode == 9) frame = healthy.receive();
-  CHECK(outcome(frame) == "ok 1");
+  CHECK(outcome(receive_reply(healthy)) == "ok 1");
 }
 
 TEST_CASE("a message that comes a byte at a time ends its session, and no other's") {
@@ -360,9 +383,7 @@ TEST_CASE("a message that comes a byte at a time ends its session, and no other'
     return dropped(log, "the peer sends too slowly");
   }));
   healthy.send_binary(observation(1));
-  Frame frame = healthy.receive();
-  while (frame.opcode == 9) frame = healthy.receive();
-  CHECK(outcome(frame) == "ok 1");
+  CHECK(outcome(receive_reply(healthy)) == "ok 1");
 }
 
 TEST_CASE("messages that each come in time are not taken for one that does not end") {
@@ -377,42 +398,28 @@ TEST_CASE("messages that each come in time are not taken for one that does not e
     robot.send(bytes.substr(0, 50));  // the first one before the server has looked
     std::this_thread::sleep_for(60ms);
     robot.send(bytes.substr(50));
-    Frame frame = robot.receive();
-    while (frame.opcode == 9) frame = robot.receive();
-    CHECK(outcome(frame) == "ok " + std::to_string(i));
+    CHECK(outcome(receive_reply(robot)) == "ok " + std::to_string(i));
   }
 }
 
 TEST_CASE("a peer that does not read is dropped") {
-  serve::ServiceOptions hasty = options();
-  hasty.network.ping = 1s;
-  hasty.network.pong = 1h;
-  hasty.network.stall = 300ms;
-  Gate go;
-  FakeServer server([&](const Observation&, const InferOptions&, ActionChunk&) { go.wait(); }, hasty);
-  Deaf deaf(server);
-  go.open();
-  CHECK(eventually([&] { return server.get("/status").find("\"sessions\":[]") != std::string::npos; }));
+  Deafness peer(1s, 300ms);
+  peer.answer();
+  CHECK(eventually([&] { return peer.is_over(); }));
 }
 
 TEST_CASE("a peer that answers pings that it cannot have read leaves no seat behind") {
-  serve::ServiceOptions hasty = options();
-  hasty.network.ping = 50ms;
-  hasty.network.pong = 1h;
-  hasty.network.stall = 1s;
-  Gate go;
-  FakeServer server([&](const Observation&, const InferOptions&, ActionChunk&) { go.wait(); }, hasty);
-  Deaf deaf(server);
-  go.open();
+  Deafness peer(50ms, 1s);
+  peer.answer();
   // A ping waits for the reply that nobody reads, and another falls due.
   CHECK(eventually([&] {
     std::this_thread::sleep_for(150ms);
-    deaf.send(Peer::frame(0x8a, ""));
-    return server.get("/status").find("\"sessions\":[]") != std::string::npos;
+    peer.robot.send(Peer::frame(0x8a, ""));
+    return peer.is_over();
   }));
-  deaf.close();
+  peer.robot.close();
   // The one that asks is there.
-  CHECK(eventually([&] { return server.get("/metrics").find("nervus_connections 1\n") != std::string::npos; }));
+  CHECK(eventually([&] { return peer.server.get("/metrics").find("nervus_connections 1\n") != std::string::npos; }));
 }
 
 TEST_CASE("many connections, opened and closed, leave nothing behind") {
